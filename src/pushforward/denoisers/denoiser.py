@@ -40,11 +40,9 @@ class Preconditioning:
     Args:
         scale_input: Whether to divide x_t by hypot(alpha, sigma) (EDM's c_in).
         clock: Time input of the network, a name in `CLOCKS`.
-        output: Prediction of the network itself, if it is not the denoiser's. With "v", the network
-            need not copy x_t.
-        guidance: Smallest and largest guidance scale of a `FlowMap` whose network takes a
-        scale after
-            its times, rescaled to 0 to 1.
+        output: Prediction of the network, if it is not the denoiser's, such as "v".
+        guidance: Guidance scales between which the network of a `FlowMap` takes a scale after its
+            times, rescaled to 0 to 1.
 
     Raises:
         UsageError: If the clock or output is unknown, or the range is not finite and rising.
@@ -137,7 +135,6 @@ class Predicting(nn.Module, ABC):
 
     @property
     def jumps(self) -> bool:
-        """Return whether estimates may take a second time, so that `jump` is a map."""
         return False
 
     @abstractmethod
@@ -165,14 +162,9 @@ class Predicting(nn.Module, ABC):
         return self.evaluate(check(kind), x_t, over(self.columns(kind, t), x_t), condition)
 
     def jump(self, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        """Compute the state at s (n,) on the trajectory through x_t (n, *shape) at t (n,).
-
-        It is alpha_s x + sigma_s z, with data x and noise z of the estimate from t to s.
-        """
         return self.evaluate_jump(x_t, over(self.jump_columns(t, s), x_t), condition)
 
     def jump_columns(self, t: Tensor, s: Tensor) -> TimeColumns:
-        """Compute the time-dependent coefficients for `evaluate_jump`."""
         here = self.path.at(t)
         there = self.path.at(s)
         state = there.sigma / here.sigma
@@ -431,10 +423,9 @@ class FlowMap(Denoiser):
 
     ``network(x, t, condition)`` takes the times t and s, (n, 2). At s = t it is an ordinary
     denoiser;
-    at another s, `jump` maps x_t to the state at s in one evaluation. On the straight path that
-    is x_t
-    + (s - t) u with u the mean velocity between s and t. ``sampling`` holds settings for
-    several jumps.
+    at another s, `jump` maps x_t to the state at s in one evaluation, on the straight path by
+    the mean
+    velocity. ``sampling`` holds settings for several jumps.
 
     References:
         Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models

@@ -86,7 +86,6 @@ class _Coder(nn.Module):
         self.norm = Norm(self.channels[-1])
 
     def _through(self, h: Tensor, t: Times, condition: Condition) -> Tensor:
-        """Apply all levels and the last normalisation."""
         vector = self.conditioning(h.shape[0], h.device, t, condition)
         films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
         for index, level in enumerate(self.levels):

@@ -185,7 +185,6 @@ class Conditioning(nn.Module):
 
     @property
     def silent(self) -> bool:
-        """Return whether there is neither time nor condition, so that ``forward`` returns None."""
         return self.time is None and not self.conditions
 
     def forward(self, n: int, device: torch.device, t: Times, condition: Condition) -> Times:

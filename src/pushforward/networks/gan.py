@@ -60,14 +60,7 @@ def doubling(side: int) -> Tensor:
 
 
 class Resample(nn.Module):
-    """Resampling by one linear map along the height and one along the width.
-
-    This takes a quarter to half of the time of pooling or depthwise convolution with channels last.
-
-    Args:
-        rows: Matrix that resamples rows, (new height, height).
-        columns: Matrix that resamples columns, (new width, width).
-    """
+    """Resampling by matrices (new height, height) and (new width, width), faster than pooling."""
 
     rows: Tensor
     columns: Tensor
@@ -145,9 +138,9 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 class InvertedBlock(nn.Module):
     """Residual block x + (1x1 -> leaky ReLU -> grouped 3x3 -> leaky ReLU -> 1x1), wider inside.
 
-    The last layer starts at zero; the two before it are scaled by ``total`` ^ (-1/4), for the total
-    number of blocks of a network, so that their sum changes by as much in a step as one block
-    would.
+    The last layer starts at zero; the two before it are scaled by ``total`` ^ (-1/4), for the
+    number of
+    blocks of a network.
 
     References:
         Zhang et al., Fixup Initialization, 2019; Huang et al., The GAN is dead; long live the GAN!,

@@ -216,7 +216,6 @@ class ColumnTransformer(nn.Module):
         self.modulation = _modulation(width, depth)
 
     def _index(self, groups: Sequence[Sequence[int]]) -> None:
-        """Store where the coordinates, flags, tokens and outputs of columns of one length are."""
         places = []
         for number, group in enumerate(groups):
             inputs = []

@@ -43,8 +43,6 @@ class Reshaped(nn.Module):
 class FourierFeatures(nn.Module):
     """Network with additional inputs: sines and cosines along random directions, on all scales.
 
-    An MLP learns coarse structure long before fine structure, such as the width of narrow modes.
-
     Args:
         network: ``network(features, t, condition)`` on vectors of inputs + 2 waves numbers.
         low: Lowest frequency, in radians per model unit.
@@ -99,17 +97,14 @@ MOST = 16  # sign codes, which have one vector for each of their patterns
 class SignCodes(nn.Module):
     """Generator that receives z scaled down, and a learned code for the signs of its first entries.
 
-    A continuous map leaves bridges between separate modes. Signs make the map piecewise continuous,
-    with one piece for each of 2^signs patterns. The code of a pattern starts as the signs and is
-    trained independently: it selects the mode, and z the position within it.
+    A continuous map leaves bridges between separate modes. Signs make it piecewise continuous:
+    the code
+    selects the mode, and z the position within it. Codes start as the signs.
 
     Args:
         network: ``network(z, None, condition)`` for z of latent + signs numbers.
         sign_codes: Number of entries of z whose signs are used, at most ``latent`` and 16.
         scale: Factor applied to z.
-
-    Raises:
-        UsageError: If there are more signs than entries of z, or more than 16.
 
     References:
         Khayatkhoei, Elgammal, Singh, Disconnected Manifold Learning for GANs (2018); Tanielian et
@@ -226,9 +221,9 @@ class UnitVectors(nn.Module):
 class Spectral(nn.Module):
     """Network with a bounded gradient: the largest singular value of each layer is about 1.
 
-    Every weight of a Linear, Conv2d or ConvTranspose2d is divided by its norm as a matrix, which
-    calls in training mode update by one step of power iteration. Weights that start at zero are
-    redrawn with variance 1 / fan-in. The network is changed in place. Leave batch normalisation
+    The network is changed in place: each weight is divided by its norm, which calls in training
+    mode
+    update by one power iteration. Weights that start at zero are redrawn. Leave batch normalisation
     out.
 
     References:
@@ -255,14 +250,9 @@ class StraightThrough(nn.Module):
     """Generator of table rows that turns scores and logits into coordinates, drawn from the logits.
 
     Entries of z after the first ``latent`` give the Gumbel noise g of indicators: the largest a + g
-    for logits a. Forward its indicator is 1 and the others of the block 0; backward the gradient is
-    that of softmax((a + g) / temperature). Scores of closed columns move to the score of their
-    value,
-    and those of atoms and missing values to 0.
-
-    Args:
-        network: ``network(z, None, condition)`` returns scores and logits (n, d) for z (n, latent).
-        temperature: Temperature of the gradient, above 0.
+    for logits a. The gradient is that of softmax((a + g) / temperature). Scores of closed
+    columns move
+    to the score of their value, and those of atoms and missing values to 0.
 
     References:
         Jang, Gu, Poole, Categorical Reparameterization with Gumbel-Softmax (2017), section 2.2.
@@ -319,12 +309,9 @@ PARTS = 3 * len(WIDTHS) + 2
 class LevelPosterior(nn.Module):
     """Posterior mean of entries with 256 levels given their noisy values, from a network's prior.
 
-    The network gives each entry a prior: Gaussians on the levels, extra mass on the lowest and
-    highest level, and a little on all. The prior times the Gaussian likelihood of the noisy
-    value is
-    the posterior. So the network need not learn exact levels at low noise.
-
-    The output is a data prediction; the clock must be ``log_snr``: t = log(sigma / alpha) / 4.
+    The prior of an entry consists of Gaussians on the levels, extra mass on the outer levels, and a
+    little on all. So the network need not learn exact levels at low noise. The output is a data
+    prediction; the clock must be ``log_snr``: t = log(sigma / alpha) / 4.
 
     Args:
         network: ``network(x, t, condition)`` on examples of `PARTS` times as many channels.

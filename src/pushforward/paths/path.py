@@ -379,7 +379,6 @@ class Times(ABC):
     group = 1
 
     def __call__(self, draws: Draws, path: Path) -> Tensor:
-        """Draw times of shape (n,), float32, within the path's ends."""
         return self.quantile(self.numbers(draws), path).clamp(*path.ends)
 
     def numbers(self, draws: Draws) -> Tensor:
@@ -476,7 +475,6 @@ class Weight(ABC):
     """Weight of the squared error of one prediction, converted to others by `gain`."""
 
     def __call__(self, kind: str, k: Coefficients) -> Tensor:
-        """Compute the weight for the squared error of ``kind``."""
         return self.on_data(k) * gain(kind, "data", k) ** 2
 
     @abstractmethod
@@ -491,7 +489,6 @@ class Flat(Weight):
     kind: str | None = None
 
     def __call__(self, kind: str, k: Coefficients) -> Tensor:
-        """Compute gain(kind, self.kind)^2."""
         if self.kind is None or self.kind == kind:
             return torch.ones_like(k.alpha)
         return gain(kind, self.kind, k) ** 2

@@ -26,6 +26,7 @@ from pushforward.registries import SOLVERS, from_text
 
 State = tuple[float, Tensor]  # a time and x there
 Memory = Any  # what a step passes to the next: None at the start, then a tuple of tensors
+StepResult = tuple[Tensor, Memory]  # the state after a step, and memory for the next one
 
 
 class Solver(ABC):
@@ -57,7 +58,7 @@ class Solver(ABC):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         """Take one step.
 
         Args:

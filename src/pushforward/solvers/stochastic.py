@@ -16,6 +16,7 @@ from pushforward.solvers.ddim import DDIM
 from pushforward.solvers.solver import (
     Memory,
     Solver,
+    StepResult,
     between,
     ends_of,
     half_log_snr,
@@ -50,7 +51,7 @@ class DPMSDE(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         here, there = ends_of(denoiser.path, x, t, s)
         h = half_log_snr(there) - half_log_snr(here)
         data = denoiser.predict("data", x, t, condition)
@@ -90,7 +91,7 @@ class EulerMaruyama(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         here, there = ends_of(denoiser.path, x, t, s)
         v = denoiser.predict("v", x, t, condition)
         data, noise = solve("v", v, x, here)
@@ -140,7 +141,7 @@ class Churn(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         path = denoiser.path
         here, there = ends_of(path, x, t, s)
         level = torch.exp(-path.log_snr(t) / 2)
@@ -181,7 +182,6 @@ class PredictorCorrector(Solver):
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
-        """Return one, plus one per correction."""
         return 1 + self.corrections
 
     def step(
@@ -193,7 +193,7 @@ class PredictorCorrector(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         x, _ = DDIM(1.0).step(denoiser, x, t, s, condition, draws, None)
         here = denoiser.path.at(s).over(x)
         for _ in range(self.corrections):

@@ -219,11 +219,9 @@ class Symbol:
         self.register = register
 
     def dim(self) -> int:
-        """Return the number of dimensions."""
         return self.ndim
 
     def to(self, *_: Any, **__: Any) -> Symbol:
-        """Return the symbol itself."""
         return self
 
     def __mul__(self, other: Any) -> Symbol:
@@ -389,7 +387,6 @@ class _Tracer:
         return self._count
 
     def _register(self, value: Any) -> int:
-        """Return the register of a symbol, after writing the symbol to a new one if needed."""
         if not isinstance(value, Symbol):
             raise NotAffine(f"it uses a {type(value).__name__} as a state")
         if value.register is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import torch
@@ -48,11 +48,12 @@ class Flow(Transport):
         denoiser: Denoiser, guided or not.
         solver: Solver, or name of a solver, such as "heun" or "dpm:3".
         steps: Number of steps.
-        grid: Time grid: a name in `pushforward.solvers.solver.GRIDS`, None for the default of the
-            solver, or N + 1 falling times ending with 0 (a learned grid).
+        grid: Name in `pushforward.solvers.solver.GRIDS`, None for the default of the
+        solver, or N + 1
+            falling times ending with 0.
 
     Raises:
-        UsageError: If the steps, the grid or the solver are invalid for the model.
+        UsageError: If steps, grid or solver do not suit the model.
     """
 
     def __init__(
@@ -259,10 +260,6 @@ class Flow(Transport):
     ) -> Tensor:
         """Solve from one time to another, with the flow's number of steps, equal in log-SNR.
 
-        The log-SNR is infinite at t = 0, where a solve ends as in sampling and starts as in
-        `encode`. If it
-        is infinite at t = 1, the state there is noise, and is only scaled on the way to t_max.
-
         Args:
             x: State at ``start``, (n, *shape), in model units.
             start: Start time, 0 at data and 1 at noise.
@@ -297,7 +294,6 @@ class Flow(Transport):
         return self._last(self.walk(x, times, condition, draws))
 
     def _even_times(self, start: float, stop: float, steps: int) -> np.ndarray:
-        """Times with equal steps in log-SNR."""
         path = self.denoiser.path
         first, last = path.log_snr(torch.tensor([start, stop], dtype=torch.float64)).tolist()
         log_snr = torch.linspace(first, last, steps + 1, dtype=torch.float64)
@@ -368,54 +364,14 @@ class _Counted:
         return self.denoiser.calls(t)
 
 
-@runtime_checkable
-class Invertible(Protocol):
-    """Transport that can also be run from data to noise."""
-
-    def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
-        """Find the noise (n, *noise_shape) that is mapped to data x (n, *shape), in data units."""
-
-
-@runtime_checkable
-class Stepped(Protocol):
-    """Transport in steps: a solver runs a denoiser along falling times."""
-
-    denoiser: Predictor
-    solver: Solver
-    steps: int
-    grid: str | list[float] | None
-
-    @property
-    def times(self) -> np.ndarray:
-        """Return the N + 1 falling times, the last 0."""
-
-    @property
-    def source(self) -> Source | None:
-        """Return the noise source; None for standard normal noise."""
-
-    def with_solver(
-        self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None
-    ) -> Any:
-        """Return the same model with another solver."""
-
-    def walk(
-        self,
-        x: Tensor,
-        times: np.ndarray | Tensor,
-        condition: Condition = None,
-        draws: Draws | None = None,
-    ) -> Iterator[State]:
-        """Yield (time, state) after each step."""
-
-
 def has_steps(transport: object) -> TypeGuard[Flow]:
-    """Return whether a transport consists of steps (`Stepped`), such as a `Flow`."""
-    return isinstance(transport, Stepped)
+    """Return whether a transport consists of steps of a solver."""
+    return isinstance(transport, Flow)
 
 
 def has_levels(transport: object) -> TypeGuard[Flow]:
     """Return whether states are data with standard normal noise, so that they have densities."""
-    return isinstance(transport, Stepped) and transport.source is None
+    return isinstance(transport, Flow) and transport.source is None
 
 
 class Observed(Protocol):
@@ -498,7 +454,6 @@ class Autoencoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Return the device of the weights."""
         return device_of(self)
 
     def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
@@ -563,13 +518,14 @@ class Latent(Transport):
         Raises:
             UsageError: If the inner transport cannot be inverted.
         """
-        if not isinstance(self.inner, Invertible):
+        inner: Any = self.inner
+        if not hasattr(inner, "encode"):
             raise UsageError(
                 f"The model in this latent space ({type(self.inner).__name__}) maps noise to data "
                 "in one call and cannot be inverted."
             )
         given = self.read(len(x), condition)
-        return self.inner.encode(self.codes(x, given), given)
+        return inner.encode(self.codes(x, given), given)
 
     def trajectory(
         self, n: int, condition: ConditionLike = None, *, seed: int = 0

@@ -69,7 +69,6 @@ class Transport(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Return the device of the weights."""
         return device_of(self)
 
     def conditions(self, n: int, condition: ConditionLike, seed: int) -> Condition:
@@ -106,9 +105,7 @@ class Transport(nn.Module, ABC):
             conditions: Further conditions by name, such as ``label=3``.
 
         Returns:
-            Samples (n, *shape), float32 (table rows may be float64): images in [0, 1],
-            vectors in the units
-                of the data.
+            Samples (n, *shape): images in [0, 1], vectors in the units of the data.
 
         Raises:
             UsageError: If numbers or conditions are invalid.
@@ -194,17 +191,9 @@ class Transport(nn.Module, ABC):
         seed: int,
         redrawing: Redrawing | None = None,
     ) -> tuple[Tensor, Condition]:
-        """Draw some of the samples of `stream`, with their conditions.
+        """Draw samples ``start`` to ``start + size`` of `stream`, with their conditions.
 
-        Args:
-            start: Number of the first sample.
-            size: Number of samples.
-            wanted: Conditions of all samples (`wanted`).
-            seed: Seed of sample 0.
-            redrawing: Counter for the draws of the whole request; None if this is all of it.
-
-        Raises:
-            Diverged: If a sample is not finite, or violates a constraint of a complete request.
+        ``redrawing`` counts the draws of the whole request; None if this is all of it.
         """
         own = redrawing or Redrawing(self.space, size, seed + start)
         part = self._begun(start, size, wanted, seed, own)
