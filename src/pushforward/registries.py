@@ -392,7 +392,7 @@ _PARTS = {
     "data.tables.coordinates": "Coordinates",
     "data.tables.inference": "Finding",
     "data.tables.schema": "TableFacts",
-    "denoisers.denoiser": "Denoiser FlowMap Jumping MapSampling Preconditioning Predictor Repathed",
+    "denoisers.denoiser": "Denoiser FlowMap MapSampling Preconditioning Predictor Repathed",
     "denoisers.guidance": "AtScale Autoguided Guided Thresholded",
     "denoisers.table_denoiser": "TableDenoiser",
     "interop.diffusers": "DiffusersDecoder DiffusersEncoder DiffusersUNet",

@@ -107,17 +107,6 @@ class Predictor(Protocol):
         """Return the number of network evaluations per example for one prediction at time t."""
 
 
-@runtime_checkable
-class Jumping(Protocol):
-    """Predictor that also maps a state at t to the state at s in one evaluation (`FlowMap`)."""
-
-    path: Path
-    space: Space
-
-    def jump(self, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        """Compute the state at s (n,) on the trajectory through x_t (n, *shape) at t (n,)."""
-
-
 def check_predictor(denoiser: object) -> None:
     """Raise a `UsageError` if the object is not a predictor."""
     if not callable(getattr(denoiser, "predict", None)):
@@ -139,13 +128,7 @@ class Predicting(nn.Module, ABC):
 
     @abstractmethod
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """Compute the time-dependent coefficients for `evaluate`, each of the shape of t.
-
-        Args:
-            kind: Estimate, a name in `pushforward.paths.ROWS`.
-            t: Time of the state.
-            to: Time up to which the estimate holds; None for t itself.
-        """
+        """Compute the coefficients for `evaluate` from t, up to ``to``, of the shape of t."""
 
     @abstractmethod
     def evaluate(
@@ -183,7 +166,7 @@ def has_jump(denoiser: object) -> bool:
     """Return whether a predictor is a map between two times."""
     if isinstance(denoiser, Predicting):
         return denoiser.jumps
-    return isinstance(denoiser, Jumping)
+    return hasattr(denoiser, "jump")
 
 
 def _own(denoiser: object) -> bool:
@@ -197,10 +180,7 @@ def _own(denoiser: object) -> bool:
 
 
 def columns_of(denoiser: Predictor, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-    """Compute the columns of any predictor; ``kind`` "jump" is a jump from t to ``to``.
-
-    For a predictor with only `predict`, the columns are the times.
-    """
+    """Compute the columns of any predictor; those of one with only `predict` are times."""
     predictor: Any = denoiser
     if not _own(denoiser):
         return {"t": t} if to is None else {"t": t, "to": to}
@@ -225,7 +205,7 @@ def evaluate(
 
 
 def affine_columns(kind: str, to: str, k: Coefficients) -> TimeColumns:
-    """Return the coefficients of the conversion ``state`` x_t + ``output`` y, if kinds differ."""
+    """Return the coefficients that convert an output to another kind."""
     if kind == to:
         return {}
     state, output = affine(kind, to, k)
@@ -233,7 +213,7 @@ def affine_columns(kind: str, to: str, k: Coefficients) -> TimeColumns:
 
 
 def blend(columns: TimeColumns, x_t: Tensor, y: Tensor) -> Tensor:
-    """Compute ``state`` x_t + ``output`` y, or y itself if the columns contain neither."""
+    """Compute ``state`` x_t + ``output`` y, if the columns contain them."""
     if "state" not in columns:
         return y
     state = columns["state"]
@@ -269,7 +249,7 @@ def shaped(values: Tensor, x: Tensor) -> Tensor:
 
 
 class Wrapped(Predicting):
-    """Wrapper of a predictor, by default with the same path, space and number of calls."""
+    """Wrapper of a predictor."""
 
     denoiser: Any
 
@@ -301,7 +281,7 @@ class MapSampling:
     """Settings for sampling a map between two times in several jumps.
 
     Args:
-        grid: Time grid on which the map has learned to jump; None for the grid of the solver.
+        grid: Time grid on which the map has learned to jump.
         only_to_data: Whether the map has only learned jumps to s = 0, like a consistency model.
     """
 

@@ -71,7 +71,6 @@ class Resample(nn.Module):
         self.register_buffer("columns", columns, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Resample images (n, c, height, width), channels last in memory."""
         n, c, height, width = x.shape
         new_height = self.rows.shape[0]
         new_width = self.columns.shape[0]
@@ -369,7 +368,6 @@ class Generator(nn.Module):
         return cls(shape, width=width, blocks=blocks, stem=stem, **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Generate images (n, *shape) in model units from standard normal noise x (n, latent)."""
         check_input(x, (self.latent,), "Generator")
         z = self.conditioning.joined(x, t, condition)
         h = self.enter(z)[:, :, None, None] * self.basis
@@ -432,7 +430,6 @@ class Critic(nn.Module):
         return cls(shape, width=width, blocks=blocks, stem=stem, **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute scores (n,) for images (n, channels, height, width)."""
         check_input(x, self.shape, "Critic")
         label = self.conditioning(x.shape[0], x.device, t, condition)
         h = self.enter(fold(pad_to(x, self.stem), self.stem))
@@ -496,7 +493,6 @@ class TextbookGenerator(nn.Module):
         return cls(shape, width=size_choice(size, WIDTHS), **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Generate examples (n, *shape) in model units from standard normal noise x (n, latent)."""
         check_input(x, (self.latent,), "TextbookGenerator")
         z = self.conditioning.joined(x, t, condition)
         h = F.relu(self.enter(z))
@@ -527,7 +523,6 @@ class TextbookCritic(nn.Module):
         return cls(shape, width=size_choice(size, WIDTHS), **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute scores (n,) for examples (n, *shape)."""
         check_input(x, self.shape, "TextbookCritic")
         h = F.leaky_relu(self.enter(x.flatten(1)), SLOPE)
         if self.minibatch_std:

@@ -227,7 +227,6 @@ class Mixing(nn.Module):
             self.enlarge.append(Resample(bilinear(a, b), bilinear(a, b)))
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Mix the features of four depths, finest first, keeping their sides."""
         mixed = []
         for level, feature in enumerate(features):
             mixed.append(F.conv2d(feature, self.get_buffer(f"across_{level}")))
@@ -261,7 +260,6 @@ class ScaleCritic(nn.Module):
         self.leave = ProjectionHead(width, conditions)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute scores (n,), float32 or wider, from features (n, features, side, side)."""
         for convolution in self.convolutions:
             x = F.leaky_relu(convolution(x), SLOPE)
         return self.leave(x.mean((2, 3)), t, condition)
@@ -368,7 +366,6 @@ class FeatureHeads(nn.Module):
     def forward(
         self, features: Sequence[Tensor], t: Times = None, condition: Condition = None
     ) -> Tensor:
-        """Compute scores (n,), float32 or wider, from feature maps."""
         scores = []
         for critic, h in zip(self.critics, features, strict=True):
             scores.append(critic(h, t, condition))

@@ -133,7 +133,6 @@ class DiT(nn.Module):
         return cls(shape, patch=patch, width=width, depth=depth, heads=heads, **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute a tensor of the shape of images x (n, channels, height, width)."""
         check_input(x, self.shape, "DiT")
         n = x.shape[0]
         vector = self.conditioning(n, x.device, t, condition)

@@ -115,7 +115,6 @@ class UNet(nn.Module):
         return cls(shape, widths=widths, blocks=blocks, stem=stem, **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute a tensor of the shape of images x (n, channels, height, width)."""
         skips, h, films, vector = self._encoded(x, t, condition)
         h = self.middle(h, films)
         for level, grow in zip(reversed(self.up), reversed(self.grow), strict=True):

@@ -82,7 +82,6 @@ class FourierFeatures(nn.Module):
         self.register_buffer("frequencies", directions * frequencies[:, None])
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Apply ``network`` to x (n, inputs), in model units, and its waves."""
         check_input(x, (self.inputs,), "a network with Fourier features")
         # an angle of 100 radians in bfloat16 is off by a quarter
         with torch.autocast(x.device.type, enabled=False):
@@ -132,7 +131,6 @@ class SignCodes(nn.Module):
         self.codes = nn.Parameter(2.0 * patterns - 1.0)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Apply ``network`` to ``scale`` z and the code of its signs, for noise x (n, latent)."""
         pattern = ((x[:, : self.sign_codes] > 0) * self.powers).sum(1)
         z = torch.cat([self.scale * x, F.embedding(pattern, self.codes)], dim=1)
         return self.network(z, t, condition)
@@ -274,7 +272,6 @@ class StraightThrough(nn.Module):
         return latent + sum(stop - start for start, stop in space.blocks)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Generate rows (n, d) in model units from noise x (n, `noise_size`)."""
         check_input(x, (self.noise_size(self.space, self.latent),), "a generator of rows")
         out = self.network(x[:, : self.latent], t, condition)
         with torch.autocast(x.device.type, enabled=False):

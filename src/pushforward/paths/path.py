@@ -130,9 +130,7 @@ class Cosine(Path):
 
 @dataclass(eq=False)
 class VP(Path):
-    """Variance-preserving path of score-based diffusion: log alpha = -t^2 (b1 - b0) / 4 - t b0 / 2.
-
-    ``beta_min`` and ``beta_max`` are the rates b0 and b1 of noising at t = 0 and 1.
+    """Variance-preserving path: log alpha = -t^2 (b1 - b0) / 4 - t b0 / 2, for rates b of noising.
 
     References:
         Song et al., Score-Based Generative Modeling through SDEs (2021), eq. 33.
@@ -158,7 +156,6 @@ class VP(Path):
         return 2 * log_alpha - torch.log(-torch.expm1(2 * log_alpha))
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """Compute the positive root of log alpha(t) = log(sigmoid(log_snr)) / 2, in stable form."""
         c = -F.logsigmoid(log_snr) / 2
         b = self.beta_min / 2
         a = (self.beta_max - self.beta_min) / 4
@@ -354,7 +351,6 @@ class Tabulated(Path):
         return value.to(t.dtype)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """Compute the inverse: find the level, then solve the cubic by Newton steps within it."""
         wanted = log_snr.double()
         table = self._table.to(log_snr.device)
         index = torch.searchsorted(-table[4], -wanted.detach().contiguous())

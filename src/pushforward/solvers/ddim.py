@@ -56,8 +56,7 @@ class Ancestral(Solver):
     """DDPM sampler: draws x_s from its Gaussian posterior given x_t and the estimate of the data.
 
     References:
-        Ho et al., DDPM (2020), eq. 6 and 7, with the posterior variance; here between any two
-        times.
+        Ho et al., DDPM (2020), eq. 6 and 7, with the posterior variance.
     """
 
     order = 1

@@ -69,10 +69,10 @@ class EulerMaruyama(Solver):
 
     h is the step in lambda = log(alpha / sigma), z the predicted noise and w the strength: 1
     for the
-    reverse of the noising SDE, 0 for Euler's method on the ODE.
+    reverse of the noising SDE, 0 for Euler's method.
 
     References:
-        Song et al. (2021), eq. 6; Ma et al., SiT (2024), for the strength as a choice at sampling.
+        Song et al. (2021), eq. 6; Ma et al., SiT (2024).
     """
 
     order = 1
@@ -107,12 +107,12 @@ class Churn(Solver):
     """EDM's stochastic sampler: adds noise, then takes a Heun step from the raised noise level.
 
     The level is raised by the factor 1 + min(churn h, sqrt(2) - 1), with h the step in log(sigma /
-    alpha); in the paper, h is 1 / N for every step.
+    alpha); in the paper, h is 1 / N.
 
     Args:
-        churn: Noise added per unit of log-SNR / 2; 0 is Heun's method.
+        churn: Amount of noise; 0 is Heun's method.
         low: Smallest noise level sigma / alpha at which noise is added.
-        high: Largest noise level at which noise is added.
+        high: Largest such noise level.
         excess: Standard deviation of the added noise, S_noise.
 
     References:

@@ -143,7 +143,6 @@ class Flow(Transport):
         return self.source.starts(draws)
 
     def training_noise(self, draws: Draws) -> Tensor:
-        """Draw standard normal noise, or training examples of the model's source."""
         return training_noise(self.source, self.noise_shape, draws)
 
     @property
@@ -153,7 +152,6 @@ class Flow(Transport):
 
     @property
     def calls(self) -> int:
-        """Return the network evaluations per sample; for adaptive solvers, with seed 0."""
         table = self._tables.table(self.denoiser, self._times)
         if isinstance(table, NotAffine):
             return self._counted()
@@ -388,7 +386,7 @@ class Map(Transport):
         network: ``network(z, None, condition) -> x`` in model units.
         space: Shape and units of the data.
         noise_shape: Shape of the noise of one sample.
-        likelihood: Likelihood around the output, from which samples are drawn, if any.
+        likelihood: Likelihood from which samples are drawn around the output, if any.
     """
 
     def __init__(
@@ -428,9 +426,9 @@ class Autoencoder(nn.Module):
     Args:
         encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means, then log-variances.
         decoder: ``decoder(latent, None, condition) -> x``.
-        space: Shape and units of the data, with the conditions of encoder and decoder.
+        space: Shape and units of the data.
         standard: Whether latents should follow N(0, 1), as in a VAE.
-        likelihood: Likelihood from which samples are drawn around the decoder output, if any.
+        likelihood: Likelihood from which samples are drawn around the output, if any.
     """
 
     def __init__(
@@ -513,11 +511,7 @@ class Latent(Transport):
             return self.autoencoder.encode(data, condition)
 
     def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
-        """Find the noise that is mapped to data x (n, *shape) through its mean latent.
-
-        Raises:
-            UsageError: If the inner transport cannot be inverted.
-        """
+        """Find the noise that is mapped to data x (n, *shape) through its mean latent."""
         inner: Any = self.inner
         if not hasattr(inner, "encode"):
             raise UsageError(
@@ -530,11 +524,6 @@ class Latent(Transport):
     def trajectory(
         self, n: int, condition: ConditionLike = None, *, seed: int = 0
     ) -> Iterator[State]:
-        """Yield (t, decoded x_t) from t_max to 0 for the samples of `sample`, in data units.
-
-        Raises:
-            UsageError: If the inner transport has no steps.
-        """
         if not has_steps(self.inner):
             raise UsageError("A one-call model has no intermediate steps to show.")
         with torch.no_grad():
@@ -557,7 +546,7 @@ def inner_of(transport: Transport) -> Transport:
 
 
 def starts(transport: Transport) -> tuple[Source, int] | None:
-    """Return a flow's source with its number of different held-out examples; None for noise."""
+    """Return a flow's source and its number of different held-out examples."""
     source = getattr(inner_of(transport), "source", None)
     if source is None:
         return None

@@ -33,12 +33,9 @@ class Transport(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """Map noise to data in model units, (n, *shape); differentiable.
+        """Map noise (n, *noise_shape) to data in model units, (n, *shape); differentiable.
 
-        Args:
-            z: Standard normal noise (n, *noise_shape).
-            condition: None or a dict of tensors with n examples.
-            draws: Random numbers for each sample, for stochastic solvers.
+        ``draws`` are random numbers for each sample, for stochastic solvers.
         """
 
     @property
@@ -72,7 +69,7 @@ class Transport(nn.Module, ABC):
         return device_of(self)
 
     def conditions(self, n: int, condition: ConditionLike, seed: int) -> Condition:
-        """Return the conditions of n samples, values and masks by name; None for no conditions.
+        """Return the conditions of n samples, values and masks by name.
 
         Missing conditions are drawn with the frequencies of the training data.
 
