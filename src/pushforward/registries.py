@@ -413,7 +413,7 @@ _PARTS = {
     "solvers.runge_kutta": "Adaptive Euler Heun Midpoint RK4",
     "solvers.stochastic": "Churn DPMSDE EulerMaruyama PredictorCorrector",
     "solvers.table": "Call NotAffine Row Symbol Table TableCache Update",
-    "transports.flow": "Autoencoder Flow Invertible Latent Map Observed Stepped",
+    "transports.flow": "Autoencoder Flow Latent Map Observed",
     "transports.redrawing": "Part Redrawing Tally",
 }
 PARTS = Registry(

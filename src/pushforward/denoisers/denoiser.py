@@ -40,11 +40,9 @@ class Preconditioning:
     Args:
         scale_input: Whether to divide x_t by hypot(alpha, sigma) (EDM's c_in).
         clock: Time input of the network, a name in `CLOCKS`.
-        output: Prediction of the network itself, if it is not the denoiser's. With "v", the network
-            need not copy x_t.
-        guidance: Smallest and largest guidance scale of a `FlowMap` whose network takes a
-        scale after
-            its times, rescaled to 0 to 1.
+        output: Prediction of the network, if it is not the denoiser's, such as "v".
+        guidance: Guidance scales between which the network of a `FlowMap` takes a scale after its
+            times, rescaled to 0 to 1.
 
     Raises:
         UsageError: If the clock or output is unknown, or the range is not finite and rising.
@@ -109,17 +107,6 @@ class Predictor(Protocol):
         """Return the number of network evaluations per example for one prediction at time t."""
 
 
-@runtime_checkable
-class Jumping(Protocol):
-    """Predictor that also maps a state at t to the state at s in one evaluation (`FlowMap`)."""
-
-    path: Path
-    space: Space
-
-    def jump(self, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        """Compute the state at s (n,) on the trajectory through x_t (n, *shape) at t (n,)."""
-
-
 def check_predictor(denoiser: object) -> None:
     """Raise a `UsageError` if the object is not a predictor."""
     if not callable(getattr(denoiser, "predict", None)):
@@ -137,18 +124,11 @@ class Predicting(nn.Module, ABC):
 
     @property
     def jumps(self) -> bool:
-        """Return whether estimates may take a second time, so that `jump` is a map."""
         return False
 
     @abstractmethod
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """Compute the time-dependent coefficients for `evaluate`, each of the shape of t.
-
-        Args:
-            kind: Estimate, a name in `pushforward.paths.ROWS`.
-            t: Time of the state.
-            to: Time up to which the estimate holds; None for t itself.
-        """
+        """Compute the coefficients for `evaluate` from t, up to ``to``, of the shape of t."""
 
     @abstractmethod
     def evaluate(
@@ -165,14 +145,9 @@ class Predicting(nn.Module, ABC):
         return self.evaluate(check(kind), x_t, over(self.columns(kind, t), x_t), condition)
 
     def jump(self, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        """Compute the state at s (n,) on the trajectory through x_t (n, *shape) at t (n,).
-
-        It is alpha_s x + sigma_s z, with data x and noise z of the estimate from t to s.
-        """
         return self.evaluate_jump(x_t, over(self.jump_columns(t, s), x_t), condition)
 
     def jump_columns(self, t: Tensor, s: Tensor) -> TimeColumns:
-        """Compute the time-dependent coefficients for `evaluate_jump`."""
         here = self.path.at(t)
         there = self.path.at(s)
         state = there.sigma / here.sigma
@@ -191,7 +166,7 @@ def has_jump(denoiser: object) -> bool:
     """Return whether a predictor is a map between two times."""
     if isinstance(denoiser, Predicting):
         return denoiser.jumps
-    return isinstance(denoiser, Jumping)
+    return hasattr(denoiser, "jump")
 
 
 def _own(denoiser: object) -> bool:
@@ -205,10 +180,7 @@ def _own(denoiser: object) -> bool:
 
 
 def columns_of(denoiser: Predictor, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-    """Compute the columns of any predictor; ``kind`` "jump" is a jump from t to ``to``.
-
-    For a predictor with only `predict`, the columns are the times.
-    """
+    """Compute the columns of any predictor; those of one with only `predict` are times."""
     predictor: Any = denoiser
     if not _own(denoiser):
         return {"t": t} if to is None else {"t": t, "to": to}
@@ -233,7 +205,7 @@ def evaluate(
 
 
 def affine_columns(kind: str, to: str, k: Coefficients) -> TimeColumns:
-    """Return the coefficients of the conversion ``state`` x_t + ``output`` y, if kinds differ."""
+    """Return the coefficients that convert an output to another kind."""
     if kind == to:
         return {}
     state, output = affine(kind, to, k)
@@ -241,7 +213,7 @@ def affine_columns(kind: str, to: str, k: Coefficients) -> TimeColumns:
 
 
 def blend(columns: TimeColumns, x_t: Tensor, y: Tensor) -> Tensor:
-    """Compute ``state`` x_t + ``output`` y, or y itself if the columns contain neither."""
+    """Compute ``state`` x_t + ``output`` y, if the columns contain them."""
     if "state" not in columns:
         return y
     state = columns["state"]
@@ -277,7 +249,7 @@ def shaped(values: Tensor, x: Tensor) -> Tensor:
 
 
 class Wrapped(Predicting):
-    """Wrapper of a predictor, by default with the same path, space and number of calls."""
+    """Wrapper of a predictor."""
 
     denoiser: Any
 
@@ -309,7 +281,7 @@ class MapSampling:
     """Settings for sampling a map between two times in several jumps.
 
     Args:
-        grid: Time grid on which the map has learned to jump; None for the grid of the solver.
+        grid: Time grid on which the map has learned to jump.
         only_to_data: Whether the map has only learned jumps to s = 0, like a consistency model.
     """
 
@@ -431,10 +403,9 @@ class FlowMap(Denoiser):
 
     ``network(x, t, condition)`` takes the times t and s, (n, 2). At s = t it is an ordinary
     denoiser;
-    at another s, `jump` maps x_t to the state at s in one evaluation. On the straight path that
-    is x_t
-    + (s - t) u with u the mean velocity between s and t. ``sampling`` holds settings for
-    several jumps.
+    at another s, `jump` maps x_t to the state at s in one evaluation, on the straight path by
+    the mean
+    velocity. ``sampling`` holds settings for several jumps.
 
     References:
         Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models

@@ -144,7 +144,6 @@ class Guided(Wrapped):
     def evaluate(
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
     ) -> Tensor:
-        """Compute the guided estimate; one network call if all examples have scale 1."""
         acts = columns["acts"]
         inner = columns["inner"]
         condition, scales = without_scale(condition)
@@ -178,7 +177,6 @@ class Guided(Wrapped):
         return y[:n].index_copy(0, index, guided)
 
     def calls(self, t: float = 0.5) -> int:
-        """Return the number of calls: two inside the interval, unless the scale is 0 or 1."""
         calls = self.denoiser.calls(t)
         if self._without or not _acts(self.scale, self.interval, self.path, t):
             return calls
@@ -267,7 +265,6 @@ class Autoguided(Wrapped):
     def evaluate(
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
     ) -> Tensor:
-        """Compute the guided estimate; one model is called if all examples have scale 1."""
         scale = columns["scale"]
         y = evaluate(self.denoiser, kind, x_t, columns["inner"], condition)
         usual = scale if isinstance(scale, float) else self.scale

@@ -86,7 +86,6 @@ class _Coder(nn.Module):
         self.norm = Norm(self.channels[-1])
 
     def _through(self, h: Tensor, t: Times, condition: Condition) -> Tensor:
-        """Apply all levels and the last normalisation."""
         vector = self.conditioning(h.shape[0], h.device, t, condition)
         films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
         for index, level in enumerate(self.levels):
@@ -160,7 +159,6 @@ class Decoder(_VectorCoder):
     rising = True
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute images (n, *shape) in model units from latents x (n, latent)."""
         check_input(x, (self.latent,), "Decoder")
         h = self.enter(x).reshape(x.shape[0], *self.grids[0], -1).permute(0, 3, 1, 2)
         h = self._through(h.contiguous(memory_format=torch.channels_last), t, condition)
@@ -247,7 +245,6 @@ class Compressor(_MapCoder):
         self.outputs = outputs
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute maps (n, outputs, height / factor, width / factor), sides rounded up."""
         check_input(x, self.shape, "Compressor")
         h = self.enter(fold(pad_to(x, self.factor), self.stem))
         return self.leave(self._through(h, t, condition)).to(x.dtype)
@@ -272,7 +269,6 @@ class Expander(_MapCoder):
         self.inputs = inputs
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute images (n, *shape) from maps x (n, inputs, height / factor, width / factor)."""
         check_input(x, self.map, "Expander")
         h = self.enter(x.contiguous(memory_format=torch.channels_last))
         h = self._through(h, t, condition)

@@ -126,7 +126,6 @@ class TimeEmbedding(nn.Module):
         self.outer = nn.Linear(width, width)
 
     def forward(self, t: Tensor) -> Tensor:
-        """Embed times (n,), or (n, times), roughly in [-2, 2], as vectors (n, width)."""
         if t.ndim == 1:
             t = t[:, None]
         return self.outer(F.silu(self.inner(self.features(t))))
@@ -185,7 +184,6 @@ class Conditioning(nn.Module):
 
     @property
     def silent(self) -> bool:
-        """Return whether there is neither time nor condition, so that ``forward`` returns None."""
         return self.time is None and not self.conditions
 
     def forward(self, n: int, device: torch.device, t: Times, condition: Condition) -> Times:
@@ -195,10 +193,9 @@ class Conditioning(nn.Module):
             n: Number of examples.
             device: Device of x.
             t: Times (n,) or (n, times); with ``shares_time`` also (1,).
-            condition: Values by name, such as "label" (int64 (n,)), and masks such as
-            "label_null" (bool
-                (n,)), which marks unconditional examples. Examples without a value
-                are unconditional.
+            condition: Values by name, such as "label", and masks such as "label_null"
+            (bool (n,)), which
+                marks unconditional examples.
 
         Raises:
             UsageError: If a time or condition is missing, unexpected or of the wrong shape.
@@ -284,7 +281,6 @@ class Modulation(nn.Module):
         return cls(width, sizes, [1, 0] * len(channels))
 
     def forward(self, vector: Tensor) -> tuple[Tensor, ...]:
-        """Compute a tensor (n, size) for each of ``sizes`` from vectors (n, width)."""
         # one addition of a few numbers to the bias, instead of one per block and example
         bias = self.linear.bias + self.starting
         outputs = F.linear(F.silu(vector), self.linear.weight, bias)
@@ -369,7 +365,6 @@ class ResidualBlock(nn.Module):
         self.conv2 = zeroed(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor, film: Film) -> Tensor:
-        """Transform features (n, width, h, w); ``film`` is (scale, shift), each (n, width)."""
         h = self.conv1(F.silu(self.norm1(x)))
         h = F.silu(modulate(self.norm2(h), film))
         if self.dropout:
@@ -410,7 +405,6 @@ class Level(nn.Module):
         self.attention = Attention(width, heads) if heads else None
 
     def forward(self, x: Tensor, films: Iterator[Film]) -> Tensor:
-        """Transform features (n, width, h, w), taking (scale, shift) or None for each block."""
         for index, block in enumerate(self.residual):
             x = block(x, next(films))
             if index == 0 and self.attention is not None:

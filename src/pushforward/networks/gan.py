@@ -60,14 +60,7 @@ def doubling(side: int) -> Tensor:
 
 
 class Resample(nn.Module):
-    """Resampling by one linear map along the height and one along the width.
-
-    This takes a quarter to half of the time of pooling or depthwise convolution with channels last.
-
-    Args:
-        rows: Matrix that resamples rows, (new height, height).
-        columns: Matrix that resamples columns, (new width, width).
-    """
+    """Resampling by matrices (new height, height) and (new width, width), faster than pooling."""
 
     rows: Tensor
     columns: Tensor
@@ -78,7 +71,6 @@ class Resample(nn.Module):
         self.register_buffer("columns", columns, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Resample images (n, c, height, width), channels last in memory."""
         n, c, height, width = x.shape
         new_height = self.rows.shape[0]
         new_width = self.columns.shape[0]
@@ -145,9 +137,9 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 class InvertedBlock(nn.Module):
     """Residual block x + (1x1 -> leaky ReLU -> grouped 3x3 -> leaky ReLU -> 1x1), wider inside.
 
-    The last layer starts at zero; the two before it are scaled by ``total`` ^ (-1/4), for the total
-    number of blocks of a network, so that their sum changes by as much in a step as one block
-    would.
+    The last layer starts at zero; the two before it are scaled by ``total`` ^ (-1/4), for the
+    number of
+    blocks of a network.
 
     References:
         Zhang et al., Fixup Initialization, 2019; Huang et al., The GAN is dead; long live the GAN!,
@@ -376,7 +368,6 @@ class Generator(nn.Module):
         return cls(shape, width=width, blocks=blocks, stem=stem, **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Generate images (n, *shape) in model units from standard normal noise x (n, latent)."""
         check_input(x, (self.latent,), "Generator")
         z = self.conditioning.joined(x, t, condition)
         h = self.enter(z)[:, :, None, None] * self.basis
@@ -439,7 +430,6 @@ class Critic(nn.Module):
         return cls(shape, width=width, blocks=blocks, stem=stem, **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute scores (n,) for images (n, channels, height, width)."""
         check_input(x, self.shape, "Critic")
         label = self.conditioning(x.shape[0], x.device, t, condition)
         h = self.enter(fold(pad_to(x, self.stem), self.stem))
@@ -503,7 +493,6 @@ class TextbookGenerator(nn.Module):
         return cls(shape, width=size_choice(size, WIDTHS), **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Generate examples (n, *shape) in model units from standard normal noise x (n, latent)."""
         check_input(x, (self.latent,), "TextbookGenerator")
         z = self.conditioning.joined(x, t, condition)
         h = F.relu(self.enter(z))
@@ -534,7 +523,6 @@ class TextbookCritic(nn.Module):
         return cls(shape, width=size_choice(size, WIDTHS), **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute scores (n,) for examples (n, *shape)."""
         check_input(x, self.shape, "TextbookCritic")
         h = F.leaky_relu(self.enter(x.flatten(1)), SLOPE)
         if self.minibatch_std:

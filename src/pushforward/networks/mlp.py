@@ -111,7 +111,6 @@ class MLP(nn.Module):
         return cls(inputs, outputs, width=width, depth=depth, times=times, **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute vectors (n, outputs) from x (n, inputs); t may have length 1."""
         check_input(x, (self.inputs,), "MLP")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         films = films_of(self.modulation, vector, self.depth)
@@ -182,7 +181,6 @@ class Perceptron(nn.Module):
         return cls(inputs, outputs, width=width, **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute vectors (n, outputs) from x (n, inputs)."""
         check_input(x, (self.inputs,), "Perceptron")
         label = self.conditioning(x.shape[0], x.device, t, condition)
         h = x

@@ -101,14 +101,10 @@ def _fold(
 
 @lru_cache
 def pretrained(device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Load frozen EfficientNet-Lite0 without its classifier: one copy per device and dtype.
+    """Load frozen EfficientNet-Lite0: one copy per device and dtype.
 
-    The module maps images (n, 3, h, w), (255 times their values in [0, 1] - 127) / 128, to features
-    at four depths: channels `FEATURES`, image sides divided by `STRIDES` and rounded up.
-
-    Raises:
-        MissingExtra: If the packages are not installed.
-        CheckpointError: If the weights are missing or wrong.
+    It maps images (n, 3, h, w), (255 times their values in [0, 1] - 127) / 128, to features at four
+    depths: channels `FEATURES`, image sides divided by `STRIDES`.
     """
     if (device.type, dtype) != ("cpu", torch.float32):
         twin = pretrained(torch.device("cpu"), torch.float32)
@@ -138,13 +134,12 @@ def bilinear(new: int, old: int) -> Tensor:
 class PretrainedFeatures(nn.Module):
     """Differentiable EfficientNet-Lite0 features of images with 1, 3 or 4 channels.
 
-    Images are scaled to ``side`` x ``side``. The pretrained network is excluded from parameters and
-    checkpoints, and keeps the precision of x under autocast.
+    The pretrained network is excluded from parameters and checkpoints.
 
     Args:
         mean: Mean of each channel in data units. Model units are (x - mean) / std, as in `Space`.
         std: Standard deviation of each channel, above 0.
-        side: A multiple of 32; 224 in pretraining.
+        side: Side that images are scaled to, a multiple of 32; 224 in pretraining.
         backgrounds: Backgrounds of images with transparency, from 0 (black) to 1 (white).
 
     Raises:
@@ -178,8 +173,8 @@ class PretrainedFeatures(nn.Module):
         self.resize = Resample(bilinear(side, height), bilinear(side, width))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PretrainedFeatures:
-        """Move, and load the frozen network there: inside jvp or export that is impossible."""
         super()._apply(fn, recurse)
+        # inside jvp or export the frozen network could not be loaded
         pretrained(self.resize.rows.device, self.resize.rows.dtype)
         return self
 
@@ -211,10 +206,8 @@ class PretrainedFeatures(nn.Module):
 class Mixing(nn.Module):
     """Fixed random projections of features: across channels, then to the next finer depth.
 
-    With 1 x 1 convolutions c and 3 x 3 convolutions s, m_4 = c_4(f_4) and m_l = c_l(f_l) +
-    up(s_l(m_(l + 1))), where up doubles the sides bilinearly. The Kaiming weights depend only
-    on the
-    seed, so they are not saved.
+    m_4 = c_4(f_4) and m_l = c_l(f_l) + up(s_l(m_(l + 1))) with 1 x 1 convolutions c and 3 x 3
+    convolutions s, whose Kaiming weights depend only on the seed.
 
     References:
         Sauer et al., Projected GANs Converge Faster, 2021, section 3.2.
@@ -234,7 +227,6 @@ class Mixing(nn.Module):
             self.enlarge.append(Resample(bilinear(a, b), bilinear(a, b)))
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Mix the features of four depths, finest first, keeping their sides."""
         mixed = []
         for level, feature in enumerate(features):
             mixed.append(F.conv2d(feature, self.get_buffer(f"across_{level}")))
@@ -268,7 +260,6 @@ class ScaleCritic(nn.Module):
         self.leave = ProjectionHead(width, conditions)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute scores (n,), float32 or wider, from features (n, features, side, side)."""
         for convolution in self.convolutions:
             x = F.leaky_relu(convolution(x), SLOPE)
         return self.leave(x.mean((2, 3)), t, condition)
@@ -277,25 +268,21 @@ class ScaleCritic(nn.Module):
 class ProjectedCritic(nn.Module):
     """Critic with four scores: small critics on randomly mixed features of a pretrained network.
 
-    Only the critics are trained; they use spectral normalisation. `GAN` averages its loss over the
-    four scores. Published with loss="hinge" and penalty="none"; gradient penalties are not
-    supported.
-
-    Never evaluate a generator trained with this critic by ImageNet features: the critic reduces
-    distances between them without making better images.
+    `GAN` averages its loss over the scores; gradient penalties are not supported. Never evaluate a
+    generator trained with this critic by ImageNet features: the critic reduces distances
+    between them
+    without making better images.
 
     Args:
         width: Channels of the finest mixed features; no information is lost from 40 on.
         hidden: Channels inside the small critics.
-        backgrounds: See `PretrainedFeatures`; four scores per background. With white only,
-        white and
-            transparent look the same.
+        backgrounds: See `PretrainedFeatures`; four scores per background.
 
     References:
-        Sauer et al., Projected GANs Converge Faster, 2021, equation 4 and section 3.2,
-        whose critics
-        have batch normalisation and score every place; Kynkaanniemi et al., The Role of ImageNet
-        Classes in Frechet Inception Distance, 2023, on features that leak.
+        Sauer et al., Projected GANs Converge Faster, 2021, equation 4 and section 3.2;
+        Kynkaanniemi et
+        al., The Role of ImageNet Classes in Frechet Inception Distance, 2023, on features
+        that leak.
     """
 
     def __init__(
@@ -379,7 +366,6 @@ class FeatureHeads(nn.Module):
     def forward(
         self, features: Sequence[Tensor], t: Times = None, condition: Condition = None
     ) -> Tensor:
-        """Compute scores (n,), float32 or wider, from feature maps."""
         scores = []
         for critic, h in zip(self.critics, features, strict=True):
             scores.append(critic(h, t, condition))

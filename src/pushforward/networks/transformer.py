@@ -133,7 +133,6 @@ class DiT(nn.Module):
         return cls(shape, patch=patch, width=width, depth=depth, heads=heads, **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute a tensor of the shape of images x (n, channels, height, width)."""
         check_input(x, self.shape, "DiT")
         n = x.shape[0]
         vector = self.conditioning(n, x.device, t, condition)
@@ -216,7 +215,6 @@ class ColumnTransformer(nn.Module):
         self.modulation = _modulation(width, depth)
 
     def _index(self, groups: Sequence[Sequence[int]]) -> None:
-        """Store where the coordinates, flags, tokens and outputs of columns of one length are."""
         places = []
         for number, group in enumerate(groups):
             inputs = []

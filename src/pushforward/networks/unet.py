@@ -38,18 +38,17 @@ from pushforward.networks.blocks import (
 class UNet(nn.Module):
     """Convolutional denoiser for images of any height, width and number of channels.
 
-    Patches are folded into channels; levels halve the resolution, with attention at the coarsest.
-    Time and conditions scale and shift every block. All residual branches and the output start at
-    zero.
-
-    With time, the input is added to the output with a gain per channel that is linear in the
-    embedding: the best linear estimate of data, noise or velocity is such a multiple of x_t.
+    Levels halve the resolution, with attention at the coarsest. All residual branches and the
+    output
+    start at zero. With time, the input is added to the output with a learned gain per channel,
+    since
+    the best linear estimate is such a multiple of x_t.
 
     Args:
         widths: Channels of each level, finest first.
         blocks: Residual blocks per level and direction.
-        heads: Attention heads at the coarsest level; 0 for no attention.
-        dropout: Fraction of features dropped in each block, in [0, 1).
+        heads: Attention heads; 0 for no attention.
+        dropout: Fraction of features dropped in each block.
 
     References:
         Ronneberger et al., U-Net, 2015; Ho et al., Denoising Diffusion Probabilistic Models, 2020;
@@ -116,7 +115,6 @@ class UNet(nn.Module):
         return cls(shape, widths=widths, blocks=blocks, stem=stem, **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute a tensor of the shape of images x (n, channels, height, width)."""
         skips, h, films, vector = self._encoded(x, t, condition)
         h = self.middle(h, films)
         for level, grow in zip(reversed(self.up), reversed(self.grow), strict=True):

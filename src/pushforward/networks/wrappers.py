@@ -41,8 +41,6 @@ class Reshaped(nn.Module):
 class FourierFeatures(nn.Module):
     """Network with additional inputs: sines and cosines along random directions, on all scales.
 
-    An MLP learns coarse structure long before fine structure, such as the width of narrow modes.
-
     Args:
         network: ``network(features, t, condition)`` on vectors of inputs + 2 waves numbers.
         low: Lowest frequency, in radians per model unit.
@@ -82,7 +80,6 @@ class FourierFeatures(nn.Module):
         self.register_buffer("frequencies", directions * frequencies[:, None])
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Apply ``network`` to x (n, inputs), in model units, and its waves."""
         check_input(x, (self.inputs,), "a network with Fourier features")
         # an angle of 100 radians in bfloat16 is off by a quarter
         with torch.autocast(x.device.type, enabled=False):
@@ -97,17 +94,14 @@ MOST = 16  # sign codes, which have one vector for each of their patterns
 class SignCodes(nn.Module):
     """Generator that receives z scaled down, and a learned code for the signs of its first entries.
 
-    A continuous map leaves bridges between separate modes. Signs make the map piecewise continuous,
-    with one piece for each of 2^signs patterns. The code of a pattern starts as the signs and is
-    trained independently: it selects the mode, and z the position within it.
+    A continuous map leaves bridges between separate modes. Signs make it piecewise continuous:
+    the code
+    selects the mode, and z the position within it. Codes start as the signs.
 
     Args:
         network: ``network(z, None, condition)`` for z of latent + signs numbers.
         sign_codes: Number of entries of z whose signs are used, at most ``latent`` and 16.
         scale: Factor applied to z.
-
-    Raises:
-        UsageError: If there are more signs than entries of z, or more than 16.
 
     References:
         Khayatkhoei, Elgammal, Singh, Disconnected Manifold Learning for GANs (2018); Tanielian et
@@ -135,7 +129,6 @@ class SignCodes(nn.Module):
         self.codes = nn.Parameter(2.0 * patterns - 1.0)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Apply ``network`` to ``scale`` z and the code of its signs, for noise x (n, latent)."""
         pattern = ((x[:, : self.sign_codes] > 0) * self.powers).sum(1)
         z = torch.cat([self.scale * x, F.embedding(pattern, self.codes)], dim=1)
         return self.network(z, t, condition)
@@ -224,9 +217,9 @@ class UnitVectors(nn.Module):
 class Spectral(nn.Module):
     """Network with a bounded gradient: the largest singular value of each layer is about 1.
 
-    Every weight of a Linear, Conv2d or ConvTranspose2d is divided by its norm as a matrix, which
-    calls in training mode update by one step of power iteration. Weights that start at zero are
-    redrawn with variance 1 / fan-in. The network is changed in place. Leave batch normalisation
+    The network is changed in place: each weight is divided by its norm, which calls in training
+    mode
+    update by one power iteration. Weights that start at zero are redrawn. Leave batch normalisation
     out.
 
     References:
@@ -264,12 +257,9 @@ PARTS = 3 * len(WIDTHS) + 2
 class LevelPosterior(nn.Module):
     """Posterior mean of entries with 256 levels given their noisy values, from a network's prior.
 
-    The network gives each entry a prior: Gaussians on the levels, extra mass on the lowest and
-    highest level, and a little on all. The prior times the Gaussian likelihood of the noisy
-    value is
-    the posterior. So the network need not learn exact levels at low noise.
-
-    The output is a data prediction; the clock must be ``log_snr``: t = log(sigma / alpha) / 4.
+    The prior of an entry consists of Gaussians on the levels, extra mass on the outer levels, and a
+    little on all. So the network need not learn exact levels at low noise. The output is a data
+    prediction; the clock must be ``log_snr``: t = log(sigma / alpha) / 4.
 
     Args:
         network: ``network(x, t, condition)`` on examples of `PARTS` times as many channels.

@@ -125,7 +125,6 @@ class Source:
         return seen_in_training(self._dataset)
 
     def __call__(self, draws: Draws) -> Tensor:
-        """Draw a training example for each example of the draws, with replacement."""
         u = draws.uniform()
         index = (u.double().cpu() * len(self._dataset.train)).long()
         return self._chosen(False, index).to(u.device)
@@ -205,7 +204,6 @@ class Independent(Coupling):
         self.source = source
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Return (x, z) with z standard normal, or from the source."""
         return x, training_noise(self.source, x.shape[1:], draws)
 
 
@@ -227,7 +225,6 @@ class OptimalTransport(Coupling):
         self._kept: dict[tuple[object, ...], Tensor] = {}
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Return (x, z) with z permuted within each group."""
         given = dict(condition or {})
         labels = given.pop("label", None)
         if given:

@@ -130,9 +130,7 @@ class Cosine(Path):
 
 @dataclass(eq=False)
 class VP(Path):
-    """Variance-preserving path of score-based diffusion: log alpha = -t^2 (b1 - b0) / 4 - t b0 / 2.
-
-    ``beta_min`` and ``beta_max`` are the rates b0 and b1 of noising at t = 0 and 1.
+    """Variance-preserving path: log alpha = -t^2 (b1 - b0) / 4 - t b0 / 2, for rates b of noising.
 
     References:
         Song et al., Score-Based Generative Modeling through SDEs (2021), eq. 33.
@@ -158,7 +156,6 @@ class VP(Path):
         return 2 * log_alpha - torch.log(-torch.expm1(2 * log_alpha))
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """Compute the positive root of log alpha(t) = log(sigmoid(log_snr)) / 2, in stable form."""
         c = -F.logsigmoid(log_snr) / 2
         b = self.beta_min / 2
         a = (self.beta_max - self.beta_min) / 4
@@ -354,7 +351,6 @@ class Tabulated(Path):
         return value.to(t.dtype)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """Compute the inverse: find the level, then solve the cubic by Newton steps within it."""
         wanted = log_snr.double()
         table = self._table.to(log_snr.device)
         index = torch.searchsorted(-table[4], -wanted.detach().contiguous())
@@ -379,7 +375,6 @@ class Times(ABC):
     group = 1
 
     def __call__(self, draws: Draws, path: Path) -> Tensor:
-        """Draw times of shape (n,), float32, within the path's ends."""
         return self.quantile(self.numbers(draws), path).clamp(*path.ends)
 
     def numbers(self, draws: Draws) -> Tensor:
@@ -476,7 +471,6 @@ class Weight(ABC):
     """Weight of the squared error of one prediction, converted to others by `gain`."""
 
     def __call__(self, kind: str, k: Coefficients) -> Tensor:
-        """Compute the weight for the squared error of ``kind``."""
         return self.on_data(k) * gain(kind, "data", k) ** 2
 
     @abstractmethod
@@ -491,7 +485,6 @@ class Flat(Weight):
     kind: str | None = None
 
     def __call__(self, kind: str, k: Coefficients) -> Tensor:
-        """Compute gain(kind, self.kind)^2."""
         if self.kind is None or self.kind == kind:
             return torch.ones_like(k.alpha)
         return gain(kind, self.kind, k) ** 2

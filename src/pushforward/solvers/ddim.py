@@ -11,7 +11,7 @@ from torch import Tensor
 from pushforward.denoisers import Condition, Predictor
 from pushforward.draws import Draws
 from pushforward.paths import solve
-from pushforward.solvers.solver import Memory, Solver, between, ends_of, noise_of
+from pushforward.solvers.solver import Memory, Solver, StepResult, between, ends_of, noise_of
 
 
 class DDIM(Solver):
@@ -39,7 +39,7 @@ class DDIM(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         here, there = ends_of(denoiser.path, x, t, s)
         estimate = denoiser.predict("data", x, t, condition)
         data, noise = solve("data", estimate, x, here)
@@ -56,8 +56,7 @@ class Ancestral(Solver):
     """DDPM sampler: draws x_s from its Gaussian posterior given x_t and the estimate of the data.
 
     References:
-        Ho et al., DDPM (2020), eq. 6 and 7, with the posterior variance; here between any two
-        times.
+        Ho et al., DDPM (2020), eq. 6 and 7, with the posterior variance.
     """
 
     order = 1
@@ -72,7 +71,7 @@ class Ancestral(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         return DDIM(1.0).step(denoiser, x, t, s, condition, draws, memory)
 
 
@@ -115,7 +114,7 @@ class Jump(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         if self.renoise == 0:
             return denoiser.jump(x, t, s, condition), None
         path = denoiser.path

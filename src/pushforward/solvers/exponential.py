@@ -22,7 +22,7 @@ from torch import Tensor
 from pushforward.denoisers import Condition, Predictor
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.solvers.solver import Memory, Solver, over, whole
+from pushforward.solvers.solver import Memory, Solver, StepResult, over, whole
 
 Node = tuple[Tensor, Tensor]  # lambda (n,) in float64, and the estimate there (n, *shape)
 
@@ -96,7 +96,6 @@ class SingleStep(Solver):
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
-        """Return the number of calls per step, which equals the order."""
         return self.order
 
     def step(
@@ -108,7 +107,7 @@ class SingleStep(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         start = lambda_at(denoiser, t)
         gap = lambda_at(denoiser, s) - start
         first = (start, denoiser.predict(self.of, x, t, condition))
@@ -160,7 +159,7 @@ class _Multistep(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         if memory is None and self._starts_single:
             return SingleStep(2, self.of).step(denoiser, x, t, s, condition, draws, None)
         node = (lambda_at(denoiser, t), denoiser.predict(self.of, x, t, condition))
@@ -260,7 +259,7 @@ class UniPC(_Multistep):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         new = (lambda_at(denoiser, t), denoiser.predict("data", x, t, condition))
         nodes = [new]
         if memory is not None:

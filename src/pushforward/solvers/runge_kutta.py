@@ -10,7 +10,7 @@ from torch import Tensor
 from pushforward.denoisers.denoiser import Condition, Predictor, shaped
 from pushforward.draws import Draws
 from pushforward.paths import convert
-from pushforward.solvers.solver import Memory, Solver, between, over
+from pushforward.solvers.solver import Memory, Solver, StepResult, between, over
 
 
 class _Explicit(Solver):
@@ -22,7 +22,6 @@ class _Explicit(Solver):
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
-        """Return the number of stages."""
         return len(self.nodes)
 
     def step(
@@ -34,7 +33,7 @@ class _Explicit(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         gap = s - t
         h = shaped(gap, x)
         velocities: list[Tensor] = []
@@ -122,7 +121,7 @@ class Adaptive(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         from torchdiffeq import odeint
 
         path = denoiser.path

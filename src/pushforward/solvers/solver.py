@@ -26,6 +26,7 @@ from pushforward.registries import SOLVERS, from_text
 
 State = tuple[float, Tensor]  # a time and x there
 Memory = Any  # what a step passes to the next: None at the start, then a tuple of tensors
+StepResult = tuple[Tensor, Memory]  # the state after a step, and memory for the next one
 
 
 class Solver(ABC):
@@ -57,7 +58,7 @@ class Solver(ABC):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         """Take one step.
 
         Args:
@@ -97,12 +98,12 @@ def half_log_snr(k: Coefficients) -> Tensor:
 
 
 def over(values: Tensor, x: Tensor) -> Tensor:
-    """Reshape numbers (n,) to multiply a batch of the shape of x, in its dtype."""
+    """Reshape numbers (n,) to multiply a batch x, in its dtype."""
     return shaped(values.to(x.dtype), x)
 
 
 def ends_of(path: Path, x: Tensor, t: Tensor, s: Tensor) -> tuple[Coefficients, Coefficients]:
-    """Compute the path's coefficients at both ends of a step, shaped to multiply x."""
+    """Compute coefficients at both ends of a step, shaped to multiply x."""
     return path.at(t).over(x), path.at(s).over(x)
 
 
@@ -216,10 +217,7 @@ def _inner(path: Path, log_snr: np.ndarray) -> np.ndarray:
 
 
 def uniform_log_snr(path: Path, steps: int, low: float = -9.0, high: float = 9.0) -> np.ndarray:
-    """Compute equal steps in log-SNR within [low, high]; the first time is t_max, the last 0.
-
-    Beyond these limits, x_t is noise or data to within one percent in standard deviation.
-    """
+    """Compute equal steps in log-SNR within [low, high]; the first time is t_max, the last 0."""
     high_end, low_end = path.log_snr_ends()
     return _inner(path, np.linspace(max(low, low_end), min(high, high_end), steps))
 

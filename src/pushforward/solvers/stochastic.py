@@ -16,6 +16,7 @@ from pushforward.solvers.ddim import DDIM
 from pushforward.solvers.solver import (
     Memory,
     Solver,
+    StepResult,
     between,
     ends_of,
     half_log_snr,
@@ -50,7 +51,7 @@ class DPMSDE(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         here, there = ends_of(denoiser.path, x, t, s)
         h = half_log_snr(there) - half_log_snr(here)
         data = denoiser.predict("data", x, t, condition)
@@ -68,10 +69,10 @@ class EulerMaruyama(Solver):
 
     h is the step in lambda = log(alpha / sigma), z the predicted noise and w the strength: 1
     for the
-    reverse of the noising SDE, 0 for Euler's method on the ODE.
+    reverse of the noising SDE, 0 for Euler's method.
 
     References:
-        Song et al. (2021), eq. 6; Ma et al., SiT (2024), for the strength as a choice at sampling.
+        Song et al. (2021), eq. 6; Ma et al., SiT (2024).
     """
 
     order = 1
@@ -90,7 +91,7 @@ class EulerMaruyama(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         here, there = ends_of(denoiser.path, x, t, s)
         v = denoiser.predict("v", x, t, condition)
         data, noise = solve("v", v, x, here)
@@ -106,12 +107,12 @@ class Churn(Solver):
     """EDM's stochastic sampler: adds noise, then takes a Heun step from the raised noise level.
 
     The level is raised by the factor 1 + min(churn h, sqrt(2) - 1), with h the step in log(sigma /
-    alpha); in the paper, h is 1 / N for every step.
+    alpha); in the paper, h is 1 / N.
 
     Args:
-        churn: Noise added per unit of log-SNR / 2; 0 is Heun's method.
+        churn: Amount of noise; 0 is Heun's method.
         low: Smallest noise level sigma / alpha at which noise is added.
-        high: Largest noise level at which noise is added.
+        high: Largest such noise level.
         excess: Standard deviation of the added noise, S_noise.
 
     References:
@@ -140,7 +141,7 @@ class Churn(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         path = denoiser.path
         here, there = ends_of(path, x, t, s)
         level = torch.exp(-path.log_snr(t) / 2)
@@ -181,7 +182,6 @@ class PredictorCorrector(Solver):
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
-        """Return one, plus one per correction."""
         return 1 + self.corrections
 
     def step(
@@ -193,7 +193,7 @@ class PredictorCorrector(Solver):
         condition: Condition,
         draws: Draws | None,
         memory: Memory,
-    ) -> tuple[Tensor, Memory]:
+    ) -> StepResult:
         x, _ = DDIM(1.0).step(denoiser, x, t, s, condition, draws, None)
         here = denoiser.path.at(s).over(x)
         for _ in range(self.corrections):

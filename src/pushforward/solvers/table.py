@@ -63,7 +63,7 @@ class Call:
         estimate: Register for the result.
         t: Time, a float64 scalar tensor.
         to: Target time of a jump.
-        columns: Coefficients of the prediction (`pushforward.denoisers.denoiser.columns_of`).
+        columns: Coefficients of the prediction (`columns_of`).
     """
 
     kind: str
@@ -84,7 +84,7 @@ class Row:
         stop: Time at which a step ends here.
         state: Register with the state at that time; None if no step ends.
         call: Call of the denoiser, if any.
-        dropped: Registers that are no longer needed afterwards.
+        dropped: Registers that are not needed afterwards.
     """
 
     noises: list[int] = field(default_factory=list)
@@ -109,11 +109,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Steps of a solver on a grid as numbers, built by `pushforward.solvers.table.compile_table`.
-
-    Args:
-        rows: Rows, in order of execution.
-    """
+    """Steps of a solver on a grid as numbers, built by `compile_table`."""
 
     rows: Sequence[Row]
 
@@ -190,10 +186,6 @@ class Symbol:
 
     Additions, and products with single numbers, give another symbol; anything else raises
     `NotAffine`.
-
-    Args:
-        terms: Coefficients by register: floats, or scalar tensors with gradients.
-        shape: Shape of one example.
     """
 
     __array_priority__ = 1000
@@ -219,11 +211,9 @@ class Symbol:
         self.register = register
 
     def dim(self) -> int:
-        """Return the number of dimensions."""
         return self.ndim
 
     def to(self, *_: Any, **__: Any) -> Symbol:
-        """Return the symbol itself."""
         return self
 
     def __mul__(self, other: Any) -> Symbol:
@@ -302,12 +292,7 @@ _OPERATIONS: dict[str, Any] = {
 
 
 def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
-    """Compile the steps of a solver along given times to a table.
-
-    Args:
-        solver: Solver with fixed steps, affine in the state, earlier estimates and noise.
-        times: Times (N + 1,), float64, on the CPU.
-        denoiser: Denoiser whose path, space and columns are used; no estimate is computed.
+    """Compile the steps of a solver along times (N + 1,), float64, without any estimate.
 
     Raises:
         NotAffine: If the solver is adaptive, or a step is not affine.
@@ -373,8 +358,6 @@ def _add_drops(rows: list[Row]) -> None:
 
 
 class _Tracer:
-    """Denoiser that returns a symbol for each estimate and records the calls."""
-
     def __init__(self, denoiser: Predictor) -> None:
         self.path = denoiser.path
         self.space = denoiser.space
@@ -389,7 +372,6 @@ class _Tracer:
         return self._count
 
     def _register(self, value: Any) -> int:
-        """Return the register of a symbol, after writing the symbol to a new one if needed."""
         if not isinstance(value, Symbol):
             raise NotAffine(f"it uses a {type(value).__name__} as a state")
         if value.register is None:
@@ -502,10 +484,6 @@ class TableCache:
 
 
 def _settings(part: object) -> list[Any]:
-    """The attributes that identify a solver or predictor, with those of inner predictors.
-
-    Modules are identified by their dicts, which torch.export shares between copies.
-    """
     settings: list[Any] = [] if isinstance(part, nn.Module) else [part]
     inner = []
     for name, value in vars(part).items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import torch
@@ -48,11 +48,12 @@ class Flow(Transport):
         denoiser: Denoiser, guided or not.
         solver: Solver, or name of a solver, such as "heun" or "dpm:3".
         steps: Number of steps.
-        grid: Time grid: a name in `pushforward.solvers.solver.GRIDS`, None for the default of the
-            solver, or N + 1 falling times ending with 0 (a learned grid).
+        grid: Name in `pushforward.solvers.solver.GRIDS`, None for the default of the
+        solver, or N + 1
+            falling times ending with 0.
 
     Raises:
-        UsageError: If the steps, the grid or the solver are invalid for the model.
+        UsageError: If steps, grid or solver do not suit the model.
     """
 
     def __init__(
@@ -142,7 +143,6 @@ class Flow(Transport):
         return self.source.starts(draws)
 
     def training_noise(self, draws: Draws) -> Tensor:
-        """Draw standard normal noise, or training examples of the model's source."""
         return training_noise(self.source, self.noise_shape, draws)
 
     @property
@@ -152,7 +152,6 @@ class Flow(Transport):
 
     @property
     def calls(self) -> int:
-        """Return the network evaluations per sample; for adaptive solvers, with seed 0."""
         table = self._tables.table(self.denoiser, self._times)
         if isinstance(table, NotAffine):
             return self._counted()
@@ -259,10 +258,6 @@ class Flow(Transport):
     ) -> Tensor:
         """Solve from one time to another, with the flow's number of steps, equal in log-SNR.
 
-        The log-SNR is infinite at t = 0, where a solve ends as in sampling and starts as in
-        `encode`. If it
-        is infinite at t = 1, the state there is noise, and is only scaled on the way to t_max.
-
         Args:
             x: State at ``start``, (n, *shape), in model units.
             start: Start time, 0 at data and 1 at noise.
@@ -297,7 +292,6 @@ class Flow(Transport):
         return self._last(self.walk(x, times, condition, draws))
 
     def _even_times(self, start: float, stop: float, steps: int) -> np.ndarray:
-        """Times with equal steps in log-SNR."""
         path = self.denoiser.path
         first, last = path.log_snr(torch.tensor([start, stop], dtype=torch.float64)).tolist()
         log_snr = torch.linspace(first, last, steps + 1, dtype=torch.float64)
@@ -368,54 +362,14 @@ class _Counted:
         return self.denoiser.calls(t)
 
 
-@runtime_checkable
-class Invertible(Protocol):
-    """Transport that can also be run from data to noise."""
-
-    def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
-        """Find the noise (n, *noise_shape) that is mapped to data x (n, *shape), in data units."""
-
-
-@runtime_checkable
-class Stepped(Protocol):
-    """Transport in steps: a solver runs a denoiser along falling times."""
-
-    denoiser: Predictor
-    solver: Solver
-    steps: int
-    grid: str | list[float] | None
-
-    @property
-    def times(self) -> np.ndarray:
-        """Return the N + 1 falling times, the last 0."""
-
-    @property
-    def source(self) -> Source | None:
-        """Return the noise source; None for standard normal noise."""
-
-    def with_solver(
-        self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None
-    ) -> Any:
-        """Return the same model with another solver."""
-
-    def walk(
-        self,
-        x: Tensor,
-        times: np.ndarray | Tensor,
-        condition: Condition = None,
-        draws: Draws | None = None,
-    ) -> Iterator[State]:
-        """Yield (time, state) after each step."""
-
-
 def has_steps(transport: object) -> TypeGuard[Flow]:
-    """Return whether a transport consists of steps (`Stepped`), such as a `Flow`."""
-    return isinstance(transport, Stepped)
+    """Return whether a transport consists of steps of a solver."""
+    return isinstance(transport, Flow)
 
 
 def has_levels(transport: object) -> TypeGuard[Flow]:
     """Return whether states are data with standard normal noise, so that they have densities."""
-    return isinstance(transport, Stepped) and transport.source is None
+    return isinstance(transport, Flow) and transport.source is None
 
 
 class Observed(Protocol):
@@ -432,7 +386,7 @@ class Map(Transport):
         network: ``network(z, None, condition) -> x`` in model units.
         space: Shape and units of the data.
         noise_shape: Shape of the noise of one sample.
-        likelihood: Likelihood around the output, from which samples are drawn, if any.
+        likelihood: Likelihood from which samples are drawn around the output, if any.
     """
 
     def __init__(
@@ -472,9 +426,9 @@ class Autoencoder(nn.Module):
     Args:
         encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means, then log-variances.
         decoder: ``decoder(latent, None, condition) -> x``.
-        space: Shape and units of the data, with the conditions of encoder and decoder.
+        space: Shape and units of the data.
         standard: Whether latents should follow N(0, 1), as in a VAE.
-        likelihood: Likelihood from which samples are drawn around the decoder output, if any.
+        likelihood: Likelihood from which samples are drawn around the output, if any.
     """
 
     def __init__(
@@ -498,7 +452,6 @@ class Autoencoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Return the device of the weights."""
         return device_of(self)
 
     def encode(self, x: Tensor, condition: Condition = None) -> Tensor:
@@ -558,27 +511,19 @@ class Latent(Transport):
             return self.autoencoder.encode(data, condition)
 
     def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
-        """Find the noise that is mapped to data x (n, *shape) through its mean latent.
-
-        Raises:
-            UsageError: If the inner transport cannot be inverted.
-        """
-        if not isinstance(self.inner, Invertible):
+        """Find the noise that is mapped to data x (n, *shape) through its mean latent."""
+        inner: Any = self.inner
+        if not hasattr(inner, "encode"):
             raise UsageError(
                 f"The model in this latent space ({type(self.inner).__name__}) maps noise to data "
                 "in one call and cannot be inverted."
             )
         given = self.read(len(x), condition)
-        return self.inner.encode(self.codes(x, given), given)
+        return inner.encode(self.codes(x, given), given)
 
     def trajectory(
         self, n: int, condition: ConditionLike = None, *, seed: int = 0
     ) -> Iterator[State]:
-        """Yield (t, decoded x_t) from t_max to 0 for the samples of `sample`, in data units.
-
-        Raises:
-            UsageError: If the inner transport has no steps.
-        """
         if not has_steps(self.inner):
             raise UsageError("A one-call model has no intermediate steps to show.")
         with torch.no_grad():
@@ -601,7 +546,7 @@ def inner_of(transport: Transport) -> Transport:
 
 
 def starts(transport: Transport) -> tuple[Source, int] | None:
-    """Return a flow's source with its number of different held-out examples; None for noise."""
+    """Return a flow's source and its number of different held-out examples."""
     source = getattr(inner_of(transport), "source", None)
     if source is None:
         return None

@@ -32,7 +32,7 @@ class LearnedGrid:
 
     Args:
         times: Falling times (N + 1), the last 0.
-        before: RMS distance to many-step samples with the original grid, in model units.
+        before: RMS distance to many-step samples with the original grid.
         after: RMS distance with the learned grid.
     """
 
@@ -54,19 +54,18 @@ def learn_grid(
 ) -> LearnedGrid:
     """Learn the times for which samples are closest to the same model's many-step samples.
 
-    It starts from the best of the flow's own times and the named grids. Times in between are at
-    log_snr
-    = low + (high - low) cumsum(softmax(p)), with p and the cleanest log-SNR learned by Adam on
-    the mean
-    squared distance. The result is the best grid on n/3 further examples.
+    It starts from the best of the flow's times and the named grids. The log-SNR steps are fractions
+    softmax(p) of the whole, learned by Adam on the mean squared distance. The result is the
+    best grid
+    on n/3 further examples.
 
     Args:
-        flow: Deterministic flow with at least 2 steps; its solver and number of steps are kept.
+        flow: Deterministic flow; its solver and number of steps are kept.
         n: Number of noise examples for learning.
-        rounds: Number of updates of the times.
+        rounds: Number of updates.
         batch: Number of examples per update.
-        lr: Learning rate of Adam.
-        seed: Seed of the first noise example, also used for labels.
+        lr: Learning rate.
+        seed: Seed of the first noise example.
         teacher: Flow whose samples are the targets; None for 10 times the steps, at least 100.
         watch: Callback after each round with its number and the error on held-out examples.
 

@@ -39,24 +39,20 @@ def log_prob(
 ) -> Tensor:
     """Compute the log density of data under a flow, by the instantaneous change of variables.
 
-    log p(x) = log p(z) + int div f, along the ODE from x to z, by RK4 in log-SNR for the state over
-    hypot(alpha, sigma). The trace is exact for at most `EXACT` dimensions; above, Hutchinson's
-    estimate
-    with fixed Rademacher probes is unbiased. Between t = 0 and t_min, x_t = alpha x.
+    log p(x) = log p(z) + int div f, along the ODE from x to z, by RK4 in log-SNR. The trace is
+    exact
+    for at most `EXACT` dimensions; above, Hutchinson's estimate is unbiased.
 
     Args:
-        flow: Flow; its solver and steps have no effect.
+        flow: Flow from standard normal noise; its solver and steps have no effect.
         x: Data in data units, (n, *shape); images should be dequantised (`dequantise`).
         condition: Conditions as in `Transport.sample`; missing conditions are unknown.
         steps: Number of RK4 steps, with four network calls and backward passes each.
-        probes: Number of random probes if the trace is not exact.
+        probes: Number of random Rademacher probes if the trace is not exact.
         seed: Seed of the first example's probes.
 
     Returns:
         Log density in data units, in nats, float64 (n,).
-
-    Raises:
-        UsageError: If the transport is not a flow from standard normal noise.
     """
     denoiser = _denoiser(flow)
     u = flow.space.to_model(x.to(flow.device)).double()
@@ -178,22 +174,19 @@ def elbo(
     """Compute the variational bound on the log probability of images with 256 levels.
 
     -ELBO = KL(x_{t_max} | noise) + 1/2 int E |z - z_hat|^2 d log-SNR - E log p(x | x_{t_min}). The
-    decoder p(x | x_{t_min}) gives each level a weight exp(-(level - x_hat)^2 / (2 s^2)) with the
-    predicted data x_hat and s = spread sigma / alpha at t_min; `decoder_spread` finds a good value.
+    decoder gives each level a weight exp(-(level - x_hat)^2 / (2 s^2)), s = spread sigma / alpha at
+    t_min (`decoder_spread`).
 
     Args:
-        flow: Flow; its solver and steps have no effect.
+        flow: Flow from standard normal noise; its solver and steps have no effect.
         x: Images in [0, 1] with 256 levels, (n, *shape).
         condition: Conditions as in `Transport.sample`; missing conditions are unknown.
-        times: Number of network calls per example, one in each of equal parts of the log-SNR.
+        times: Number of network calls per example for the integral.
         spread: Standard deviation of the decoder, in units of the noise at t_min.
         seed: Seed of the first example; example i depends only on ``seed + i``.
 
     Returns:
         Bound in nats, float64 (n,).
-
-    Raises:
-        UsageError: If the transport is not a flow from standard normal noise, or has no levels.
     """
     denoiser = _denoiser(flow)
     if flow.space.levels != LEVELS:

@@ -94,9 +94,9 @@ class Part:
 class Redrawing:
     """Counter and control of the draws of one request for n samples, over all batches.
 
-    A request is hopeless, and stopped, if none of its first `HOPELESS` draws satisfies the
-    constraints,
-    in the order of rounds and samples. Within `unmet_kept`, each sample gets all attempts.
+    A request is hopeless, and stopped outside of `unmet_kept`, if none of its first `HOPELESS`
+    draws
+    satisfies the constraints.
 
     Attributes:
         tally: Draws of the request so far.

@@ -33,12 +33,9 @@ class Transport(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """Map noise to data in model units, (n, *shape); differentiable.
+        """Map noise (n, *noise_shape) to data in model units, (n, *shape); differentiable.
 
-        Args:
-            z: Standard normal noise (n, *noise_shape).
-            condition: None or a dict of tensors with n examples.
-            draws: Random numbers for each sample, for stochastic solvers.
+        ``draws`` are random numbers for each sample, for stochastic solvers.
         """
 
     @property
@@ -69,11 +66,10 @@ class Transport(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Return the device of the weights."""
         return device_of(self)
 
     def conditions(self, n: int, condition: ConditionLike, seed: int) -> Condition:
-        """Return the conditions of n samples, values and masks by name; None for no conditions.
+        """Return the conditions of n samples, values and masks by name.
 
         Missing conditions are drawn with the frequencies of the training data.
 
@@ -106,9 +102,7 @@ class Transport(nn.Module, ABC):
             conditions: Further conditions by name, such as ``label=3``.
 
         Returns:
-            Samples (n, *shape), float32 (table rows may be float64): images in [0, 1],
-            vectors in the units
-                of the data.
+            Samples (n, *shape): images in [0, 1], vectors in the units of the data.
 
         Raises:
             UsageError: If numbers or conditions are invalid.
@@ -194,17 +188,9 @@ class Transport(nn.Module, ABC):
         seed: int,
         redrawing: Redrawing | None = None,
     ) -> tuple[Tensor, Condition]:
-        """Draw some of the samples of `stream`, with their conditions.
+        """Draw samples ``start`` to ``start + size`` of `stream`, with their conditions.
 
-        Args:
-            start: Number of the first sample.
-            size: Number of samples.
-            wanted: Conditions of all samples (`wanted`).
-            seed: Seed of sample 0.
-            redrawing: Counter for the draws of the whole request; None if this is all of it.
-
-        Raises:
-            Diverged: If a sample is not finite, or violates a constraint of a complete request.
+        ``redrawing`` counts the draws of the whole request; None if this is all of it.
         """
         own = redrawing or Redrawing(self.space, size, seed + start)
         part = self._begun(start, size, wanted, seed, own)
