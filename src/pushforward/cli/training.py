@@ -8,7 +8,7 @@ import shlex
 import signal
 import time
 import typing
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -193,7 +193,7 @@ def train(
         device=where,
         augment=changes.augment,
         checkpoint_every=checkpoint_every,
-        trackers=track,
+        trackers=track or (),
         asked=asked,
         progress=Progress(),
     )
@@ -258,11 +258,12 @@ def train_all(
 
 
 def _say_durations(trainers: Sequence[Trainer], steps: float, total: float) -> None:
-    spent: Counter[str] = Counter({"in training steps": steps})
+    spent = defaultdict(float, {"in training steps": steps})
     for trainer in trainers:
-        spent.update(trainer.spent)
-    spent["starting and reading data"] = total - spent.total()
-    parts = [f"{duration(time, 2)} {what}" for what, time in spent.items() if time >= SHORTEST]
+        for what, seconds in trainer.spent.items():
+            spent[what] += seconds
+    spent["starting and reading data"] = total - sum(spent.values())
+    parts = [f"{duration(part, 2)} {what}" for what, part in spent.items() if part >= SHORTEST]
     say(f"training took {duration(total, 2)}: {', '.join(parts)}")
 
 
