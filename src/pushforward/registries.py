@@ -374,7 +374,7 @@ _PARTS = {
     "tables.coordinates": "Coordinates Rows StraightThrough",
     "tables.reading.inference": "Finding",
     "tables.reading.schema": "TableFacts",
-    "denoisers.denoiser": "Denoiser FlowMap Jumping MapSampling Preconditioning Predictor Repathed",
+    "denoisers.denoiser": "Denoiser FlowMap MapSampling Preconditioning Predictor Repathed",
     "denoisers.guidance": "AtScale Autoguided Guided Thresholded",
     "tables.column": "Known",
     "tables.denoiser": "TableDenoiser TableDenoising TableDistillation",

@@ -174,9 +174,11 @@ def evaluate(
             tell=tell,
             thorough=thorough,
         )
-    result = comparison.to_plain()
-    result["warnings"] = [finding.text for finding in warnings(comparison)]
-    show(result, json, lambda _: as_options(text(comparison, full)))
+    if json:
+        sentences = [finding.text for finding in warnings(comparison)]
+        show({**comparison.to_plain(), "warnings": sentences}, True, str)
+    else:
+        show(as_options(text(comparison, full)), False, str)
     if out is not None:
         from pushforward import Report
 

@@ -66,9 +66,13 @@ def list_features(*, plugin: Listed = (), json: Json = False) -> None:
     show(rows, json, _named)
 
 
-@list_app.command(name="solvers")
+@list_app.command(
+    name="solvers",
+    help="List the solvers with their parameter (as in dpm:3), order, calls per step and default "
+    "grid.",
+)
 def list_solvers(*, plugin: Listed = (), json: Json = False) -> None:
-    """List the solvers, with their parameter as in dpm:3, order, calls per step, default grid."""
+    """List the solvers with their properties."""
     load_plugins(plugin)
     rows = {}
     for name, part in SOLVERS.items():

@@ -263,7 +263,7 @@ def _say_durations(trainers: Sequence[Trainer], steps: float, total: float) -> N
         for what, seconds in trainer.spent.items():
             spent[what] += seconds
     spent["starting and reading data"] = total - sum(spent.values())
-    parts = [f"{duration(time, 2)} {what}" for what, time in spent.items() if time >= SHORTEST]
+    parts = [f"{duration(part, 2)} {what}" for what, part in spent.items() if part >= SHORTEST]
     say(f"training took {duration(total, 2)}: {', '.join(parts)}")
 
 
