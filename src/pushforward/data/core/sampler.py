@@ -104,7 +104,9 @@ class Sampler:
                     f"{dataset.space.noun}s."
                 )
         self._drawn = dataset.probabilities is not None
-        self._stored: Any = dataset.probabilities if self._drawn else dataset.train.x
+        self._stored = dataset.train.x
+        if dataset.probabilities is not None:
+            self._stored = dataset.probabilities
         streamed = isinstance(self._stored, Streamed)
         self._small = not streamed and self._stored.size * 4 <= RESIDENT_BYTES
         self._converted = self._small and not self.augment and not self._drawn
