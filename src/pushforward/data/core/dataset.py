@@ -401,11 +401,12 @@ def _check_splits(name: str, train: Split, held_out: Split) -> None:
             f"The data has {len(train)} training examples and {len(held_out)} held-out examples; "
             "both splits need at least one."
         )
-    shapes = train.x.shape[1:], held_out.x.shape[1:]
-    if shapes[0] != shapes[1]:
+    shape = train.x.shape[1:]
+    other = held_out.x.shape[1:]
+    if shape != other:
         raise DataError(
-            f"{name}: the training and held-out examples have different shapes ({shapes}); "
-            "expected the same. Use `resize=N` and `channels=rgb` to convert images."
+            f"{name}: training examples have shape {shape}, and held-out examples {other}. They "
+            "must be equal. Use `resize=N` and `channels=rgb` to convert images."
         )
 
 
