@@ -374,11 +374,11 @@ def table_dataset(
             levels.append(tuple(text for text in texts if text in occurring))
         form = replace(layout, levels=tuple(levels))
         space = TableSpace.of(columns, target, layout=form, constraints=constraints)
-        encoded = []
+        splits = []
         for split, of_file, of_model in zip((train, held_out), values, learned, strict=True):
             x = space.encoded(of_model)
-            encoded.append(Split(x, source_hashes=split.hashes, table_values=of_file))
-        return space, encoded[0], encoded[1]
+            splits.append(Split(x, source_hashes=split.hashes, table_values=of_file))
+        return space, splits[0], splits[1]
 
     examples = Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes)
     splits = [examples]
