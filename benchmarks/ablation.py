@@ -30,7 +30,7 @@ from protocol import (
 from ring import N, floor, measured
 
 import pushforward as pf
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 from pushforward.training.loop.machine import seeded
 
 ORIGINAL: dict[str, Any] = {
@@ -109,9 +109,9 @@ def options_of(data: str, name: str) -> dict[str, Any]:
     }
 
 
-def judge_of(name: str, n: int) -> Judge:
+def judge_of(name: str, n: int) -> Evaluator:
     """What reads the stacked digits."""
-    return Judge(load(name), 26_000 if n == N else n, 1, NAMES[name])
+    return Evaluator(load(name), 26_000 if n == N else n, 1, NAMES[name])
 
 
 def run_case(data: str, name: str, seed: int, seconds: float, n: int, runs: str) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int, n: int) -> d
 
 
 def report(
-    data: str, rows: list[dict[str, Any]], given: argparse.Namespace, judge: Judge | None
+    data: str, rows: list[dict[str, Any]], given: argparse.Namespace, judge: Evaluator | None
 ) -> None:
     body = []
     for name in rows_of(data, given.rows):

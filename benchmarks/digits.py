@@ -29,7 +29,7 @@ from protocol import (
 import numpy as np
 
 import pushforward as pf
-from pushforward.evaluation import Judge, ModelResult
+from pushforward.evaluation import Evaluator, ModelResult
 
 BARS = {
     "flow": (0.95, 0.9),
@@ -52,7 +52,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--recipes", nargs="*", default=list(BARS))
     given = parsed(parser, words, seconds=0.01, seeds=1, repeats=1, n=20, recipes=["flow", "gan"])
     data = load("digits")
-    judge = Judge(data, given.n, given.repeats)
+    judge = Evaluator(data, given.n, given.repeats)
     steps = {
         name: steps_in(partial(pf.recipes.named(name), data.space), data, given.seconds)
         for name in given.recipes
@@ -69,7 +69,7 @@ def run_case(name: str, seed: int, steps: int, n: int, repeats: int) -> dict[str
     """Train a recipe and judge it."""
     data = load("digits")
     run = train(lambda: pf.recipes.named(name)(data.space), data, seed, steps=steps)
-    scores, agreement = Judge(data, n, repeats).scores(run.transport)
+    scores, agreement = Evaluator(data, n, repeats).scores(run.transport)
     values = {metric: scores[metric].value for metric in NAMES}
     row = {"recipe": name, "seed": seed, "step": run.state["step"], **values}
     row |= {"coverage_ratio": scores["coverage"].ratio, "agreement": agreement}
@@ -78,7 +78,7 @@ def run_case(name: str, seed: int, steps: int, n: int, repeats: int) -> dict[str
 
 
 def report(
-    rows: list[dict[str, Any]], base: ModelResult, judge: Judge, given: argparse.Namespace
+    rows: list[dict[str, Any]], base: ModelResult, judge: Evaluator, given: argparse.Namespace
 ) -> None:
     head = [
         "recipe",

@@ -37,7 +37,7 @@ from latent import SETS, seconds_per_sample
 
 import pushforward as pf
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 from pushforward.methods.method import parameters
 from pushforward.training.api import reopen, student
 
@@ -93,7 +93,7 @@ def main(words: list[str]) -> None:
         parser.error("--repeats must be at least 2: the bar of KID is one spread over samplings.")
     torch.set_num_threads(1)
     data = load(SETS["emoji"] or str(pf.data.core.named_set.folder() / "emoji"))
-    judge = Judge(data, min(given.n, len(data.held_out)), given.repeats, NAMES)
+    judge = Evaluator(data, min(given.n, len(data.held_out)), given.repeats, NAMES)
     rows = []
     for space in given.spaces:
         teacher, learner = runs(space, data, given)
@@ -141,7 +141,7 @@ def ended(trainer: Any) -> pf.Run:
 
 
 def judged(
-    space: str, name: str, run: pf.Run, calls: int, judge: Judge, given: argparse.Namespace
+    space: str, name: str, run: pf.Run, calls: int, judge: Evaluator, given: argparse.Namespace
 ) -> dict[str, Any]:
     """Scores of one model in so many calls, and the time of a sample."""
     transport = run.configured(steps=calls).transport
@@ -180,7 +180,7 @@ def passed(row: dict[str, Any], teacher: dict[str, Any], floor: float) -> dict[s
     }
 
 
-def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) -> None:
+def report(rows: list[dict[str, Any]], judge: Evaluator, given: argparse.Namespace) -> None:
     """The table, and which bars are reached."""
     scored = [metric for metric in NAMES if metric in rows[0]]
     body = []

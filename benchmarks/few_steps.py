@@ -41,7 +41,7 @@ from mnist import Kept
 
 import pushforward as pf
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 from pushforward.evaluation.model_metrics import classification_accuracy, real_accuracy
 from pushforward.pictures import grid_picture
 from pushforward.training.api import student
@@ -98,7 +98,7 @@ def main(words: list[str]) -> None:
     torch.set_num_threads(1)
     data = load(given.data)
     runs = trained(data, given)
-    judge = Judge(data, given.n, given.repeats)
+    judge = Evaluator(data, given.n, given.repeats)
     row = partial(stored_row, Path(given.runs) / "judged.json", data, judge)
     rows = [row("teacher", runs["teacher"], given.long, True)]
     for name, run in ((name, run) for name, run in runs.items() if name in given.models):
@@ -169,7 +169,7 @@ def trained(data: Any, given: argparse.Namespace) -> dict[str, pf.Run]:
 
 
 def stored_row(
-    file: Path, data: Any, judge: Judge, name: str, run: pf.Run, calls: int, classify: bool
+    file: Path, data: Any, judge: Evaluator, name: str, run: pf.Run, calls: int, classify: bool
 ) -> dict[str, Any]:
     """A row of `judged` from a file of earlier ones, or a new one that is added to it."""
     rows = json.loads(file.read_text()) if file.exists() else {}
@@ -190,7 +190,7 @@ def stored_row(
 
 
 def judged(
-    name: str, run: pf.Run, calls: int, data: Any, judge: Judge, classify: bool
+    name: str, run: pf.Run, calls: int, data: Any, judge: Evaluator, classify: bool
 ) -> dict[str, Any]:
     """One model at so many calls; with ``classify`` also a classifier that is trained on its
     samples.
@@ -220,7 +220,7 @@ def judged(
 
 
 def report(
-    rows: list[dict[str, Any]], judge: Judge, real: float, given: argparse.Namespace
+    rows: list[dict[str, Any]], judge: Evaluator, real: float, given: argparse.Namespace
 ) -> None:
     """The table of all models and calls, and which bars they reach."""
     best = {metric: float(np.mean(values)) for metric, values in rows[0]["values"].items()}

@@ -28,7 +28,7 @@ from torch import Tensor
 import pushforward as pf
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.editing import INTERPOLATIONS
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 from pushforward.evaluation.pictures import moments, reconstructed
 from pushforward.pictures import grid_picture
 from pushforward.training.api import train_in_turns
@@ -91,7 +91,7 @@ def main(words: list[str]) -> None:
     flows = {name: pf.load(folder / f"{slug(name)}-flow") for name in coders}
     with network_precision(resolve_precision("auto", "cpu")):
         models = everything(data, runs, flows, given)
-    judge = Judge(data, given.n, given.repeats, NAMES)
+    judge = Evaluator(data, given.n, given.repeats, NAMES)
     with network_precision(resolve_precision("auto", "cpu")):
         rows = [
             {"rows": name, **{m: score.to_plain() for m, score in judge.scores(x)[0].items()}}
@@ -139,7 +139,7 @@ def decoded(coder: Any, codes: Tensor) -> Tensor:
 
 
 def report(
-    judge: Judge,
+    judge: Evaluator,
     rows: list[dict[str, Any]],
     models: dict[str, Any],
     data: Any,

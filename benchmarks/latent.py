@@ -46,10 +46,10 @@ from pushforward.data import Batch, Dataset, Split
 from pushforward.data.core.dataset import Schema, build
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.draws import BlockDraws
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 from pushforward.evaluation import evaluator as cost
 from pushforward.evaluation.pictures import reconstruction
-from pushforward.methods import Now
+from pushforward.methods import StepContext
 from pushforward.methods.method import parameters
 from pushforward.pictures import grid_picture
 from pushforward.training import Trainer
@@ -106,7 +106,7 @@ def main(words: list[str]) -> None:
     if given.swap is not None:
         data = swapped(data, given.swap)
     given.n = min(given.n, len(data.held_out))
-    judge = Judge(data, given.n, given.repeats, NAMES)
+    judge = Evaluator(data, given.n, given.repeats, NAMES)
     coder = taken_up(
         lambda: pf.recipes.autoencoder(data.space),
         data.without_labels(),
@@ -172,7 +172,7 @@ def cached(path: Path, work: Any) -> Any:
     return json.loads(path.read_text())
 
 
-def judged(trainer: Trainer, judge: Judge, every: float) -> list[dict[str, Any]]:
+def judged(trainer: Trainer, judge: Evaluator, every: float) -> list[dict[str, Any]]:
     """Train to the end and judge averaged weights every so many seconds; points are stored in the
     run's folder.
 
@@ -201,11 +201,11 @@ def seconds_per_sample(sample: Any, n: int, turns: int) -> float:
 def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, Any]:
     transport = trainer.average.method.transport()
     with network_precision(resolve_precision("auto", "cpu")):
-        scores = Judge(data, given.n, given.repeats, NAMES).scores(transport)[0]
+        scores = Evaluator(data, given.n, given.repeats, NAMES).scores(transport)[0]
         seconds = seconds_per_sample(lambda n: transport.sample(n, batch=n), 64, given.turns)
     batch = trainer.sampler.batch(0)
     few = batch.take(slice(8))
-    now = Now(BlockDraws(0, 0, 8), 0, 0.0)
+    now = StepContext(BlockDraws(0, 0, 8), 0, 0.0)
     step = cost.flops(lambda: [loss.backward() for _, loss in trainer.method.turns(few, now)]) / 8
     return {
         "scores": {name: {"mean": row.value, "spread": row.spread} for name, row in scores.items()},
@@ -223,7 +223,7 @@ def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, A
 def by_steps(trainer: Trainer, data: Any, given: argparse.Namespace) -> list[dict[str, float]]:
     """KID and seconds a sample at fewer and fewer steps."""
     transport = trainer.average.method.transport()
-    judge = Judge(data, given.n, given.repeats, ["kid"])
+    judge = Evaluator(data, given.n, given.repeats, ["kid"])
     flow = inner_of(transport)
     curve = []
     for steps in given.steps:
@@ -237,7 +237,7 @@ def by_steps(trainer: Trainer, data: Any, given: argparse.Namespace) -> list[dic
     return curve
 
 
-def kept_for_gradients(trainer: Trainer, batch: Batch, now: Now) -> int:
+def kept_for_gradients(trainer: Trainer, batch: Batch, now: StepContext) -> int:
     """Bytes that a training step keeps for its gradients, weights apart."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in trainer.method.parameters()}
     storages: dict[int, int] = {}
@@ -354,7 +354,7 @@ def at_equal_quality(pixel: dict[str, Any], latent: dict[str, Any], steps: int) 
 
 def report(
     results: dict[str, Any],
-    judge: Judge,
+    judge: Evaluator,
     encoding: float,
     quality: dict[str, Any],
     given: argparse.Namespace,

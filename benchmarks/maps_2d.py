@@ -40,9 +40,9 @@ from transport_2d import in_the_planes_units, w2
 import pushforward as pf
 from pushforward.data.sets.toys import TOYS
 from pushforward.denoisers.denoiser import FlowMap, has_jump
-from pushforward.methods import Mapping
+from pushforward.methods import FlowMapMatching
 from pushforward.methods.flow_map import Dyadic, Sorted
-from pushforward.methods.flow_map_targets import End, Middle, Start
+from pushforward.methods.flow_map_targets import EndTarget, MiddleTarget, StartTarget
 from pushforward.networks import MLP
 from pushforward.paths import Independent, Source, Stratified, Uniform
 from pushforward.recipes import Recipe, Training
@@ -70,13 +70,13 @@ def law(to_data: float = 0.0) -> Sorted:
 
 
 SCRATCH: dict[str, Any] = {
-    "start (mean flow, alpha-flow)": lambda: (Start(1.0, 0.005, over=0.8), law()),
-    "start to data (consistency)": lambda: (Start(1.0, 0.005, over=0.8), law(1.0)),
-    "middle (shortcut)": lambda: (Middle(), Dyadic(7)),
-    "middle, random (PSD-U)": lambda: (Middle(random=True), law()),
-    "end (LSD, discrete)": lambda: (End(0.05), law()),
-    "exact mean flow": lambda: (Start(derivative="forward"), law()),
-    "exact LSD": lambda: (End(derivative="forward"), law()),
+    "start (mean flow, alpha-flow)": lambda: (StartTarget(1.0, 0.005, over=0.8), law()),
+    "start to data (consistency)": lambda: (StartTarget(1.0, 0.005, over=0.8), law(1.0)),
+    "middle (shortcut)": lambda: (MiddleTarget(), Dyadic(7)),
+    "middle, random (PSD-U)": lambda: (MiddleTarget(random=True), law()),
+    "end (LSD, discrete)": lambda: (EndTarget(0.05), law()),
+    "exact mean flow": lambda: (StartTarget(derivative="forward"), law()),
+    "exact LSD": lambda: (EndTarget(derivative="forward"), law()),
 }
 """Rules that need no teacher, with their laws of times."""
 TEACHER: dict[str, Any] = {
@@ -109,7 +109,7 @@ def mapping(name: str, method: str, data: Any) -> Recipe:
     flow_map = FlowMap(
         network, pf.Linear(), "velocity", data.space, unconditional=False, source=source
     )
-    learned = Mapping(flow_map, rule, pairs, couple=Independent(source), label_dropout=0.0)
+    learned = FlowMapMatching(flow_map, rule, pairs, couple=Independent(source), label_dropout=0.0)
     return Recipe(learned, Training(BATCH, lr=RATE, precision="float32"), "map", "flow map")
 
 

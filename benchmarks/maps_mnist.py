@@ -36,7 +36,7 @@ import torch
 
 import pushforward as pf
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 from pushforward.training.recipe_argument import with_frozen
 
 STUDENTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -75,7 +75,7 @@ def run_case(
 
 def judged(run: pf.Run, calls: tuple[int, ...], data: Any, n: int) -> dict[str, Any]:
     """Scores by metric and number of calls."""
-    judge = Judge(data, n, 1)
+    judge = Evaluator(data, n, 1)
     scores = {}
     for count in calls:
         with network_precision(resolve_precision("auto", "cpu")):
@@ -118,7 +118,7 @@ def main(words: list[str]) -> None:
     ]
     rows = each(run_case, cases, given.jobs)
     best = judged(teacher, (given.long, *CALLS), data, given.n)["scores"]
-    report(rows, teacher, best, floors(Judge(data, given.n, 1), NAMES), given)
+    report(rows, teacher, best, floors(Evaluator(data, given.n, 1), NAMES), given)
 
 
 def report(

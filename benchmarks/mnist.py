@@ -39,7 +39,7 @@ import torch
 
 import pushforward as pf
 from pushforward.denoisers.denoiser import call, network_precision, resolve_precision
-from pushforward.evaluation import Judge, Score
+from pushforward.evaluation import Evaluator, Score
 from pushforward.evaluation.model_metrics import classification_accuracy, real_accuracy
 from pushforward.pictures import grid_picture
 
@@ -78,7 +78,7 @@ def main(words: list[str]) -> None:
     torch.set_num_threads(1)
     data = load("mnist")
     folder = Path(given.runs)
-    judge = Judge(data, given.n, given.repeats)
+    judge = Evaluator(data, given.n, given.repeats)
     real = real_accuracy(data, min(given.n, len(data.train)))
     missing = [name for name in given.recipes if not (folder / name / "checkpoints").exists()]
     steps = {
@@ -106,7 +106,7 @@ def report(
     rows: list[dict[str, Any]],
     base: Mapping[str, Score],
     real: float,
-    judge: Judge,
+    judge: Evaluator,
     given: argparse.Namespace,
 ) -> None:
     head = [
@@ -236,7 +236,7 @@ def judged(name: str, folder: Path, n: int, repeats: int) -> dict[str, Any]:
     run = pf.load(folder)
     with network_precision(resolve_precision("auto", "cpu")):
         recorded = Kept(run.transport)
-        scores, agreement = Judge(data, n, repeats).scores(recorded)
+        scores, agreement = Evaluator(data, n, repeats).scores(recorded)
     x = torch.cat([part for part, _ in recorded.parts])
     labels = torch.cat([condition["label"] for _, condition in recorded.parts if condition]).numpy()
     cas = classification_accuracy(x, labels, data)

@@ -35,7 +35,7 @@ import torch
 
 from pushforward import spec
 from pushforward.errors import Diverged
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 from pushforward.evaluation.intervals import deviation
 from pushforward.files import replacing
 from pushforward.training import Run, Trainer
@@ -348,7 +348,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def floors(judge: Judge, names: list[str]) -> dict[str, str]:
+def floors(judge: Evaluator, names: list[str]) -> dict[str, str]:
     """Each metric's floor in words."""
     return {
         name: f"{judge.floors[name].value:.4g} ± {judge.floors[name].spread:.2g}"

@@ -28,7 +28,7 @@ from protocol import benchmark, each, floors, load, mean_and_spread, parsed, tab
 
 import pushforward as pf
 from pushforward.errors import Diverged
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 from pushforward.training import Trainer
 from pushforward.training.loop.trainer import salvaged
 
@@ -66,7 +66,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--runs", help="folder of the runs; default runs/DATA-benchmark")
     given = parsed(parser, words, models=["gan"], seconds=0.02, seeds=1, n=60, every=0.01, jobs=1)
     given.runs = given.runs or f"runs/{given.data}-benchmark"
-    judge = Judge(
+    judge = Evaluator(
         load(given.data), given.n, 1, NAMES
     )  # the classifier and the floors, which each training finds
     cases = [(name, seed, given) for name in given.models for seed in range(given.seeds)]
@@ -80,7 +80,7 @@ def main(words: list[str]) -> None:
 def run_case(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """Train one model to its end, or take it up again, and judge it on the way and at the end."""
     data = load(given.data)
-    judge = Judge(data, given.n, 1, NAMES)
+    judge = Evaluator(data, given.n, 1, NAMES)
     folder = Path(given.runs) / f"{name}-{seed}"
     trainer = taken_up(
         lambda: pf.recipes.named(name)(data.space), data, given.seconds, seed, folder
@@ -110,7 +110,7 @@ def run_case(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     return {**row, "diverged": diverged}
 
 
-def judged(trainer: Trainer, judge: Judge) -> list[dict[str, Any]]:
+def judged(trainer: Trainer, judge: Evaluator) -> list[dict[str, Any]]:
     """The run's points so far, the present step among them; they lie in its folder, so that none is
     measured twice.
     """
@@ -127,7 +127,7 @@ def judged(trainer: Trainer, judge: Judge) -> list[dict[str, Any]]:
     return points
 
 
-def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) -> None:
+def report(rows: list[dict[str, Any]], judge: Evaluator, given: argparse.Namespace) -> None:
     """Write the table of models beside floor, no-network row and published numbers, and the curve
     where there is one.
     """
@@ -179,7 +179,9 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
     write(given.data.replace("-", "_"), f"{title}: a thousand modes", text, rows, **settings)
 
 
-def passes(name: str, rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) -> str:
+def passes(
+    name: str, rows: list[dict[str, Any]], judge: Evaluator, given: argparse.Namespace
+) -> str:
     """Whether a model reaches its bar in every training; a dash for those that have none."""
     most = 0.06 if given.data == "stacked-mnist" else judge.floors["stacked_kl"].value + SLACK
     least, barred = (

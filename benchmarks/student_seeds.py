@@ -34,7 +34,7 @@ import torch
 
 import pushforward as pf
 from pushforward.errors import Diverged
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 from pushforward.training.api import student
 
 NAMES = ["frechet", "coverage", "recall"]
@@ -57,7 +57,7 @@ def main(words: list[str]) -> None:
     given = parsed(parser, words, seconds=0.05, seeds=2, repeats=1, n=40, trajectories=64)
     torch.set_num_threads(1)
     data = load(given.data)
-    judge = Judge(data, given.n or len(data.held_out), given.repeats)
+    judge = Evaluator(data, given.n or len(data.held_out), given.repeats)
     teacher = train(lambda: pf.recipes.flow(data.space), data, 0, seconds=given.seconds)
     rows = [row_of("teacher", 0, teacher, judge)]
     settings = {} if given.trajectories is None else {"trajectories": given.trajectories}
@@ -85,7 +85,7 @@ def main(words: list[str]) -> None:
     report(rows, judge, given)
 
 
-def row_of(name: str, seed: int, run: pf.Run, judge: Judge) -> dict[str, Any]:
+def row_of(name: str, seed: int, run: pf.Run, judge: Evaluator) -> dict[str, Any]:
     scores, _ = judge.scores(run.transport)
     row: dict[str, Any] = {
         "model": name,
@@ -98,7 +98,7 @@ def row_of(name: str, seed: int, run: pf.Run, judge: Judge) -> dict[str, Any]:
     return row
 
 
-def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) -> None:
+def report(rows: list[dict[str, Any]], judge: Evaluator, given: argparse.Namespace) -> None:
     """The table, and which bars hold."""
     teacher = rows[0]
     students = [row for row in rows[1:] if "diverged" not in row]

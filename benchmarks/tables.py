@@ -48,7 +48,7 @@ from table_judges.published import as_published
 
 import pushforward as pf
 from pushforward.data.core.named_set import folder
-from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.evaluator import Evaluator
 from pushforward.tables.baselines import RowMixture, drawn_rows
 from pushforward.tables.metrics.nearest_rows import fidelity
 from pushforward.tables.metrics.table import embedded, rows_at, table_of
@@ -138,7 +138,7 @@ def _loaded(rows: list[list[str]], target: str) -> Any:
         return pf.data.load(path, target=target)
 
 
-def drawn(judge: Judge, sampler: Any) -> np.ndarray:
+def drawn(judge: Evaluator, sampler: Any) -> np.ndarray:
     """As many samples as training rows, in the table's own values."""
     x, _, values = judge.draw(sampler, 3_000_000, len(judge.data.train))
     if values is None:
@@ -218,7 +218,7 @@ def trained(
 def measured(name: str, recipes: list[str], given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A row for each training, each baseline and real rows, as soon as it is measured."""
     data = read(name)
-    judge = Judge(data, repeats=given.repeats)
+    judge = Evaluator(data, repeats=given.repeats)
 
     def row(model: str, sampler: Any, **facts: Any) -> dict[str, Any]:
         scores = judge.floors if sampler is None else judge.scores(sampler)[0]

@@ -25,7 +25,7 @@ from unet_speed import diffusers_unet
 
 import pushforward as pf
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 from pushforward.training.api import prepare, train_in_turns
 from pushforward.training.loop.machine import seeded
 
@@ -71,7 +71,7 @@ def main(words: list[str]) -> None:
             for i, recipe in enumerate(models.values())
         ]
     )
-    judge = Judge(data, given.n, 1)
+    judge = Evaluator(data, given.n, 1)
     rows = []
     body = []
     for (name, recipe), run in zip(models.items(), runs, strict=True):

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 import pushforward as pf
 from pushforward.denoisers.denoiser import resolve_precision
 from pushforward.networks import UNet, parameter_count
-from pushforward.training.loop.optimizers import Player
+from pushforward.training.loop.optimizers import PlayerOptimizer
 
 SHAPE = (1, 28, 28)
 
@@ -42,7 +42,9 @@ def training_step(
     optimizer: str,
 ) -> Callable:
     """One training step of a network as a function without arguments."""
-    player = Player(network, "network", pf.Training(lr=1e-4, optimizer=optimizer, clip=None))
+    player = PlayerOptimizer(
+        network, "network", pf.Training(lr=1e-4, optimizer=optimizer, clip=None)
+    )
     x = torch.randn(batch, *SHAPE)
     t = torch.rand(batch)
 

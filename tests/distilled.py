@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pushforward import Denoiser, Flow, Linear, Map, Method, Recipe, Training
 from pushforward.data import Batch, Space
-from pushforward.methods import Now
+from pushforward.methods import StepContext
 from pushforward.networks import MLP, Reshaped
 
 
@@ -34,7 +34,7 @@ class Matched(Method):
     def averaged(self) -> Sequence[nn.Module]:
         return (self.student,)
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[tuple[str, Tensor]]:
         x = self.student(now.draws.normal(self.space.shape), None, batch.condition)
         t = now.draws.stream("times").uniform() * 0.8 + 0.1
         z = now.draws.stream("noise").normal(self.space.shape)

@@ -16,7 +16,7 @@ import pushforward as pf
 from pushforward.data import VectorSpace
 from pushforward.denoisers import FlowMap, Preconditioning
 from pushforward.errors import Diverged
-from pushforward.methods import Mapping
+from pushforward.methods import FlowMapMatching
 from pushforward.methods.flow_map_targets import Rule
 from pushforward.paths import Linear
 from pushforward.recipes import Recipe, Schedule, Training
@@ -421,7 +421,7 @@ def mapping(agreeing=True, rule=None, rows=90, centre=MEAN):
         space,
         preconditioning=Preconditioning(scale_input=False),
     )
-    return Mapping(flow_map, rule), dataclasses.replace(data, space=space)
+    return FlowMapMatching(flow_map, rule), dataclasses.replace(data, space=space)
 
 
 def test_an_exact_map_agrees_with_itself_and_a_velocity_does_not():

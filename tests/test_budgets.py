@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward.methods.method import Now
+from pushforward.methods.method import StepContext
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Silent
 from pushforward.training.api import prepare, reopen
@@ -16,7 +16,7 @@ from pushforward.training.loop.state import Clock, TrainState
 
 def rate(clock, warmup=100, end=0.01):
     return pf.Schedule(warmup=warmup, decay=1 / 3, lr_end=end).rate(
-        clock, Now(None, 0, clock.progress)
+        clock, StepContext(None, 0, clock.progress)
     )
 
 

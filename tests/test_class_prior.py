@@ -14,7 +14,7 @@ from pushforward.conditions import Label
 from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.export.program import GivenNoise, exported, noise_count
-from pushforward.methods import EvidenceBound, Now
+from pushforward.methods import EvidenceBound, StepContext
 from pushforward.methods.likelihoods import (
     Bernoulli,
     Gaussian,
@@ -116,7 +116,9 @@ def test_the_bound_moves_the_prior_to_the_moments_of_the_codes_of_each_class(opt
     for step in range(250):
         optimiser.zero_grad()
         ((_, loss),) = list(
-            vae.losses(Batch(x, {"label": labels}), Now(BlockDraws(0, step, 400), step, 0.0))
+            vae.losses(
+                Batch(x, {"label": labels}), StepContext(BlockDraws(0, step, 400), step, 0.0)
+            )
         )
         loss.backward()
         optimiser.step()

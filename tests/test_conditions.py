@@ -14,7 +14,7 @@ from pushforward.data import VectorSpace
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Linear
-from pushforward.recipes.choice import critic, decoder, denoising_network, encoder, generator
+from pushforward.recipes.defaults import critic, decoder, denoising_network, encoder, generator
 from pushforward.solvers import Heun
 from pushforward.tables import Category
 from pushforward.tables.column import Known

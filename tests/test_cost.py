@@ -20,7 +20,7 @@ from pushforward.evaluation import compare
 from pushforward.evaluation import evaluator as cost
 from pushforward.evaluation.model_metrics import guess, levels_of
 from pushforward.evaluation.timing import time_in_turns
-from pushforward.methods import Now
+from pushforward.methods import StepContext
 from pushforward.networks import Compressor, Expander
 from pushforward.paths import VP
 from pushforward.registries import RECIPES
@@ -279,5 +279,5 @@ def test_no_schedule_is_the_same_however_long_training_lasts(name):
     for steps in (1000, 2000):
         clock = Clock(TrainState(None, {}, None), Budget(steps=steps), batch=1)
         clock.state.step = 900
-        rates.append(schedule.rate(clock, Now(None, samples=900, progress=clock.progress)))
+        rates.append(schedule.rate(clock, StepContext(None, samples=900, progress=clock.progress)))
     assert rates[0] < 0.9 * rates[1]

@@ -19,10 +19,16 @@ from pushforward.denoisers.denoiser import SCALE, trained
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.curves import teacher_of
-from pushforward.methods import Distillation, LatentMethod, Mapping, Now, Trajectories
+from pushforward.methods import (
+    Distillation,
+    FlowMapMatching,
+    LatentMethod,
+    StepContext,
+    Trajectories,
+)
 from pushforward.methods.flow_map import Sorted, mean_velocity, straight
-from pushforward.methods.flow_map_targets import Start
-from pushforward.methods.perceptual_distance import Likeness
+from pushforward.methods.flow_map_targets import StartTarget
+from pushforward.methods.perceptual_distance import FeatureDistance
 from pushforward.networks import MLP, UNet
 from pushforward.paths import VP, Linear
 from pushforward.recipes.students import student_of
@@ -171,7 +177,7 @@ def test_what_has_no_condition_learns_from_the_teacher_without_one(stirred_flow,
     label = torch.arange(64) % 3
     (x_t, t), (x_s, s), own = method.trajectories.draw(ExampleDraws(5, 64))
     equal = torch.arange(64) % 2 == 0
-    now = Now(BlockDraws(0, 0, 64), 0, 0.0)
+    now = StepContext(BlockDraws(0, 0, 64), 0, 0.0)
     held = method._held(Batch(x, {"label": label}), now, equal, (x_t, t, s, x_s, own))
     states, at, _, target, condition = held
     assert torch.equal(condition["label_null"][~equal], own["label_null"][~equal])
@@ -234,7 +240,7 @@ def test_the_distance_is_that_of_normalised_features_of_equally_noised_images(pa
     )
     x, y, noise = torch.randn(3, 5, 1, 8, 8, generator=torch.Generator().manual_seed(0)).unbind()
     at = torch.tensor([0.05, 0.1, 0.2, 0.3, 0.4])
-    distance = Likeness().distance(denoiser, (x, y), (at, noise), None)
+    distance = FeatureDistance().distance(denoiser, (x, y), (at, noise), None)
     share = at[:, None, None, None]
     # noise of the straight path, in the scale of unit variance that a network receives on any path;
     # its norm drops the scale
@@ -244,7 +250,7 @@ def test_the_distance_is_that_of_normalised_features_of_equally_noised_images(pa
     torch.testing.assert_close(
         distance, (given - wanted).square().flatten(1).mean(1), rtol=2e-3, atol=1e-4
     )
-    assert Likeness().distance(denoiser, (x, x.clone()), (at, noise), None).abs().max() == 0
+    assert FeatureDistance().distance(denoiser, (x, x.clone()), (at, noise), None).abs().max() == 0
 
 
 @pytest.fixture(scope="module")
@@ -259,24 +265,24 @@ def unet_teacher():
 def test_only_jumps_to_data_are_compared_and_the_weight_is_that_of_their_loss(unet_teacher):
     usual = pf.recipes.distil(PIXELS, teacher=unet_teacher, trajectories=16, teacher_steps=4).method
     assert isinstance(usual, Distillation)
-    assert usual.likeness == Likeness(2.0)
+    assert usual.likeness == FeatureDistance(2.0)
     x = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
     def loss(likeness):
         usual.likeness = likeness
-        now = Now(BlockDraws(0, 0, 64), 0, 0.0)
+        now = StepContext(BlockDraws(0, 0, 64), 0, 0.0)
         ((_, value),) = usual.losses(Batch(x), now)
         return value.detach(), now.notes
 
     none, alone = loss(None)
-    single, notes = loss(Likeness(1.0))
-    double, _ = loss(Likeness(2.0))
+    single, notes = loss(FeatureDistance(1.0))
+    double, _ = loss(FeatureDistance(2.0))
     assert "unlikeness" not in alone
     assert float(notes["unlikeness"]) > 0
     torch.testing.assert_close(double - none, 2 * (single - none))
     assert float(single - none) > 1e-3
     usual.trajectories.draw = _inside(usual.trajectories.draw)
-    torch.testing.assert_close(loss(Likeness(1.0))[0], loss(None)[0], rtol=0, atol=0)
+    torch.testing.assert_close(loss(FeatureDistance(1.0))[0], loss(None)[0], rtol=0, atol=0)
 
 
 def _inside(draw):
@@ -378,12 +384,12 @@ def test_a_student_learns_every_scale_in_one_call(stored):
     if stored:
         trajectories = Trajectories(guided(Linear()), 2000, guidance=RANGE)
         method = Distillation(
-            student(), Start(), Sorted(diagonal=0.15), trajectories=trajectories, stored=1.0
+            student(), StartTarget(), Sorted(diagonal=0.15), trajectories=trajectories, stored=1.0
         )
     else:
-        method = Mapping(
+        method = FlowMapMatching(
             student(),
-            Start(0.5, 0.05),
+            StartTarget(0.5, 0.05),
             Sorted(diagonal=0.25, to_data=0.5),
             teacher=guided(Linear()),
         )
@@ -392,7 +398,9 @@ def test_a_student_learns_every_scale_in_one_call(stored):
         draws = BlockDraws(0, step, 256)
         label = (draws.stream("label").uniform() < 0.5).long()
         x = ((2 * label - 1) * MEAN)[:, None] + VARIANCE**0.5 * draws.stream("data").normal((2,))
-        for _, loss in method.turns(Batch(x, {"label": label}), Now(draws, 0, step / 200, step)):
+        for _, loss in method.turns(
+            Batch(x, {"label": label}), StepContext(draws, 0, step / 200, step)
+        ):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

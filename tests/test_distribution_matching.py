@@ -8,7 +8,7 @@ import pushforward as pf
 from pushforward.data import Batch
 from pushforward.denoisers import Preconditioning
 from pushforward.draws import BlockDraws
-from pushforward.methods import DistributionMatching, Now
+from pushforward.methods import DistributionMatching, StepContext
 from pushforward.methods.distribution_matching import at_level, estimate
 from pushforward.paths import VE, VP, Linear
 from pushforward.testing import recipe_for, space_data
@@ -18,7 +18,7 @@ DATA = space_data((2,), labels=False, n=200)
 
 
 def now(rows, step=0, progress=0.0):
-    return Now(BlockDraws(0, step, rows), 0, progress, step)
+    return StepContext(BlockDraws(0, step, rows), 0, progress, step)
 
 
 class Gaussian(nn.Module):

@@ -22,7 +22,7 @@ from pushforward.data.core.dataset import Split
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation import features as module
 from pushforward.evaluation.baselines import GaussianBaseline
-from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.features import cache_folder, fit_features, principal, quantised
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.extractors import Extractor
@@ -255,14 +255,14 @@ def weights(tmp_path, monkeypatch):
 def test_scores_in_a_second_space_stand_beside_the_first_and_equal_those_of_it_alone(plain_digits):
     plain_digits = plain_digits.without_labels()
     sampler = GaussianBaseline.fit(plain_digits)
-    judge = Judge(
+    judge = Evaluator(
         plain_digits,
         n=60,
         repeats=1,
         metrics=["frechet", "precision", "sharpness"],
         spaces="pca,raw",
     )
-    alone = Judge(plain_digits, n=60, repeats=1, metrics=["frechet", "precision"], spaces="raw")
+    alone = Evaluator(plain_digits, n=60, repeats=1, metrics=["frechet", "precision"], spaces="raw")
     scores = judge.scores(sampler)[0]
     own = alone.scores(sampler)[0]
     assert {"frechet", "precision", "frechet (raw)", "precision (raw)"} <= set(scores)

@@ -11,7 +11,7 @@ from programs.trained import run_folder
 
 import pushforward as pf
 from pushforward.errors import CheckpointError, DataError, Diverged
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.api import prepare, reopen, train_in_turns
 from pushforward.training.checkpoint import storage
@@ -122,7 +122,7 @@ def test_a_broken_training_leaves_the_others_theirs(tmp_path):
     assert "not finite" in runs[1].warnings[0]
     assert "step 2" in runs[1].warnings[0]
     assert torch.isfinite(runs[1].transport.sample(4)).all()
-    result, _ = Judge(data, repeats=1).judge("flow", runs[1], curve=False)
+    result, _ = Evaluator(data, repeats=1).judge("flow", runs[1], curve=False)
     assert result.warnings == runs[1].warnings
 
 

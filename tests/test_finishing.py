@@ -20,7 +20,14 @@ from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.models import of_run
 from pushforward.evaluation.results import ModelResult
-from pushforward.methods import Anchor, Finish, Guard, LatentMethod, Now, Penalties
+from pushforward.methods import (
+    AdversarialRefinement,
+    AnchorPenalty,
+    Guard,
+    LatentMethod,
+    Penalties,
+    StepContext,
+)
 from pushforward.methods.adversarial import Game, differences, slope
 from pushforward.methods.flow_map import starts
 from pushforward.methods.perceptual_distance import FeatureCritic
@@ -52,7 +59,7 @@ def begun(recipe, data, folder, **options):
 
 
 def now(rows, step=0, progress=0.0):
-    return Now(BlockDraws(0, step, rows), 0, progress, step)
+    return StepContext(BlockDraws(0, step, rows), 0, progress, step)
 
 
 def test_differences_are_the_squared_slope_in_the_mean_where_a_critic_is_linear():
@@ -165,16 +172,16 @@ def test_a_finish_starts_as_its_teacher_where_the_anchor_is_zero(tmp_path):
     assert method.distance(jumped + 0.5, start, None).item() == pytest.approx(0.25, rel=1e-4)
     losses = dict(method.turns(Batch(x), moment := now(32)))
     anchored = losses["map"].item()
-    method.anchor = Anchor(0.0)
+    method.anchor = AnchorPenalty(0.0)
     assert dict(method.turns(Batch(x), now(32)))["map"].item() == pytest.approx(anchored)
     assert float(moment.notes["anchor_distance"]) == 0
     with torch.no_grad():
         for parameter in method.flow_map.parameters():
             parameter.mul_(1.1)
     assert method.distance(jumped, start, None).item() == 0, "it is that to the map as it was"
-    method.anchor, half = Anchor(3.0, 1.0), now(32, progress=0.5)
+    method.anchor, half = AnchorPenalty(3.0, 1.0), now(32, progress=0.5)
     anchored = dict(method.turns(Batch(x), half))["map"].item()
-    method.anchor = Anchor(0.0)
+    method.anchor = AnchorPenalty(0.0)
     free = dict(method.turns(Batch(x), now(32, progress=0.5)))["map"].item()
     assert anchored - free == pytest.approx(2 * float(half.notes["anchor_distance"]), rel=1e-3)
     assert anchored - free > 1e-3
@@ -182,14 +189,14 @@ def test_a_finish_starts_as_its_teacher_where_the_anchor_is_zero(tmp_path):
 
 
 def test_the_anchor_falls_over_training():
-    anchor = Anchor(2.0, 0.5)
+    anchor = AnchorPenalty(2.0, 0.5)
     assert [anchor.at(now(4, progress=share)) for share in (0, 0.5, 1)] == pytest.approx(
         [2, 1.25, 0.5]
     )
-    assert Anchor(2.0).at(now(4, progress=0.9)) == 2.0
+    assert AnchorPenalty(2.0).at(now(4, progress=0.9)) == 2.0
     for wrong in ({"weight": -1.0}, {"end": -1.0}, {"inside": 1.5}):
         with pytest.raises(UsageError):
-            Anchor(**wrong)
+            AnchorPenalty(**wrong)
 
 
 @pytest.fixture(scope="module")
@@ -365,7 +372,7 @@ def test_the_heads_fit_the_features_of_any_unet_and_know_conditions():
 
 def test_only_the_small_critics_learn_and_both_players_see_noise():
     method = pf.recipes.finish(IMAGES.space, "tiny", teacher=unet_map()).method
-    assert isinstance(method, Finish)
+    assert isinstance(method, AdversarialRefinement)
     assert isinstance(method.critic, FeatureCritic)
     assert method.critic.teacher is method.teacher
     assert set(method.parts) == {"teacher"}
@@ -378,7 +385,7 @@ def test_only_the_small_critics_learn_and_both_players_see_noise():
     )
     x = method.space.to_model(IMAGES.train.data_units(slice(64)))
     batch = Batch(x, {"label": torch.arange(64) % 3})
-    turns = dict(method.turns(batch, Now(BlockDraws(0, 0, 64), 0, 0.5)))
+    turns = dict(method.turns(batch, StepContext(BlockDraws(0, 0, 64), 0, 0.5)))
     turns["map"].backward()
     assert any(p.grad is not None and p.grad.any() for p in method.flow_map.parameters())
     assert len(calls) == 3, "both at once, the samples, the data"
@@ -390,7 +397,7 @@ def collapses(monkeypatch, after):
     """From a share of training on, the map is drawn to a single point; until then it stays where it
     is.
     """
-    whole = Finish.losses
+    whole = AdversarialRefinement.losses
 
     def losses(self, batch, now):
         for player, loss in whole(self, batch, now):
@@ -403,7 +410,7 @@ def collapses(monkeypatch, after):
                     loss = self.distance(x, start, batch.condition)
             yield player, loss
 
-    monkeypatch.setattr(Finish, "losses", losses)
+    monkeypatch.setattr(AdversarialRefinement, "losses", losses)
 
 
 FAST = {"lr": 0.05, "players": {}, "ema": 1.0, "ema_share": 0.0}

@@ -20,7 +20,7 @@ from pushforward.conditions import Numbers
 from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
-from pushforward.methods import CriticInput, Now, Penalties, Sums
+from pushforward.methods import CriticInput, Penalties, StepContext, Sums
 from pushforward.methods.adversarial import OBJECTIVES, DiffAugment, between, slope
 from pushforward.methods.method import answered
 from pushforward.networks import (
@@ -65,7 +65,7 @@ class Scale(nn.Module):
 
 
 def now(rows, step=0, progress=0.0, samples=0, start=0):
-    return Now(BlockDraws(0, step, rows, start), samples, progress, step)
+    return StepContext(BlockDraws(0, step, rows, start), samples, progress, step)
 
 
 def game(space=PLANE, loss="relativistic", **settings):

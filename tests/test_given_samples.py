@@ -213,7 +213,7 @@ def unmeasured(monkeypatch):
     def refused(*args, **options):
         raise AssertionError("measured")
 
-    monkeypatch.setattr(evaluating, "Judge", refused)
+    monkeypatch.setattr(evaluating, "Evaluator", refused)
 
 
 @pytest.mark.parametrize(

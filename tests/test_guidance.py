@@ -9,7 +9,7 @@ from torch import nn
 from pushforward import solvers
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
-from pushforward.denoisers import Autoguided, Denoiser, Guided, Repathed, Thresholded
+from pushforward.denoisers import Autoguided, Denoiser, Guided, Rescheduled, Thresholded
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Denoising
@@ -205,7 +205,7 @@ def test_a_model_read_on_another_path_is_the_ideal_one_there(path, new):
     """Bayes' rule gives the ideal denoiser on either path, so re-reading one must give the
     other.
     """
-    read = Repathed(ring(path), new)
+    read = Rescheduled(ring(path), new)
     ideal = ring(new)
     low, high = read.path.ends
     t = torch.linspace(low, high, 9, dtype=torch.float64)
@@ -231,7 +231,7 @@ def test_one_model_ends_at_the_same_samples_on_every_path(new, name):
 @functools.cache
 def samples_on(new, name):
     """Samples of the ring on its own path, or read on a new one, in units of alpha."""
-    denoiser = ring(VP()) if new is None else Repathed(ring(VP()), new)
+    denoiser = ring(VP()) if new is None else Rescheduled(ring(VP()), new)
     ends = VP().log_snr(torch.tensor([1.0, 0.01], dtype=torch.float64))
     solver = solvers.Adaptive(1e-6, 1e-6) if name == "adaptive" else solvers.named(name)
     torch.manual_seed(1)

@@ -30,7 +30,7 @@ from pushforward.evaluation.model_metrics import accuracy_errors
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Samples, Score, describe
 from pushforward.metrics.growth import (
-    Growth,
+    VarianceModel,
     divergence_growth,
     divisions,
     growth_of,
@@ -110,7 +110,7 @@ def test_an_interval_above_0_is_symmetric_in_the_root_and_the_usual_one_where_it
 
 @pytest.mark.parametrize(("value", "samplings"), product([-0.5, 0.0, 0.15, 0.4, 3.0], [1, 3]))
 def test_the_interval_of_a_distance_holds_the_means_that_are_not_refused(value, samplings):
-    growth = Growth(0.2, 0.1, 0.05, 0.02, null_mean=0.1)
+    growth = VarianceModel(0.2, 0.1, 0.05, 0.02, null_mean=0.1)
     means = np.linspace(-2, 6, 80_001)
     variance = (
         growth.null_reference_error**2
@@ -276,7 +276,7 @@ def test_intervals_of_perfect_models_reach_down_as_far_as_scores_vary(name, samp
     ("value", "samplings", "slope"), product([0.1, 0.3, 0.45, 0.7, 2.0], [1, 3], [0.04, 0.005])
 )
 def test_the_interval_of_a_norm_holds_the_means_that_are_not_refused(value, samplings, slope):
-    growth = Growth(0.1, 0.06, slope, slope / 4, null_mean=0.3, is_norm=1.0)
+    growth = VarianceModel(0.1, 0.06, slope, slope / 4, null_mean=0.3, is_norm=1.0)
     means = np.linspace(-1, 4, 100_001)
     null_variance = (
         growth.null_reference_error**2
@@ -294,7 +294,10 @@ def test_the_interval_of_a_norm_holds_the_means_that_are_not_refused(value, samp
 
 
 def test_a_norm_stays_one_in_the_mean_over_samplings():
-    parts = [Growth(0.1, 0.05, 0.02, 0.01, 0.3, 1.0), Growth(0.2, 0.1, 0.04, 0.02, 0.5, 1.0)]
+    parts = [
+        VarianceModel(0.1, 0.05, 0.02, 0.01, 0.3, 1.0),
+        VarianceModel(0.2, 0.1, 0.04, 0.02, 0.5, 1.0),
+    ]
     mean = mean_growth(parts)
     assert mean == pytest.approx((np.sqrt(0.025), np.sqrt(0.00625), 0.03, 0.015, 0.4, 1.0))
     scores = [

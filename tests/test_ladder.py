@@ -12,9 +12,9 @@ import pytest
 
 import pushforward as pf
 from pushforward.evaluation.curves import ladder_of, pair_of, teacher_of
-from pushforward.evaluation.evaluator import Judge, solver_title
+from pushforward.evaluation.evaluator import Evaluator, solver_title
 from pushforward.evaluation.intervals import combined
-from pushforward.evaluation.measurements import CurvePoint, Ladder
+from pushforward.evaluation.measurements import CurvePoint, StepsCurve
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
 from pushforward.evaluation.scores import score
 from pushforward.metrics import Score, describe
@@ -53,7 +53,7 @@ def points(*values, spread=0.007, coverage=0.95, distance=None):
 def content(own=None, teacher=(), name="student", spread=0.002, **of_model):
     rungs = of_model.pop("rungs")
     floors = {"frechet": Score(0.01, spread), "coverage": Score(0.96, 0.01)}
-    measured = Ladder(
+    measured = StepsCurve(
         360, 3, floors, rungs, teacher, own, "UniPC" if own else None, learned="samples"
     )
     model = ModelResult(name, ladder=measured, **of_model)
@@ -87,16 +87,16 @@ def student(data, tmp_path_factory):
 def judge(data, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PUSHFORWARD_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return Judge(data, n=20, repeats=2)
+        return Evaluator(data, n=20, repeats=2)
 
 
 def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(
     student, judge, monkeypatch
 ):
     drawn = []
-    draw = Judge.draw
+    draw = Evaluator.draw
     monkeypatch.setattr(
-        Judge, "draw", lambda self, *given: drawn.append(given) or draw(self, *given)
+        Evaluator, "draw", lambda self, *given: drawn.append(given) or draw(self, *given)
     )
     measured = ladder_of(judge, student)
     assert (measured.repeats, measured.solver, measured.learned) == (
@@ -216,10 +216,10 @@ def test_a_finished_map_is_beside_the_map_that_it_was_finished_from(
 
 def assert_distances_in_as_many_calls(finish, teacher, judge, monkeypatch):
     drawn = []
-    draw = Judge.draw
+    draw = Evaluator.draw
     to_model = finish.space.to_model
     monkeypatch.setattr(
-        Judge, "draw", lambda self, *given: drawn.append(given) or draw(self, *given)
+        Evaluator, "draw", lambda self, *given: drawn.append(given) or draw(self, *given)
     )
     point = ladder_of(judge, finish).points[2]
     assert len(drawn) == 2 * (5 + 5), "nothing is sampled but the points of the ladder"

@@ -11,9 +11,15 @@ from pushforward.data import Batch
 from pushforward.denoisers import FlowMap, Preconditioning
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.methods import Mapping, Now
+from pushforward.methods import FlowMapMatching, StepContext
 from pushforward.methods.flow_map import Dyadic, Sorted, mean_velocity, straight
-from pushforward.methods.flow_map_targets import End, Middle, Progressive, Start, Where
+from pushforward.methods.flow_map_targets import (
+    EndTarget,
+    MiddleTarget,
+    Progressive,
+    StartTarget,
+    TargetInputs,
+)
 from pushforward.paths import VP, Linear, LogitNormal
 from pushforward.sampling_options import configure
 from pushforward.solvers import Jump
@@ -58,17 +64,17 @@ def where():
     def own(x, t, s):
         return mean_velocity(exact(), x, t, s)
 
-    return Where(x, t, s, own(x, t, t), own, 0.5, ExampleDraws(0, N))
+    return TargetInputs(x, t, s, own(x, t, t), own, 0.5, ExampleDraws(0, N))
 
 
 IDENTITIES = {
-    "Eulerian": (Start(derivative="forward"), 1e-8),
-    "Eulerian in its own direction": (Start(derivative="forward", direction="map"), 1e-8),
-    "Lagrangian": (End(derivative="forward"), 1e-8),
-    "semigroup": (Middle(), 1e-8),
-    "semigroup at random": (Middle(random=True), 1e-8),
-    "Eulerian by differences": (Start(derivative="difference"), 1e-3),
-    "Lagrangian by differences": (End(derivative="difference"), 1e-3),
+    "Eulerian": (StartTarget(derivative="forward"), 1e-8),
+    "Eulerian in its own direction": (StartTarget(derivative="forward", direction="map"), 1e-8),
+    "Lagrangian": (EndTarget(derivative="forward"), 1e-8),
+    "semigroup": (MiddleTarget(), 1e-8),
+    "semigroup at random": (MiddleTarget(random=True), 1e-8),
+    "Eulerian by differences": (StartTarget(derivative="difference"), 1e-3),
+    "Lagrangian by differences": (EndTarget(derivative="difference"), 1e-3),
 }
 
 
@@ -77,7 +83,7 @@ def test_the_target_of_the_exact_map_is_the_exact_map(name, where):
     rule, error = IDENTITIES[name]
     truth = where.mean_velocity(where.x, where.t, where.s)
     assert (rule.target(where) - truth).abs().max() < error
-    wrong = Where(
+    wrong = TargetInputs(
         **{
             **vars(where),
             "mean_velocity": lambda x, t, s: where.mean_velocity(x, t, s) + (s * t)[:, None],
@@ -87,7 +93,7 @@ def test_the_target_of_the_exact_map_is_the_exact_map(name, where):
     assert away.abs().max() > 0.02, "another map does not agree with itself"
 
 
-@pytest.mark.parametrize("rule", [Start, End])
+@pytest.mark.parametrize("rule", [StartTarget, EndTarget])
 def test_the_error_of_a_short_leg_falls_with_its_length_squared(rule, where):
     """A leg is taken straight, and is a share of the way."""
     truth = where.mean_velocity(where.x, where.t, where.s)
@@ -100,7 +106,7 @@ def test_the_error_of_a_short_leg_falls_with_its_length_squared(rule, where):
 
 
 def _shares(rule):
-    return [(share, {"last": share} if rule is Start else {}) for share in (0.02, 0.01)]
+    return [(share, {"last": share} if rule is StartTarget else {}) for share in (0.02, 0.01)]
 
 
 def test_exact_jumps_compose_and_a_jump_to_the_same_time_stays(where):
@@ -168,7 +174,7 @@ def test_targets_come_from_an_average_that_follows_each_update(moons):
     batch = Batch(torch.randn(64, 2))
     for samples, half_life in ((64 * 1000, 640), (64, 0.05 * 128)):
         with torch.no_grad():
-            for player, _ in method.turns(batch, Now(BlockDraws(0, 0, 64), samples, 0.5)):
+            for player, _ in method.turns(batch, StepContext(BlockDraws(0, 0, 64), samples, 0.5)):
                 assert player == "map"
                 for parameter in method.flow_map.parameters():
                     parameter.add_(0.1 * torch.randn_like(parameter))
@@ -185,11 +191,11 @@ def test_targets_come_from_an_average_that_follows_each_update(moons):
         method.target_map = map_
         with torch.no_grad():
             where = (x, torch.full((4,), 0.9), torch.zeros(4))
-            targets.append(method.target(where, x, None, Now(BlockDraws(0, 0, 4), 0, 0.5)))
+            targets.append(method.target(where, x, None, StepContext(BlockDraws(0, 0, 4), 0, 0.5)))
         method.target_map = own
     assert not torch.allclose(*targets)
     with pytest.raises(UsageError, match="half-life"):
-        Middle(average=-1.0)
+        MiddleTarget(average=-1.0)
 
 
 def test_each_stage_is_the_teacher_of_the_next(moons):
@@ -200,13 +206,13 @@ def test_each_stage_is_the_teacher_of_the_next(moons):
         assert set((t - s)[inside].tolist()) == lengths - {1}
         assert bool(((t - s) > 0.99).any()) == (1 in lengths)
     flow_map = pf.recipes.shortcut(moons.space, "tiny").method.flow_map
-    method = Mapping(flow_map, Progressive(2), pairs)
+    method = FlowMapMatching(flow_map, Progressive(2), pairs)
     first = [parameter.clone() for parameter in method.target_map.parameters()]
     for progress, renewed in ((0.0, False), (0.4, False), (0.5, True), (0.9, False)):
         with torch.no_grad():
             before = [parameter.clone() for parameter in flow_map.parameters()]
             for _ in method.turns(
-                Batch(torch.randn(64, 2)), Now(BlockDraws(0, 0, 64), 64, progress)
+                Batch(torch.randn(64, 2)), StepContext(BlockDraws(0, 0, 64), 64, progress)
             ):
                 for parameter in flow_map.parameters():
                     parameter.add_(0.1)
@@ -310,7 +316,7 @@ def test_a_flow_map_at_one_time_is_a_denoiser_for_every_solver():
 
 
 def test_a_flow_map_jumps_on_another_path():
-    """Repathed jumps land where jumps on the own path do, scaled to the new path's width."""
+    """Rescheduled jumps land where jumps on the own path do, scaled to the new path's width."""
     repathed = jumping().on(VP())
     t = torch.tensor([0.8, 0.7], dtype=torch.float64)
     s = t / 2
@@ -325,12 +331,12 @@ def test_a_flow_map_jumps_on_another_path():
 
 
 RULES = {
-    "start": Start(0.1, 0.1),
-    "start in its own direction": Start(0.1, 0.1, direction="map"),
-    "mean flow": Start(derivative="forward"),
-    "middle": Middle(random=True),
-    "end": End(),
-    "end by differences": End(derivative="difference"),
+    "start": StartTarget(0.1, 0.1),
+    "start in its own direction": StartTarget(0.1, 0.1, direction="map"),
+    "mean flow": StartTarget(derivative="forward"),
+    "middle": MiddleTarget(random=True),
+    "end": EndTarget(),
+    "end by differences": EndTarget(derivative="difference"),
 }
 
 
@@ -341,7 +347,7 @@ def method():
     flow_map = pf.recipes.meanflow(space, "tiny", network="unet").method.flow_map
     for parameter in flow_map.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
-    return Mapping(flow_map, pairs=Sorted())
+    return FlowMapMatching(flow_map, pairs=Sorted())
 
 
 @pytest.mark.parametrize("equal", [0, 20, N])
@@ -355,7 +361,7 @@ def test_targets_are_those_of_the_rule_without_calls_at_equal_times(name, equal,
     rows = []
     network = method.flow_map.network
     network.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
-    now = Now(BlockDraws(0, 0, N), N, 0.5)
+    now = StepContext(BlockDraws(0, 0, N), N, 0.5)
     with torch.no_grad():
         target = method.target((x, t, s), velocity, condition, now)
         assert set(rows) <= {N - equal} - {0}
@@ -363,6 +369,8 @@ def test_targets_are_those_of_the_rule_without_calls_at_equal_times(name, equal,
         def own(x, t, s):
             return mean_velocity(straight(method.flow_map), x, t, s, condition)
 
-        expected = method.rule.target(Where(x, t, s, velocity, own, 0.5, BlockDraws(0, 0, N)))
+        expected = method.rule.target(
+            TargetInputs(x, t, s, velocity, own, 0.5, BlockDraws(0, 0, N))
+        )
     wide = (s == t)[:, None, None, None]
     torch.testing.assert_close(target, torch.where(wide, velocity, expected), rtol=1e-4, atol=1e-4)

@@ -12,7 +12,7 @@ import pushforward as pf
 from pushforward.conditions import Label
 from pushforward.data import Batch, VectorSpace
 from pushforward.draws import BlockDraws
-from pushforward.methods import EvidenceBound, Now, Penalties
+from pushforward.methods import EvidenceBound, Penalties, StepContext
 from pushforward.methods.likelihoods import Bernoulli
 from pushforward.testing import recipe_for, space_data
 from pushforward.transports import Autoencoder, Latent, Map
@@ -21,7 +21,7 @@ PLANE = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
 
 
 def now(rows, step=0, progress=0.0):
-    return Now(BlockDraws(0, step, rows), 0, progress)
+    return StepContext(BlockDraws(0, step, rows), 0, progress)
 
 
 class Quadratic(nn.Module):

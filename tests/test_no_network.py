@@ -15,7 +15,7 @@ from scipy import stats
 from pushforward.data import Split, TableSpace
 from pushforward.data.core.dataset import build
 from pushforward.evaluation.baselines import SHRINKAGE, GaussianBaseline
-from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score
 from pushforward.metrics.memorisation import near_copies
@@ -211,7 +211,7 @@ def test_copies_are_training_rows(mixed):
 
 
 def test_a_judge_scores_the_baselines_of_a_table(mixed):
-    judge = Judge(mixed, repeats=1, metrics=["near_copies"])
+    judge = Evaluator(mixed, repeats=1, metrics=["near_copies"])
     comparison = judge.comparison(baselines=True)
     assert comparison.baseline.name == "baseline (mixture of 3)"
     assert [row.name for row in comparison.further_baselines] == [INDEPENDENT_ROWS, ROW_COPIES]

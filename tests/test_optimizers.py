@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pushforward.recipes import Training
-from pushforward.training.loop.optimizers import Player
+from pushforward.training.loop.optimizers import PlayerOptimizer
 
 
 def network(layout=torch.channels_last):
@@ -34,7 +34,7 @@ def test_muon_moves_wide_kernels_as_matrices_and_adamw_the_rest(layout, monkeypa
     monkeypatch.setattr("pushforward.training.loop.optimizers.has_bfloat16", lambda: True)
     module = network(layout)
     twin = network(torch.contiguous_format)
-    player = Player(
+    player = PlayerOptimizer(
         module, "one", Training(lr=3e-3, optimizer="muon", clip=None, weight_decay=0.01)
     )
     wide = [twin[1].weight, twin[3].weight]  # the others are narrow (3, 2) or grouped
@@ -77,7 +77,7 @@ def test_gradients_are_clipped_by_the_norm_of_all(share):
     give_gradients(module, 1)
     gradients = [parameter.grad.clone() for parameter in module.parameters()]
     norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
-    player = Player(
+    player = PlayerOptimizer(
         module, "one", Training(optimizer="adamw", clip=share * float(norm), betas=(0.75, 0.99))
     )
     player.update(1.0)
@@ -92,8 +92,8 @@ def test_a_restored_player_goes_on_bit_for_bit(optimizer):
     settings = Training(lr=1e-2, optimizer=optimizer)
     whole = network()
     cut = network()
-    first = Player(whole, "one", settings)
-    second = Player(cut, "one", settings)
+    first = PlayerOptimizer(whole, "one", settings)
+    second = PlayerOptimizer(cut, "one", settings)
     for seed in range(2):
         for module, player in ((whole, first), (cut, second)):
             give_gradients(module, seed)
@@ -103,7 +103,7 @@ def test_a_restored_player_goes_on_bit_for_bit(optimizer):
     assert {int(name.split("/")[1]) for name in held} == set(range(10))
     again = network()
     again.load_state_dict(cut.state_dict())
-    third = Player(again, "one", settings)
+    third = PlayerOptimizer(again, "one", settings)
     third.restore({**held, "other/0/step": torch.zeros(())})
     restored = third.state()
     assert all(torch.equal(restored[name], value) for name, value in held.items()), (
@@ -120,7 +120,7 @@ def test_a_restored_player_goes_on_bit_for_bit(optimizer):
 def test_a_parameter_without_a_gradient_stays():
     module = network()
     before = module[1].weight.detach().clone()
-    player = Player(module, "one", Training(optimizer="muon"))
+    player = PlayerOptimizer(module, "one", Training(optimizer="muon"))
     give_gradients(module, 0)
     module[1].weight.grad = None
     player.update(1.0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pushforward.draws import BlockDraws
-from pushforward.methods.flow_map_targets import Start, Where
+from pushforward.methods.flow_map_targets import StartTarget, TargetInputs
 
 N = 64
 
@@ -16,7 +16,7 @@ def target(rule, velocity, own):
     x = torch.linspace(-1, 1, N, dtype=torch.float64)[:, None]
     t = torch.full((N,), 0.9, dtype=torch.float64)
     return rule.target(
-        Where(x, t, 0 * t, velocity, lambda x, t, s: own(x), 1.0, BlockDraws(0, 0, N))
+        TargetInputs(x, t, 0 * t, velocity, lambda x, t, s: own(x), 1.0, BlockDraws(0, 0, N))
     )
 
 
@@ -26,7 +26,7 @@ def test_targets_in_the_maps_own_direction_vary_with_the_pair_by_its_leg_alone(d
     direction also by F there.
     """
     v, w = torch.randn(2, N, 1, dtype=torch.float64)
-    rule = Start(0.1, 0.1, direction=direction)
+    rule = StartTarget(0.1, 0.1, direction=direction)
     a = 0.1
     x = torch.linspace(-1, 1, N, dtype=torch.float64)[:, None]
     difference = target(rule, v, torch.square) - target(rule, w, torch.square)
@@ -45,6 +45,6 @@ def test_a_short_leg_in_either_direction_has_the_limit_of_the_derivative(directi
     v = torch.randn(N, 1, dtype=torch.float64)
     a = 1e-5
     own = torch.linspace(-1, 1, N, dtype=torch.float64)[:, None] ** 2
-    short = (target(Start(a, a, direction=direction), v, torch.square) - own) / a
-    limit = target(Start(derivative="forward", direction=direction), v, torch.square) - own
+    short = (target(StartTarget(a, a, direction=direction), v, torch.square) - own) / a
+    limit = target(StartTarget(derivative="forward", direction=direction), v, torch.square) - own
     torch.testing.assert_close(short, limit, rtol=0, atol=1e-3)

@@ -14,7 +14,7 @@ import torch
 import pushforward as pf
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.comparison import aggregated
-from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.intervals import combined
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
 from pushforward.metrics import MetricInfo, Samples, Score
@@ -340,7 +340,7 @@ def digits():
 def test_all_families_get_the_same_labels_in_proportion_and_the_same_noise_where_it_has_one_shape(
     digits,
 ):
-    judge = Judge(digits, 100, 1, ["frechet"])
+    judge = Evaluator(digits, 100, 1, ["frechet"])
     started = {}
     recipes = {
         name: getattr(pf.recipes, name)(digits.space, "tiny")

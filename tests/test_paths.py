@@ -10,7 +10,7 @@ import pushforward as pf
 from pushforward.data import Batch, TableSpace, VectorSpace
 from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.draws import BlockDraws
-from pushforward.methods import Now
+from pushforward.methods import StepContext
 from pushforward.paths import (
     ROWS,
     VE,
@@ -196,9 +196,9 @@ def test_ddpm_minimises_the_squared_error_of_the_noise(preconditioned):
     network = Wave().float()
     method = pf.recipes.ddpm(space, network=network, preconditioned=preconditioned).method
     x = torch.randn(64, 3)
-    now = Now(BlockDraws(0, 0, 64), 0, 0.0)
+    now = StepContext(BlockDraws(0, 0, 64), 0, 0.0)
     ((player, loss),) = method.losses(Batch(x), now)
-    again = Now(BlockDraws(0, 0, 64), 0, 0.0)
+    again = StepContext(BlockDraws(0, 0, 64), 0, 0.0)
     x, z = method.couple(x, None, again.draws)
     t = method.times(again.draws, method.denoiser.path)
     alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)

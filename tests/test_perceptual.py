@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import pushforward as pf
 from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws
-from pushforward.methods import Now, PerceptualAutoencoder, QuantisedAutoencoder
+from pushforward.methods import PerceptualAutoencoder, QuantisedAutoencoder, StepContext
 from pushforward.methods.autoencoders import Drawn, LossWeights, _counts, feature_distance
 from pushforward.methods.likelihoods import divergences
 from pushforward.networks import Codebook, Rounding
@@ -23,7 +23,7 @@ SPACE = ImageSpace(
 
 
 def now(rows, progress=0.5):
-    return Now(BlockDraws(0, 0, rows), 0, progress)
+    return StepContext(BlockDraws(0, 0, rows), 0, progress)
 
 
 class Encoder(nn.Module):
@@ -147,7 +147,7 @@ def test_sampling_decodes_codes_of_the_measured_mean_and_spread():
     model = method()
     x = torch.randn(16, *SPACE.shape)
     for step in range(500):
-        game = model.turns(Batch(x), Now(BlockDraws(0, step, 16), 0, 0.5))
+        game = model.turns(Batch(x), StepContext(BlockDraws(0, step, 16), 0, 0.5))
         next(game), next(game)
     mean, log_variance = model.encoder(x).chunk(2, 1)
     centre = mean.mean((0, 2, 3))
@@ -308,7 +308,7 @@ def test_the_loss_and_what_follows_it():
         Still(), Still(), Codebook(4, 2), VECTORS, places=(1,), commitment=0.5
     )
     x = torch.randn(32, 3)
-    at = Now(BlockDraws(0, 0, 32), 0, 0.0)
+    at = StepContext(BlockDraws(0, 0, 32), 0, 0.0)
     before = method.codebook.vectors.clone()
     game = method.turns(Batch(x), at)
     _, loss = next(game)

@@ -5,7 +5,7 @@ them.
 from dataclasses import replace
 
 import pushforward as pf
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.measurements import Plan
 from pushforward.evaluation.plans import REDUCTIONS, estimator, planned
@@ -70,7 +70,7 @@ def test_every_reduction_saves_time(monkeypatch, tmp_path):
     """And stored scores of real data cost nothing, so that all of their draws are used."""
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
     run = pf.fit("flow", "ring", size="tiny", steps=1, out=tmp_path / "run", progress=False)
-    judge = Judge(pf.data.load("ring"), 100, 2, metrics=["energy"])
+    judge = Evaluator(pf.data.load("ring"), 100, 2, metrics=["energy"])
     seconds = estimator(judge, [run], curve=True)
     full = Plan(n=100, repeats=2, turns=7, redraws=10)
     for reduction in (*REDUCTIONS, {"repeats": 1}, {"n": 50}):
@@ -78,7 +78,7 @@ def test_every_reduction_saves_time(monkeypatch, tmp_path):
     stored = judge.floors
     again = estimator(judge, [run], curve=True)
     assert again(full) == again(replace(full, redraws=1))
-    fewer = Judge(judge.data, 100, 2, metrics=["energy"])
+    fewer = Evaluator(judge.data, 100, 2, metrics=["energy"])
     fewer.follow(replace(full, redraws=1))
     assert fewer.floors == stored
 
@@ -87,10 +87,10 @@ def test_quality_in_few_calls_costs_time_in_an_evaluation(tmp_path):
     run = pf.fit("meanflow", "ring", size="tiny", steps=1, out=tmp_path / "run", progress=False)
     full = Plan(n=50, repeats=1, redraws=1)
     none = replace(full, sweep=0.0)
-    judge = Judge(pf.data.load("ring"), 50, 1)
+    judge = Evaluator(pf.data.load("ring"), 50, 1)
     seconds = estimator(judge, [run], curve=False)
     assert seconds(full) - seconds(none) > full.sweep
-    chosen = Judge(judge.data, 50, 1, metrics=["energy"])
+    chosen = Evaluator(judge.data, 50, 1, metrics=["energy"])
     seconds = estimator(chosen, [run], curve=False)
     assert seconds(full) == seconds(none)
 

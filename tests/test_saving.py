@@ -19,7 +19,7 @@ from pushforward.training.api import prepare
 from pushforward.training.checkpoint import checkpointer as saving
 from pushforward.training.checkpoint import storage
 from pushforward.training.checkpoint.tensors import load
-from pushforward.training.runs.folder import Holding
+from pushforward.training.runs.folder import RunLock
 
 DATA = space_data((2,), labels=False)
 WAIT = 20.0
@@ -132,7 +132,7 @@ def test_an_error_beside_training_ends_it_at_the_next_step(tmp_path, monkeypatch
 def test_the_lock_is_given_back_after_the_write(tmp_path, monkeypatch):
     stopped = threading.Event()
     order = []
-    close = Holding.close
+    close = RunLock.close
 
     def slow(step, background):
         if background:
@@ -145,7 +145,7 @@ def test_the_lock_is_given_back_after_the_write(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     filled(monkeypatch, slow)
-    monkeypatch.setattr(Holding, "close", lambda self: (order.append("free"), close(self)))
+    monkeypatch.setattr(RunLock, "close", lambda self: (order.append("free"), close(self)))
     watch = At(step_3=interrupt)
     trainer = prepare(
         recipe_for("flow", DATA),

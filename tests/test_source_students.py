@@ -14,9 +14,9 @@ from pushforward.data import Batch
 from pushforward.denoisers import Denoiser, FlowMap
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.methods import Guard, Mapping, Now, Trajectories
+from pushforward.methods import FlowMapMatching, Guard, StepContext, Trajectories
 from pushforward.methods.flow_map import starts
-from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
+from pushforward.methods.perceptual_distance import FeatureCritic, FeatureDistance
 from pushforward.networks import MLP, UNet
 from pushforward.paths import Independent, Linear, Source
 from pushforward.testing import space_data
@@ -107,7 +107,7 @@ def test_all_rules_mix_data_with_training_examples_of_the_source(teacher, moons,
     known = method.couple.source
     method.couple.source = lambda draws: mixed.append(known(draws)) or mixed[-1]
     x = moons.space.to_model(moons.train.data_units(slice(0, 64)))
-    for _ in method.losses(Batch(x, None), Now(BlockDraws(0, 0, 64), 0, 0.9)):
+    for _ in method.losses(Batch(x, None), StepContext(BlockDraws(0, 0, 64), 0, 0.9)):
         pass
     assert from_training(torch.cat(mixed), known)
 
@@ -191,12 +191,12 @@ def test_a_map_and_its_coupling_start_from_the_same_data(moons):
     flow_map = FlowMap(
         MLP(2, 2, width=8, depth=1, times=2), Linear(), "velocity", moons.space, source=source
     )
-    assert Mapping(flow_map).couple.source is source
+    assert FlowMapMatching(flow_map).couple.source is source
     for other in (None, Source(GAUSSIANS, moons.space, limit=10)):
         with pytest.raises(
             UsageError, match=r"different noise sources.* FlowMap\(\.\.\., source=source\)"
         ):
-            Mapping(flow_map, couple=Independent(other))
+            FlowMapMatching(flow_map, couple=Independent(other))
 
 
 def test_teachers_of_other_data_take_more_steps(moons):
@@ -227,17 +227,17 @@ def test_the_likeness_of_a_student_of_images_mixes_with_the_source(images, monke
     )
     x = torch.zeros(16, 1, 8, 8)
     sources = []
-    noised = Likeness.noised
+    noised = FeatureDistance.noised
     monkeypatch.setattr(
-        Likeness, "noised", lambda *given: sources.append(given[-1]) or noised(*given)
+        FeatureDistance, "noised", lambda *given: sources.append(given[-1]) or noised(*given)
     )
-    for _ in recipe.method.losses(Batch(x, None), Now(BlockDraws(0, 0, 16), 0, 0.0)):
+    for _ in recipe.method.losses(Batch(x, None), StepContext(BlockDraws(0, 0, 16), 0, 0.0)):
         pass
     assert [source.data for source in sources] == ["digits"]
 
 
 def test_features_see_examples_mixed_with_the_source(images):
-    _, noise = Likeness().noised((1, 8, 8), BlockDraws(0, 0, 32), images.source)
+    _, noise = FeatureDistance().noised((1, 8, 8), BlockDraws(0, 0, 32), images.source)
     assert from_training(noise, images.source)
     critic = FeatureCritic(torch.nn.Identity(), low=0.5, high=0.5)
     critic.look_through(images)

@@ -17,7 +17,7 @@ from pushforward.conditions import Request
 from pushforward.data import TableSpace
 from pushforward.draws import BlockDraws
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.methods import Now
+from pushforward.methods import StepContext
 from pushforward.networks import ColumnTransformer
 from pushforward.paths import ROWS, VE, Linear, solve, target
 from pushforward.recipes import Training
@@ -293,7 +293,7 @@ def test_guidance_leads_away_from_the_model_that_sees_no_given_column():
 def turns(method, n=512, step=0, progress=0.0, seed=0):
     rows = torch.from_numpy(method.space.encoded(mixed_values(n, seed)))
     batch = pf.data.Batch(method.space.to_model(rows))
-    return list(method.turns(batch, Now(BlockDraws(seed, step, n), 0, progress)))
+    return list(method.turns(batch, StepContext(BlockDraws(seed, step, n), 0, progress)))
 
 
 def test_factors_move_until_each_column_loses_half_of_its_information(mixed):

@@ -11,7 +11,7 @@ from programs.tables import Noise
 from pushforward.data import TableSpace, load
 from pushforward.data.core.dataset import Split
 from pushforward.errors import UsageError
-from pushforward.evaluation.evaluator import Judge, protocol_of
+from pushforward.evaluation.evaluator import Evaluator, protocol_of
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.pictures import nearest
 from pushforward.evaluation.results import REPEAT_SEEDS, Protocol, check_same
@@ -136,7 +136,7 @@ def test_samples_of_a_model_in_other_coordinates_keep_their_values(data):
     assert own.recoded(x, own)[0] is x
     sampler = Map(Noise(), own, own.shape)
     seen = Seen()
-    scores = Judge(data, 20, repeats=1, metrics=[seen]).scores(sampler)[0]
+    scores = Evaluator(data, 20, repeats=1, metrics=[seen]).scores(sampler)[0]
     assert scores == {}
     assert np.array_equal(
         seen.samples[0].table.generated,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from programs.tables import mixed_table
 
-from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.features import kind_of
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.scores import floor_path
@@ -70,7 +70,7 @@ class Rows(Transport):
 def comparison(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PUSHFORWARD_CACHE", str(tmp_path_factory.mktemp("cache")))
-        judge = Judge(DATA, repeats=1)
+        judge = Evaluator(DATA, repeats=1)
         models = [
             ModelResult(name, scores=judge.scores(Rows(moved))[0])
             for name, moved in (("copy", 0.0), ("moved", 2.0))

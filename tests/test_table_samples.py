@@ -33,12 +33,12 @@ from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.transports import Map
 from pushforward.transports.redrawing import (
     MEASURED,
-    Redrawing,
+    RejectionSampler,
     Tally,
-    as_drawn,
     counted,
     unmet_kept,
     warn_broken,
+    without_rejection,
 )
 
 TEXT = "start;end;flag\n" + "".join(
@@ -206,7 +206,7 @@ def test_samples_meet_constraints_and_depend_on_their_own_seed_alone(tmp_path):
     assert tally.refused >= broken.sum()
     assert all(torch.equal(bound.sample(1, seed=5 + i)[0], x[i]) for i in range(0, 60, 7))
     assert torch.equal(bound.sample(60, seed=5, batch=7), x)
-    with as_drawn():
+    with without_rejection():
         assert torch.equal(bound.sample(60, seed=5), plain)
     again = bound.part(0, 60, None, 5)[0]
     assert torch.equal(again, x)
@@ -297,7 +297,7 @@ def test_rows_that_meet_no_constraint_are_counted_over_all_batches(tmp_path, mon
 
 def test_draws_of_several_processes_are_counted_together(tmp_path):
     space = table(tmp_path, constraints="end >= start").space
-    redrawing = Redrawing(space, 40, 0)
+    redrawing = RejectionSampler(space, 40, 0)
     redrawing.finish([redrawing.begun(rough(space).sample(20), None, ExampleDraws(0, 20))], None)
     with counted() as tally:
         redrawing.join(lambda own: [2 * own[0], own[1] + 3, own[2] + 1, own[3] + 2])
@@ -539,7 +539,7 @@ def test_the_share_of_refused_draws_and_constraints_of_others_are_reported(monke
     )
     monkeypatch.setattr(evaluator, "pictures_of", lambda *parts: None)
     monkeypatch.setattr(evaluator, "unseen_warnings", lambda *parts: ())
-    result, _ = evaluator.Judge.judge(judge, "flow", transport, curve=False)
+    result, _ = evaluator.Evaluator.judge(judge, "flow", transport, curve=False)
     assert 0.3 < result.sampling.refused < 0.7
     assert [re.findall(r'"(.*)"', text) for text in result.warnings if "constraint" in text] == [
         ["a >= 3"],
@@ -586,9 +586,9 @@ def test_a_model_that_breaks_constraints_warns_and_the_mixture_beside_it_does_no
     monkeypatch.setattr(evaluator, "labels_for", lambda *given: None)
     monkeypatch.setattr(evaluator, "shared_stream", lambda *given, **options: iter([(x, None)]))
     judge = SimpleNamespace(n=4, seed=0, batch=4, data=SimpleNamespace(space=model.space))
-    evaluator.Judge.draw(judge, RowMixture(model.space, *[torch.ones(1)] * 4), 0)
+    evaluator.Evaluator.draw(judge, RowMixture(model.space, *[torch.ones(1)] * 4), 0)
     assert not recwarn
-    evaluator.Judge.draw(judge, model, 0)
+    evaluator.Evaluator.draw(judge, model, 0)
     assert "4 of 4 samples do not satisfy" in str(recwarn.pop(UserWarning).message)
 
 

@@ -14,7 +14,7 @@ from pushforward.data.spaces import TableSpace
 from pushforward.denoisers.denoiser import over
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
-from pushforward.methods import Now, Trajectories
+from pushforward.methods import StepContext, Trajectories
 from pushforward.methods.distillation import APART, CHUNK, SEED
 from pushforward.solvers import Jump
 from pushforward.tables.columns import Category
@@ -155,7 +155,7 @@ def test_between_two_states_of_a_line_the_target_is_its_end(mixed):
     times = torch.tensor(store.times)[None, :, None]
     store.states = (1 - times) * data[:, None] + times * torch.randn_like(data)[:, None]
     ((_, loss),) = TableDistillation(student, store).losses(
-        None, Now(BlockDraws(0, 0, 64), samples=0, progress=0.0)
+        None, StepContext(BlockDraws(0, 0, 64), samples=0, progress=0.0)
     )
     which, first, second = store.places(BlockDraws(0, 0, 64).stream("trajectories"))
     x_t, t = store.at(which, first)
@@ -176,7 +176,9 @@ def test_given_columns_have_no_loss(mixed):
     assert method.learns == "samples"
     store.fill()
     store.condition_known[:, student.layout.size :] = 1.0
-    ((player, loss),) = method.losses(None, Now(BlockDraws(0, 0, 64), samples=0, progress=0.0))
+    ((player, loss),) = method.losses(
+        None, StepContext(BlockDraws(0, 0, 64), samples=0, progress=0.0)
+    )
     assert (player, loss.item()) == ("map", 0.0)
 
 

@@ -10,7 +10,7 @@ from programs.tables import of_earlier_versions, open_table
 
 from pushforward.data import load
 from pushforward.errors import DataError
-from pushforward.evaluation.evaluator import Judge
+from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.models import given_samples
 from pushforward.evaluation.scores import floors
@@ -70,7 +70,7 @@ def test_samples_are_scored_as_their_file_holds_them(small, tmp_path, monkeypatc
         "pushforward.evaluation.evaluator.score",
         lambda x, *rest, values, **more: seen.append((x, values)) or {},
     )
-    Judge(small, 2, repeats=2, metrics=["column_error"]).scores(given)
+    Evaluator(small, 2, repeats=2, metrics=["column_error"]).scores(given)
     values = np.concatenate([part for _, part in seen])
     assert sorted(values[:, 0])[:3] == [-1e6, 3.5, 9.0]
     assert np.isnan(values[:, 0]).sum() == 1

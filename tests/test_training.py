@@ -18,7 +18,7 @@ from pushforward.denoisers import Denoiser
 from pushforward.draws import BLOCK, ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Denoising
-from pushforward.methods.method import Now, answered
+from pushforward.methods.method import StepContext, answered
 from pushforward.networks import UNet
 from pushforward.registries import RECIPES
 from pushforward.testing import assert_same, final_state, recipe_for, shape_for, space_data
@@ -33,7 +33,7 @@ from pushforward.training.loop.state import Clock, TrainState
 
 def rate(clock, warmup=100, end=0.01):
     return pf.Schedule(warmup=warmup, decay=1 / 3, lr_end=end).rate(
-        clock, Now(None, 0, clock.progress)
+        clock, StepContext(None, 0, clock.progress)
     )
 
 

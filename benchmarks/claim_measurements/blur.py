@@ -23,7 +23,7 @@ from torch.nn import functional
 
 import pushforward as pf
 from claim_measurements.shared import SEEDS, floors_of
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 from pushforward.training.loop.machine import seeded
 from pushforward.transports import Map
 
@@ -49,7 +49,7 @@ class Means:
 def measure(small: bool = False) -> None:
     steps, seeds = (2, 1) if small else (300, SEEDS)
     data = load("digits")
-    judge = Judge(data, 20 if small else len(data.held_out), 1, NAMES)
+    judge = Evaluator(data, 20 if small else len(data.held_out), 1, NAMES)
     models: dict[str, list[Any]] = {"class means": [Means(data)]}
     models["energy distance"] = [by_energy(data, seed, steps) for seed in range(seeds)]
     rows = []

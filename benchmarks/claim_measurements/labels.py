@@ -20,7 +20,7 @@ import numpy as np
 
 import pushforward as pf
 from claim_measurements.shared import KNOWN, floors_of, trained
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 
 SEEDS = 12
 NUMBERS = (50, 200, 600)
@@ -32,7 +32,7 @@ def measure(small: bool = False) -> None:
     steps, seeds = (2, 1) if small else (1000, SEEDS)
     data = load("digits")
     numbers = (50, len(data.train)) if small else (*NUMBERS, len(data.train))
-    judge = Judge(data, 20 if small else len(data.held_out), 1, NAMES)
+    judge = Evaluator(data, 20 if small else len(data.held_out), 1, NAMES)
     rows = []
     for seed in range(KNOWN, KNOWN + seeds):
         points = [of_subset(judge, n, seed, steps) for n in numbers]
@@ -86,7 +86,7 @@ def measure(small: bool = False) -> None:
     )
 
 
-def of_subset(judge: Judge, n: int, seed: int, steps: int) -> dict[str, Any]:
+def of_subset(judge: Evaluator, n: int, seed: int, steps: int) -> dict[str, Any]:
     """Accuracy of the classifier and scores of the flow that learned from n training digits."""
     from sklearn.linear_model import LogisticRegression
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pushforward as pf
 from pushforward.errors import Diverged
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 from pushforward.training import Run
 from pushforward.training.api import prepare
 from pushforward.training.loop.machine import seeded
@@ -44,7 +44,7 @@ def trained(
     return pf.load(out)
 
 
-def floors_of(judge: Judge, names: list[str]) -> dict[str, dict[str, float | None]]:
+def floors_of(judge: Evaluator, names: list[str]) -> dict[str, dict[str, float | None]]:
     """Value and spread of each floor, as JSON holds them."""
     return {
         name: {"value": judge.floors[name].value, "spread": judge.floors[name].spread}

@@ -24,7 +24,7 @@ import numpy as np
 import pushforward as pf
 from claim_measurements.shared import KNOWN, floors_of, trained
 from pushforward.errors import Diverged
-from pushforward.evaluation import Judge
+from pushforward.evaluation import Evaluator
 
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "flow": ("flow", {}),
@@ -44,7 +44,7 @@ def measure(small: bool = False) -> None:
     steps, seeds = (2, 1) if small else (160, math.ceil(TRAININGS / len(RATES)))
     families, rates = (["flow", "original"], (1.0,)) if small else (list(FAMILIES), RATES)
     data = load("digits")
-    judge = Judge(data, 20 if small else len(data.held_out), 1, NAMES)
+    judge = Evaluator(data, 20 if small else len(data.held_out), 1, NAMES)
     rows = [
         case(judge, *which, steps)
         for which in itertools.product(families, rates, range(KNOWN, KNOWN + seeds))
@@ -86,7 +86,7 @@ def measure(small: bool = False) -> None:
     )
 
 
-def case(judge: Judge, family: str, rate: float, seed: int, steps: int) -> dict[str, Any]:
+def case(judge: Evaluator, family: str, rate: float, seed: int, steps: int) -> dict[str, Any]:
     """One training and its scores; None for those of a training that diverged."""
     name, settings = FAMILIES[family]
     space = judge.data.space

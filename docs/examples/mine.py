@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pushforward import Map, Method, Recipe, Training
 from pushforward.data import Batch, Space
-from pushforward.methods import Now
+from pushforward.methods import StepContext
 from pushforward.networks import MLP, Reshaped
 
 
@@ -31,7 +31,7 @@ class Energy(Method):
     def group(self) -> int:
         return 64  # the loss compares samples with each other, so a split batch keeps whole groups
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[tuple[str, Tensor]]:
         made = self.generator(now.draws.normal((self.latent,)), None, batch.condition)
         terms = [
             energy(x.flatten(1), g.flatten(1)) * len(x)

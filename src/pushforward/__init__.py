@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         Denoiser,
         FlowMap,
         Guided,
-        Repathed,
+        Rescheduled,
         Thresholded,
     )
     from pushforward.evaluation import Comparison, Score, evaluate
@@ -79,8 +79,8 @@ __all__ = [
     "Path",
     "Progress",
     "Recipe",
-    "Repathed",
     "Report",
+    "Rescheduled",
     "Run",
     "Schedule",
     "Score",
@@ -129,7 +129,7 @@ __getattr__ = exports(
             "Denoiser",
             "FlowMap",
             "Guided",
-            "Repathed",
+            "Rescheduled",
             "Thresholded",
         ),
         "evaluation": ("Comparison", "Score", "compare", "evaluate"),

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.registries import PARTS, concrete
+from pushforward.registries import PARTS, RENAMED, concrete
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _PLAIN = (str, int, float, bool, type(None))
@@ -91,6 +91,8 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
     if "part" not in spec:
         return {key: build(item, check, place) for key, item in spec.items()}
     name = spec["part"]
+    if isinstance(name, str):
+        name = RENAMED.get(name, name)
     shown = f"{name!s:.60}"
     arguments = {}
     for key, item in spec.items():

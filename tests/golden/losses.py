@@ -26,7 +26,7 @@ from pushforward.registries import RECIPES
 from pushforward.testing import IMAGES_ONLY, space_data
 from pushforward.testing.models import teachers_for
 from pushforward.training.api import prepare
-from pushforward.training.loop.optimizers import Player
+from pushforward.training.loop.optimizers import PlayerOptimizer
 
 STEPS = 50
 PROBES = 4
@@ -93,7 +93,7 @@ def first_gradients(trainer):
     projections of it.
     """
     gradients = {}
-    update = Player.update
+    update = PlayerOptimizer.update
 
     def noted(player, *arguments, **named):
         if player.name not in gradients and player.parameters[0].grad is not None:

@@ -1,7 +1,7 @@
 """Planted faults of `recipes`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "recipes/choice.py": [
+    "recipes/defaults.py": [
         ("flat(space, DENOISED)", "flat(space)", "recipes"),
         ('"mlp" if flat(space) else "dcgan"', '"mlp" if flat(space) else "residual"', "recipes"),
         ("part * (size // pack) + place", "part + place", "table_models"),

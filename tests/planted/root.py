@@ -48,7 +48,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "torch.lerp(y[index], weak, scale[index])",
             "guidance",
         ),
-        ("Repathed(weaker, denoiser.path)", "weaker", "guidance"),
+        ("Rescheduled(weaker, denoiser.path)", "weaker", "guidance"),
         ("quantile.clamp(min=1)", "quantile", "guidance"),
     ],
     "tables/denoiser.py": [

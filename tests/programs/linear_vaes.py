@@ -11,14 +11,14 @@ import pushforward as pf
 from pushforward.data import Batch, Split, VectorSpace
 from pushforward.data.core.dataset import Dataset
 from pushforward.draws import BlockDraws
-from pushforward.methods import EvidenceBound, HierarchicalVAE, Now
+from pushforward.methods import EvidenceBound, HierarchicalVAE, StepContext
 from pushforward.testing import space_data
 
 CUBE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
 def now(rows, step=0, progress=0.0):
-    return Now(BlockDraws(0, step, rows), 0, progress)
+    return StepContext(BlockDraws(0, step, rows), 0, progress)
 
 
 class Affine(nn.Module):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pushforward.data.readers.reader import Reading
+from pushforward.data.readers.reader import DataOptions
 from pushforward.tables.reading.reader import table_dataset
 from pushforward.tables.reading.string_columns import RawColumn, RawTable
 
@@ -33,9 +33,9 @@ def mixed_table(n, seed=0, **options):
     Args:
         n: How many rows.
         seed: Of the cells.
-        options: Of `pushforward.data.core.named_set.Reading`.
+        options: Of `pushforward.data.core.named_set.DataOptions`.
     """
     columns = tuple(RawColumn.of(name, cells) for name, cells in mixed_columns(n, seed).items())
     return table_dataset(
-        "mixed", "the table", RawTable(columns, range(1, n + 1)), Reading(**options)
+        "mixed", "the table", RawTable(columns, range(1, n + 1)), DataOptions(**options)
     )

@@ -305,7 +305,7 @@ def _shared_data(
 def _check_protocol(
     reports: Mapping[str, Comparison], data: Dataset, n: int | None, features: Spaces
 ) -> None:
-    from pushforward.evaluation.evaluator import Judge
+    from pushforward.evaluation.evaluator import Evaluator
     from pushforward.evaluation.results import check_same
     from pushforward.evaluation.scores import compared
     from pushforward.extractors import check_spaces
@@ -317,7 +317,7 @@ def _check_protocol(
         protocols = [(name, report.protocol) for name, report in reports.items()]
         if n is None:
             n = protocols[0][1].n
-        new = Judge(data, n or 0, 1, spaces=features).comparison()
+        new = Evaluator(data, n or 0, 1, spaces=features).comparison()
         check_same([*protocols, ("the new models", new.protocol)])
 
 

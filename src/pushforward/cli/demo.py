@@ -125,7 +125,7 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
     """Lock the folder of an unfinished demo with the same options, or a new folder."""
     from pushforward.files import read_object, refuse_links
     from pushforward.training.checkpoint.storage import write_json
-    from pushforward.training.runs.folder import Holding, claim, hold
+    from pushforward.training.runs.folder import RunLock, claim, hold
 
     if out:
         places = [Path(out)]
@@ -139,7 +139,7 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
             unfinished.append(path)
     if unfinished:
         refuse_links(unfinished[0], ())
-        begun = Holding(unfinished[0], hold(unfinished[0]))
+        begun = RunLock(unfinished[0], hold(unfinished[0]))
         say(f"continuing the interrupted demo in {unfinished[0]}")
     else:
         begun = claim(out, f"compare-{data}", "report")
@@ -163,13 +163,13 @@ def _demo_data() -> str:
 
 def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     from pushforward import Progress, Report
-    from pushforward.evaluation.comparison import CAST, compare, story_trainers
+    from pushforward.evaluation.comparison import DEMO_MODELS, compare, story_trainers
 
     say(f"first, eight points on a circle, {seconds:g} s per model")
     trainers = story_trainers(folder, seconds, seed=seed, progress=Progress())
     say_estimate(trainers)
     runs = train_all(trainers, STORY_TURN)
-    models = dict(zip(CAST, runs, strict=True))
+    models = dict(zip(DEMO_MODELS, runs, strict=True))
     comparison = compare(models, n=STORY_N, repeats=1, curve=False, tell=tell)
     Report(comparison).save_all(folder)
     say(f"report on the circle: {folder}/report.html")

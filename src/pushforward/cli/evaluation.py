@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pushforward.data import Dataset
-    from pushforward.evaluation.models import Given
+    from pushforward.evaluation.models import ExternalSamples
     from pushforward.evaluation.pictures import Nearest
 
 # Samples of a table on the terminal, and characters of a cell there, at most
@@ -188,7 +188,7 @@ def evaluate(
 
 def _beside_real_data(
     real: str, samples: str, data: str | None, train: str | None, reading: Reading, loading: Loading
-) -> tuple[Given, Any]:
+) -> tuple[ExternalSamples, Any]:
     from pushforward.evaluation.models import given_samples
 
     if data is not None:
@@ -203,7 +203,7 @@ def _beside_real_data(
 
 def _samples(
     path: str, data: str | None, reading: Reading, loading: Loading
-) -> tuple[Given | str, Any]:
+) -> tuple[ExternalSamples | str, Any]:
     from pushforward.evaluation.models import given_samples
     from pushforward.training.runs.folder import check_run, runs_inside
 

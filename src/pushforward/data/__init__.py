@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pushforward.data.core.real_data import real_data
     from pushforward.data.core.sampler import Batch, PreparedSampler, Sampler
     from pushforward.data.images.pack import pack
-    from pushforward.data.readers.reader import Reading
+    from pushforward.data.readers.reader import DataOptions
     from pushforward.data.spaces import (
         ImageSpace,
         ScaledSpace,
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "DataOptions",
     "Dataset",
     "Derived",
     "ImageSpace",
     "PreparedSampler",
-    "Reading",
     "Sampler",
     "ScaledSpace",
     "Source",
@@ -68,7 +68,7 @@ __getattr__ = exports(
         "core.load": ("dataset_of", "listing", "load", "names"),
         "core.named_set": ("Derived", "Source", "register"),
         "core.real_data": ("real_data",),
-        "readers.reader": ("Reading",),
+        "readers.reader": ("DataOptions",),
         "core.sampler": ("Batch", "PreparedSampler", "Sampler"),
         "images.pack": ("pack",),
         "spaces": (

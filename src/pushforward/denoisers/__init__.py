@@ -10,7 +10,7 @@ from pushforward.denoisers.denoiser import (
     Preconditioning,
     Predicting,
     Predictor,
-    Repathed,
+    Rescheduled,
     TimeColumns,
     Wrapped,
 )
@@ -27,7 +27,7 @@ __all__ = [
     "Preconditioning",
     "Predicting",
     "Predictor",
-    "Repathed",
+    "Rescheduled",
     "Thresholded",
     "TimeColumns",
     "Wrapped",

@@ -393,9 +393,9 @@ class Denoiser(Predicting):
     def calls(self, t: float = 0.5) -> int:
         return 1
 
-    def on(self, path: Path) -> Repathed:
-        """Return the same model on another path (`Repathed`)."""
-        return Repathed(self, path)
+    def on(self, path: Path) -> Rescheduled:
+        """Return the same model on another path (`Rescheduled`)."""
+        return Rescheduled(self, path)
 
 
 class FlowMap(Denoiser):
@@ -486,7 +486,7 @@ def trained(denoiser: Predictor) -> Denoiser | None:
     return inner
 
 
-class Repathed(Wrapped):
+class Rescheduled(Wrapped):
     """Denoiser on another path than in training: its input is matched in log-SNR and scale.
 
     The new path's ends are narrowed to the noise levels of the denoiser.
@@ -528,9 +528,9 @@ class Repathed(Wrapped):
         then = self._matched(torch.tensor(t, dtype=torch.float64))
         return self.denoiser.calls(float(then))
 
-    def on(self, path: Path) -> Repathed:
+    def on(self, path: Path) -> Rescheduled:
         """Return the model on another path."""
-        return Repathed(self.denoiser, path)
+        return Rescheduled(self.denoiser, path)
 
 
 _ACTIVE: ContextVar[torch.dtype | None] = ContextVar("precision", default=None)

@@ -16,7 +16,7 @@ from pushforward.denoisers.denoiser import (
     ChangesData,
     Condition,
     Predictor,
-    Repathed,
+    Rescheduled,
     TimeColumns,
     Wrapped,
     blend,
@@ -249,7 +249,7 @@ class Autoguided(Wrapped):
         self.weaker = weaker
         self.scale = _scale(scale)
         self.interval = _checked(interval)
-        self._matched = Repathed(weaker, denoiser.path)
+        self._matched = Rescheduled(weaker, denoiser.path)
 
     @property
     def jumps(self) -> bool:

@@ -9,14 +9,14 @@ from pushforward.registries import exports
 if TYPE_CHECKING:
     from pushforward.evaluation.comparison import compare, evaluate
     from pushforward.evaluation.curves import with_sweep
-    from pushforward.evaluation.evaluator import Judge
+    from pushforward.evaluation.evaluator import Evaluator
     from pushforward.evaluation.pictures import nearest
     from pushforward.evaluation.results import Comparison, ModelResult
     from pushforward.metrics import MetricInfo, Score
 
 __all__ = [
     "Comparison",
-    "Judge",
+    "Evaluator",
     "MetricInfo",
     "ModelResult",
     "Score",
@@ -30,7 +30,7 @@ __getattr__ = exports(
     __name__,
     {
         "comparison": ("compare", "evaluate"),
-        "evaluator": ("Judge",),
+        "evaluator": ("Evaluator",),
         "pictures": ("nearest",),
         "results": ("Comparison", "MetricInfo", "ModelResult", "Score"),
         "curves": ("with_sweep",),

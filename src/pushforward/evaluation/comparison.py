@@ -25,12 +25,12 @@ from pushforward.data.core.load import DataLike
 from pushforward.data.readers.reader import is_frame
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.curves import with_ladder, with_sweep
-from pushforward.evaluation.evaluator import Judge, learns
+from pushforward.evaluation.evaluator import Evaluator, learns
 from pushforward.evaluation.intervals import mean_extra, mean_of, over_trainings
 from pushforward.evaluation.measurements import Alarm, CurvePoint
 from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
 from pushforward.evaluation.models import (
-    Given,
+    ExternalSamples,
     check_model,
     check_unseen,
     data_of,
@@ -84,7 +84,7 @@ KEPT = (
     "weights_step",
 )
 # Models of the demo in the order of the report: recipe, changed settings, changed training settings
-CAST: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
+DEMO_MODELS: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
     "gan": ("gan", {}, {"batch": 128}),
     # Goodfellow et al. (2014), section 3; at this rate it loses modes within 1,500 steps
     "original GAN": (
@@ -158,7 +158,7 @@ def compare(
         check_model(name, model, data)
     shorter = shorter or {}
     size = fitting(models.values(), data, n)
-    judge = Judge(data, size, _most(repeats), spaces=features, tell=tell)
+    judge = Evaluator(data, size, _most(repeats), spaces=features, tell=tell)
     planned = [*models.values(), *chain.from_iterable(shorter.values())]
     follow_plan(judge, planned, n, repeats, thorough, curve=bool(curve))
     comparison = _scored(judge, models, curve)
@@ -194,7 +194,7 @@ def _joined_rows(
 
 
 def _scored(
-    judge: Judge, models: Mapping[str, Run | Transport], curve: bool | Sequence[int]
+    judge: Evaluator, models: Mapping[str, Run | Transport], curve: bool | Sequence[int]
 ) -> Comparison:
     transports = {name: transport_of(model) for name, model in models.items()}
     sampling = judge.sampling(transports)
@@ -276,7 +276,7 @@ def evaluate(
     named_extractors(features)
     if isinstance(model, (str, Path)) and is_run(model):
         model = load(model, plugins=plugins)
-    if isinstance(model, (np.ndarray, torch.Tensor, Given, str, Path)) or is_frame(model):
+    if isinstance(model, (np.ndarray, torch.Tensor, ExternalSamples, str, Path)) or is_frame(model):
         if seed:
             raise UsageError(f"`seed={seed}` does not apply to existing samples. Omit it.")
         return _of_samples(model, data, n, repeats, metrics, features, thorough, plugins, tell)
@@ -307,7 +307,7 @@ def evaluate(
     if only_model:
         result = replace(own.models[0], name=name, warnings=unseen_warnings(model, data))
         return replace(own, models=(result,))
-    judge = Judge(data, size, most, of_samples, seed, batch, features, tell)
+    judge = Evaluator(data, size, most, of_samples, seed, batch, features, tell)
     follow_plan(judge, [model], n, repeats, thorough)
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:
@@ -363,7 +363,7 @@ def _of_samples(
             f"`n` must be at most {len(given)}, the number of existing samples, got {size}."
         )
     most = max(1, min(most, len(given) // size))
-    judge = Judge(data, size, most, metrics, spaces=features, tell=tell)
+    judge = Evaluator(data, size, most, metrics, spaces=features, tell=tell)
     follow_plan(judge, [], n, repeats, thorough)
     scores, agreement = judge.scores(given)
     result = ModelResult(
@@ -685,7 +685,7 @@ def story_trainers(
     """Create a trainer for each model of the demo, with tiny networks on the ring."""
     data = named_sets.load("ring")  # eight Gaussians on a circle, so that lost modes are visible
     trainers = []
-    for name, (kind, settings, training) in CAST.items():
+    for name, (kind, settings, training) in DEMO_MODELS.items():
         recipe = seeded(partial(recipes.named(kind), data.space, "tiny", **settings), seed)
         trainer = continued(
             folder / name.replace(" ", "-"),

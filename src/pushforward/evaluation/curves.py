@@ -15,9 +15,9 @@ from pushforward import spec
 from pushforward.data import Dataset
 from pushforward.denoisers import AtScale, FlowMap, Guided
 from pushforward.errors import Diverged
-from pushforward.evaluation.evaluator import CURVE_SCORES, Judge, solver_title
+from pushforward.evaluation.evaluator import CURVE_SCORES, Evaluator, solver_title
 from pushforward.evaluation.intervals import point_of, together
-from pushforward.evaluation.measurements import CurvePoint, Ladder, Pictures, SweepPoint
+from pushforward.evaluation.measurements import CurvePoint, Pictures, StepsCurve, SweepPoint
 from pushforward.evaluation.models import check_model, commands
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult, check_same
 from pushforward.evaluation.scores import floors, score
@@ -52,7 +52,7 @@ class _Rung:
 class _Climb:
     """Measurement of the points of a ladder."""
 
-    judge: Judge
+    judge: Evaluator
     n: int
     repeats: int
 
@@ -113,8 +113,8 @@ def teacher_of(model: Run | Transport) -> Flow | None:
 
 
 def ladder_of(
-    judge: Judge, model: Run | Transport, seconds: float | None = None, name: str = "a map"
-) -> Ladder | None:
+    judge: Evaluator, model: Run | Transport, seconds: float | None = None, name: str = "a map"
+) -> StepsCurve | None:
     """Score a flow map with 1, 2, 4, 8 and 16 calls, and its teacher from the same noise.
 
     The teacher is sampled with the solver stored in the run, at the largest number of steps that
@@ -129,7 +129,7 @@ def ladder_of(
     rungs = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
     taught: list[Transport] = []
     by_run: list[Transport] = []
-    ladder = Ladder()
+    ladder = StepsCurve()
     teacher = teacher_of(model)
     if teacher is not None and isinstance(model, Run):
         taught = [with_inner(transport, teacher), *_taught_rungs(transport, teacher)]
@@ -165,12 +165,12 @@ def ladder_of(
 
 def _climbed(
     climb: _Climb,
-    ladder: Ladder,
+    ladder: StepsCurve,
     rungs: Sequence[Transport],
     taught: Sequence[Transport],
     by_run: Sequence[Transport],
     name: str,
-) -> Ladder:
+) -> StepsCurve:
     teachers: list[_Rung] = []
     own: list[Tensor] = []
     for transport in taught:  # the first has the solver and steps used in training
@@ -220,7 +220,9 @@ def _teacher_run(run: Run) -> str | None:
     return None
 
 
-def affordable(judge: Judge, samples: float | None, repeats: int | None = None) -> tuple[int, int]:
+def affordable(
+    judge: Evaluator, samples: float | None, repeats: int | None = None
+) -> tuple[int, int]:
     """Choose the numbers of samples and samplings per point for a number of samples."""
     most = min(judge.n, SIZES[-1])
     repeats = repeats or judge.repeats
@@ -271,7 +273,7 @@ def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def with_ladder(
-    judge: Judge, model: Run | Transport, result: ModelResult, pictures: Pictures
+    judge: Evaluator, model: Run | Transport, result: ModelResult, pictures: Pictures
 ) -> tuple[ModelResult, Pictures]:
     """Add the ladder and the pictures of its teacher to the result of a flow map."""
     seconds = result.sampling.seconds_per_sample
@@ -296,7 +298,7 @@ def with_sweep(
     for name, shorter in runs.items():
         for run in shorter:
             check_model(name, run, data)
-    judge = Judge(
+    judge = Evaluator(
         data,
         comparison.protocol.n or 0,
         comparison.settings.repeats or 1,
@@ -321,7 +323,7 @@ def with_sweep(
     return replace(comparison, sweep=sweep)
 
 
-def _sweep_point(judge: Judge, name: str, run: Run) -> SweepPoint:
+def _sweep_point(judge: Evaluator, name: str, run: Run) -> SweepPoint:
     seconds = run.state["seconds"]
     budget = run.spec["budget"]["seconds"]
     scores, _ = judge.scores(run.transport, f"{name} after {duration(budget or seconds)}")

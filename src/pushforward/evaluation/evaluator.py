@@ -23,7 +23,7 @@ from pushforward.evaluation.features import Features, fit_features, kind_of
 from pushforward.evaluation.intervals import point_of, together
 from pushforward.evaluation.measurements import CurvePoint, Memory, Pictures, Plan, SamplingCost
 from pushforward.evaluation.model_metrics import trajectory_of
-from pushforward.evaluation.models import Given, of_run, starts_warnings, unseen_warnings
+from pushforward.evaluation.models import ExternalSamples, of_run, starts_warnings, unseen_warnings
 from pushforward.evaluation.pictures import latent_pictures, latent_statistics, pictures_of
 from pushforward.evaluation.results import (
     REPEAT_SEEDS,
@@ -63,11 +63,11 @@ from pushforward.transports import (
 from pushforward.transports.redrawing import (
     MEASURED,
     Tally,
-    as_drawn,
     counted,
     named_constraints,
     unmet_kept,
     warn_broken,
+    without_rejection,
 )
 from pushforward.transports.sharing import shared_stream
 
@@ -88,7 +88,7 @@ CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
 
 
 @dataclass
-class Judge:
+class Evaluator:
     """Evaluator of models on one data set, which computes features and real-data scores only once.
 
     Call `follow` before any other method to limit how much is measured.
@@ -199,7 +199,7 @@ class Judge:
             if name:
                 self.say(f"{name}, sampling {repeat + 1} of {times}")
             seed = (repeat + 1) * REPEAT_SEEDS
-            if isinstance(sampler, Given):  # as many as there are
+            if isinstance(sampler, ExternalSamples):  # as many as there are
                 n = self.n
                 learned = sampler.x if sampler.values is None else sampler.values
             else:
@@ -254,7 +254,7 @@ class Judge:
         """
         n = n or self.n
         seed = self.seed + seed
-        if isinstance(sampler, Given):
+        if isinstance(sampler, ExternalSamples):
             return sampler.part(n, seed)
         draw = sampler.stream
         if isinstance(sampler, Transport):
@@ -434,7 +434,7 @@ def _extractors(dataset: Dataset, spaces: Spaces) -> dict[str, Extractor]:
 
 
 def quality_curve(
-    judge: Judge,
+    judge: Evaluator,
     transport: Transport,
     scores: Mapping[str, Score],
     counts: Sequence[int],
@@ -555,7 +555,7 @@ def flops(function: Callable[..., Any], *inputs: Any) -> int:
     return int(counter.get_total_flops())
 
 
-@as_drawn()
+@without_rejection()
 def sampling_memory(transport: Transport, n: int) -> int | None:
     """Measure the peak memory of tensors while sampling a batch of n, including the weights.
 
@@ -570,7 +570,7 @@ def sampling_memory(transport: Transport, n: int) -> int | None:
     return held_bytes(transport) + added
 
 
-@as_drawn()
+@without_rejection()
 def sampling_flops(transport: Transport) -> int:
     """Count the floating-point operations per sample, from solves with one and two steps."""
     short = _in_few_steps(transport, 1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from pushforward.evaluation.measurements import CurvePoint
 from pushforward.metrics import MetricInfo, Score
-from pushforward.metrics.growth import Growth, mean_growth, score_interval
+from pushforward.metrics.growth import VarianceModel, mean_growth, score_interval
 from pushforward.metrics.uncertainty import share_error
 
 NORMAL = 1.96
@@ -32,7 +32,7 @@ def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
     if score.value is None or samplings != max(1, len(score.values)):
         return score
     if score.growth and None not in score.growth:
-        growth = Growth(*score.growth)
+        growth = VarianceModel(*score.growth)
         ends = score_interval(score.value, growth, samplings, NORMAL)
         return _limited(score, ends, "examples", info)
     shared = score.reference_error or 0.0
@@ -223,7 +223,7 @@ def combined(
         relative = ratio(mean, floor)
     growth: tuple[float, ...] = ()
     if all(result.growth for result in samplings):
-        growth = mean_growth([Growth(*result.growth) for result in samplings])
+        growth = mean_growth([VarianceModel(*result.growth) for result in samplings])
     reference_terms: tuple[float, ...] = ()
     terms = [result.reference_terms for result in samplings]
     if len(set(map(len, terms))) == 1:

@@ -143,7 +143,7 @@ class CurvePoint(Record):
 
 
 @dataclass(frozen=True)
-class Ladder(Record):
+class StepsCurve(Record):
     """Quality of a flow map in few calls, and of its teacher from the same noise.
 
     Args:

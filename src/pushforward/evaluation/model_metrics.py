@@ -2,7 +2,7 @@
 
 Flows with different paths move differently through time even if their samples are the same. They
 are compared on the straight path x_t = (1 - t) x + t z, to which any denoiser can be converted
-(`pushforward.denoisers.Repathed`), in model units.
+(`pushforward.denoisers.Rescheduled`), in model units.
 
 References:
     Liu et al., Flow Straight and Fast: Rectified Flow (2023), section 2.2, for the straightness S.
@@ -26,7 +26,7 @@ from pushforward.arguments import whole
 from pushforward.conditions.kind import ConditionKind, described, met
 from pushforward.data import Dataset, Split
 from pushforward.data.core.hashes import permutation
-from pushforward.denoisers import Condition, Predictor, Repathed
+from pushforward.denoisers import Condition, Predictor, Rescheduled
 from pushforward.denoisers.denoiser import condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
@@ -119,7 +119,7 @@ def trace_from(
     flow: Flow, z: Tensor, steps: int = 64, condition: Condition = None
 ) -> tuple[Tensor, Tensor]:
     """Compute the trajectories of `trace` from given noise (n, *shape) and conditions."""
-    straight = Flow(Repathed(flow.denoiser, Linear()), DPM(order=2), steps, "log_snr")
+    straight = Flow(Rescheduled(flow.denoiser, Linear()), DPM(order=2), steps, "log_snr")
     with torch.no_grad():
         x = z.to(flow.device) * float(straight.times[0])
         walked = (state for _, state in straight.walk(x, straight.times, condition))

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from pushforward import spec
-from pushforward.data import Dataset, Reading, Space, Split
+from pushforward.data import DataOptions, Dataset, Space, Split
 from pushforward.data.core.dataset import shared_examples
 from pushforward.data.core.hashes import permutation
 from pushforward.data.core.load import reading_of
@@ -263,7 +263,7 @@ def starts_warnings(model: Run | Transport, n: int) -> tuple[str, ...]:
 # Existing samples.
 
 
-class Given:
+class ExternalSamples:
     """Existing samples of any program, which are divided into samplings.
 
     Args:
@@ -299,7 +299,7 @@ class Given:
         return self.x[part], labels, values
 
 
-def given_samples(samples: Any, data: Dataset) -> Given:
+def given_samples(samples: Any, data: Dataset) -> ExternalSamples:
     """Read existing samples and check that they fit the data.
 
     Args:
@@ -307,7 +307,7 @@ def given_samples(samples: Any, data: Dataset) -> Given:
             columns of the data, or array (n, *shape) in data units; images may be uint8. In an .npz
             file, ``x`` and ``label`` or ``y`` are read.
     """
-    if isinstance(samples, Given):
+    if isinstance(samples, ExternalSamples):
         return samples
     space = data.space
     name = "samples"
@@ -349,7 +349,7 @@ def given_samples(samples: Any, data: Dataset) -> Given:
             f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}, so "
             "scores are not meaningful."
         )
-    return Given(name, examples, labels, notes, values)
+    return ExternalSamples(name, examples, labels, notes, values)
 
 
 def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
@@ -417,7 +417,7 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
         header = origin.get("header")
         if target or given or (own and set(own) <= first_line):
             header = True
-        reading = Reading(target=target, header=header)
+        reading = DataOptions(target=target, header=header)
     split, classes, columns = examples_in(path, reading)
     keep = [name for name in columns if name not in given]  # conditions are not compared
     if own and columns and set(keep) != set(own):

@@ -16,7 +16,7 @@ from pushforward.data import load as load_data
 from pushforward.data.core.hashes import permutation
 from pushforward.data.spaces import Space
 from pushforward.data.spaces.space import Encoder
-from pushforward.denoisers import Condition, Repathed
+from pushforward.denoisers import Condition, Rescheduled
 from pushforward.editing.interpolation import INTERPOLATIONS, walk
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import Features, quantised
@@ -32,7 +32,7 @@ from pushforward.evaluation.measurements import (
     Reconstruction,
 )
 from pushforward.evaluation.model_metrics import TRACED, trace, trace_from
-from pushforward.evaluation.models import SHOWN, Given, history_of
+from pushforward.evaluation.models import SHOWN, ExternalSamples, history_of
 from pushforward.methods.likelihoods import active_units, divergences, explained
 from pushforward.methods.method import HasAutoencoder
 from pushforward.metrics.image_quality import psnr, ssim
@@ -158,7 +158,7 @@ def field_of(flow: Flow, data: Dataset) -> Field2D:
     limits = square(points.min(0), points.max(0))
     places = space.to_model(_cell_centres(limits, ARROWS)).to(flow.device)
     starts = space.to_model(_cell_centres(limits, CELLS)).to(flow.device)
-    straight = Repathed(flow.denoiser, Linear())
+    straight = Rescheduled(flow.denoiser, Linear())
     first, last = straight.path.ends
     times = np.linspace(1.0, 0.0, MOMENTS)
     width = torch.as_tensor(space.scale, device=flow.device)
@@ -265,7 +265,7 @@ def real_pictures(data: Dataset) -> Pictures:
     return Pictures(_drawable(x, data.space))
 
 
-def given_pictures(samples: Given, data: Dataset) -> Pictures:
+def given_pictures(samples: ExternalSamples, data: Dataset) -> Pictures:
     """Choose existing samples, and find the nearest training images if they are known."""
     x = samples.x[: SHOWN[data.space.as_points]]
     pictures = Pictures(_drawable(x, data.space))

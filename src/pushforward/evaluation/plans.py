@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.evaluation.curves import SWEEPS
-from pushforward.evaluation.evaluator import Judge, batch_of, most_at_once
+from pushforward.evaluation.evaluator import Evaluator, batch_of, most_at_once
 from pushforward.evaluation.measurements import Plan
 from pushforward.evaluation.results import Comparison
 from pushforward.evaluation.scores import floors
@@ -65,7 +65,7 @@ def planned(
 
 
 def follow_plan(
-    judge: Judge,
+    judge: Evaluator,
     models: Sequence[Run | Transport],
     n: int | None,
     repeats: int | None,
@@ -102,7 +102,7 @@ def follow_plan(
 
 
 def estimator(
-    judge: Judge, models: Sequence[Run | Transport], curve: bool
+    judge: Evaluator, models: Sequence[Run | Transport], curve: bool
 ) -> Callable[[Plan], float]:
     """Time sampling and scoring, to build a function that estimates a plan's seconds."""
     data = judge.data
@@ -144,7 +144,7 @@ def estimator(
     return seconds
 
 
-def _sweeps(transport: Transport, curve: bool, judge: Judge) -> int:
+def _sweeps(transport: Transport, curve: bool, judge: Evaluator) -> int:
     flow = inner_of(transport)
     if not has_steps(flow):
         return 0
@@ -154,7 +154,7 @@ def _sweeps(transport: Transport, curve: bool, judge: Judge) -> int:
     return curve + ladder
 
 
-def took(judge: Judge, comparison: Comparison) -> Comparison:
+def took(judge: Evaluator, comparison: Comparison) -> Comparison:
     """Add the duration of measuring to a comparison, and print it."""
     seconds = time.perf_counter() - judge.began
     if judge.tell is not None:

@@ -30,7 +30,6 @@ from pushforward.evaluation.measurements import (
     Alarm,
     CurvePoint,
     Health,
-    Ladder,
     LatentStatistics,
     Number,
     Pictures,
@@ -38,6 +37,7 @@ from pushforward.evaluation.measurements import (
     SamplingCost,
     Seeds,
     Series,
+    StepsCurve,
     SweepPoint,
     TrainingCost,
     Trajectory,
@@ -228,7 +228,7 @@ class ModelResult(Record):
     scores: Mapping[str, Score] = field(default_factory=dict)
     label_agreement: Number = None
     curve: tuple[CurvePoint, ...] = ()
-    ladder: Ladder | None = None
+    ladder: StepsCurve | None = None
     trajectory: Trajectory | None = None
     latent: LatentStatistics | None = None
     losses: Mapping[str, Series] = field(default_factory=dict)

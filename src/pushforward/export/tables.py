@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from pushforward.denoisers.denoiser import TimeColumns
-from pushforward.solvers.table import Call, Row, Table
+from pushforward.solvers.table import Call, Row, SolverProgram
 
 Vector = dict[
     tuple[str, int], float
@@ -58,7 +58,7 @@ class Dense:
     noises: tuple[int, ...]
 
 
-def dense(table: Table) -> Dense:
+def dense(table: SolverProgram) -> Dense:
     """Convert a table of floats to arrays; every step calls the denoiser."""
     blocks = _blocks(table)
     calls = [call for call, _ in blocks if call is not None]
@@ -91,7 +91,7 @@ def dense(table: Table) -> Dense:
     )
 
 
-def _blocks(table: Table) -> list[tuple[Call | None, list[Row]]]:
+def _blocks(table: SolverProgram) -> list[tuple[Call | None, list[Row]]]:
     blocks: list[tuple[Call | None, list[Row]]] = [(None, [])]
     for row in table.rows:
         blocks[-1][1].append(row)

@@ -5,32 +5,32 @@ from pushforward.methods.autoencoders import PerceptualAutoencoder, QuantisedAut
 from pushforward.methods.denoising import Denoising
 from pushforward.methods.distillation import Distillation, TeacherPairs, Trajectories
 from pushforward.methods.distribution_matching import DistributionMatching
-from pushforward.methods.finish import Anchor, Finish
-from pushforward.methods.flow_map import Mapping
+from pushforward.methods.finish import AdversarialRefinement, AnchorPenalty
+from pushforward.methods.flow_map import FlowMapMatching
 from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.likelihoods import EvidenceBound
-from pushforward.methods.method import Guard, Method, Now, Sums
+from pushforward.methods.method import Guard, Method, StepContext, Sums
 from pushforward.methods.vae import VAE, HierarchicalVAE
 
 __all__ = [
     "GAN",
     "VAE",
-    "Anchor",
+    "AdversarialRefinement",
+    "AnchorPenalty",
     "CriticInput",
     "Denoising",
     "Distillation",
     "DistributionMatching",
     "EvidenceBound",
-    "Finish",
+    "FlowMapMatching",
     "Guard",
     "HierarchicalVAE",
     "LatentMethod",
-    "Mapping",
     "Method",
-    "Now",
     "Penalties",
     "PerceptualAutoencoder",
     "QuantisedAutoencoder",
+    "StepContext",
     "Sums",
     "TeacherPairs",
     "Trajectories",

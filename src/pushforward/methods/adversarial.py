@@ -16,7 +16,7 @@ from pushforward.data import Batch, Space
 from pushforward.denoisers.denoiser import Condition, call, condition_at, network_precision, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.method import Method, Modules, Move, Now, Sums
+from pushforward.methods.method import Method, Modules, Move, StepContext, Sums
 from pushforward.transports import Map
 
 POLICIES = ("color", "translation", "cutout")
@@ -197,7 +197,7 @@ class Penalties:
             return self.gamma
         return self.gamma_end
 
-    def weight(self, now: Now) -> float:
+    def weight(self, now: StepContext) -> float:
         return now.along(self.gamma, self.end, self.ramp, self.shortest_ramp)
 
 
@@ -326,7 +326,7 @@ class Game:
         return scores.reshape(len(x), -1).mean(1)
 
     def critic_loss(
-        self, real: Tensor, fake: Tensor, condition: Condition, now: Now
+        self, real: Tensor, fake: Tensor, condition: Condition, now: StepContext
     ) -> tuple[Tensor, Tensor]:
         """Compute the critic loss, and the signs of scores of real examples (paired: of gaps).
 
@@ -361,7 +361,9 @@ class Game:
         leans = gap if objective.paired else on_real.detach()
         return loss + penalty, leans.sign()
 
-    def _sloped(self, both: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
+    def _sloped(
+        self, both: Tensor, condition: Condition, now: StepContext
+    ) -> tuple[Tensor, Tensor]:
         step = self.penalties.difference
         if step is None:
             both.requires_grad_()
@@ -469,7 +471,7 @@ class GAN(Adversarial):
     def players(self) -> Modules:
         return {"critic": self.critic, "generator": self.generator}
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
         """Yield the critic loss, then the generator loss, on the same generated samples.
 
         Micro-batches generate them again instead of keeping their graphs.

@@ -23,7 +23,7 @@ from pushforward.methods.likelihoods import (
     explained,
     mean_of,
 )
-from pushforward.methods.method import Method, Modules, Move, Now, Sums
+from pushforward.methods.method import Method, Modules, Move, StepContext, Sums
 from pushforward.methods.vae import Deterministic, note_code, reparameterised
 from pushforward.transports import Autoencoder, Map
 
@@ -143,7 +143,7 @@ class PerceptualAutoencoder(Method):
     def players(self) -> Modules:
         return {"critic": self.critic, "autoencoder": nn.ModuleList([self.encoder, self.decoder])}
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
         """Yield the critic loss, then the autoencoder loss, on the same reconstructions."""
         noise = now.draws.normal(self.latent)
         with torch.set_grad_enabled(now.parts == 1):
@@ -169,7 +169,7 @@ class PerceptualAutoencoder(Method):
         z = reparameterised(mean, log_variance, noise)
         return mean, log_variance, z, call(self.decoder, z, None, None)
 
-    def _critic_loss(self, x: Tensor, reconstructed: Tensor, now: Now) -> Tensor:
+    def _critic_loss(self, x: Tensor, reconstructed: Tensor, now: StepContext) -> Tensor:
         on_real, on_made = call(self.critic, torch.cat([x, reconstructed]), None, None).chunk(2)
         on_real = on_real.reshape(len(x), -1)
         on_made = on_made.reshape(len(x), -1)
@@ -177,7 +177,7 @@ class PerceptualAutoencoder(Method):
         now.notes.update(patch_gap=gap.mean(), patch_accuracy=(gap > 0).float().mean())
         return (F.relu(1 - on_real) + F.relu(1 + on_made)).mean(1).mean()
 
-    def _slope(self, x: Tensor, reconstructed: Tensor, now: Now) -> tuple[Tensor, Tensor]:
+    def _slope(self, x: Tensor, reconstructed: Tensor, now: StepContext) -> tuple[Tensor, Tensor]:
         """Return the loss at the reconstructions, and each example's gradient there."""
         reconstructed.requires_grad_()
         weight = self.weights.adversarial
@@ -326,7 +326,7 @@ class QuantisedAutoencoder(Method):
     def players(self) -> Modules:
         return {"autoencoder": self}
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
         x = batch.x
         h = call(self.encoder, x, None, batch.condition)
         quantised, index = self.codebook(h)
@@ -345,7 +345,7 @@ class QuantisedAutoencoder(Method):
         yield "autoencoder", loss + self.commitment * apart.mean()
         yield self._use(h, index, now)
 
-    def _use(self, h: Tensor, index: Tensor, now: Now) -> Sums:
+    def _use(self, h: Tensor, index: Tensor, now: StepContext) -> Sums:
         values = {"use": _counts(index, self.codebook.size)}
         examples = {}
         if isinstance(self.codebook, Following):

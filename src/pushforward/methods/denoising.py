@@ -13,7 +13,7 @@ from pushforward.data import Batch
 from pushforward.denoisers import Condition, Denoiser
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.method import Method, Modules, Now, Turn
+from pushforward.methods.method import Method, Modules, StepContext, Turn
 from pushforward.paths import (
     Coupling,
     Flat,
@@ -131,7 +131,7 @@ class Denoising(DenoiserMethod):
     def reuse(self) -> int:
         return self.couple.reuse
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Turn]:
         denoiser = self.denoiser
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
         t = self.times(now.draws, denoiser.path)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from collections.abc import Mapping as Dict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,13 +21,13 @@ from pushforward.denoisers.denoiser import (
 )
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.methods.flow_map import Mapping, Pairs, mean_velocity, scaled, straight
+from pushforward.methods.flow_map import FlowMapMatching, Pairs, mean_velocity, scaled, straight
 from pushforward.methods.flow_map_targets import Rule
-from pushforward.methods.method import Freezing, Move, Now
-from pushforward.methods.perceptual_distance import Likeness
+from pushforward.methods.method import Freezing, Move, StepContext
+from pushforward.methods.perceptual_distance import FeatureDistance
 from pushforward.paths import Coupling
 from pushforward.transports import Flow
-from pushforward.transports.redrawing import as_drawn
+from pushforward.transports.redrawing import without_rejection
 
 # Seed of the first trajectory, far from seeds of samples that are drawn or scored
 SEED = 700_000_000
@@ -163,7 +162,7 @@ class Trajectories(Freezing):
             return condition
 
         def rows(count: int) -> Tensor:
-            with as_drawn():
+            with without_rejection():
                 return self.teacher.sample(count, seed=seed + APART)
 
         given: Condition = with_known(condition, rows, draws.stream("known"))
@@ -175,7 +174,7 @@ class Trajectories(Freezing):
             x = x / float(k.alpha + k.sigma)
         return x.half()
 
-    def put(self, index: slice, tensors: Dict[str, Tensor]) -> None:
+    def put(self, index: slice, tensors: Mapping[str, Tensor]) -> None:
         """Store the next missing `part`."""
         for name, value in tensors.items():
             if not self.ready:
@@ -264,8 +263,8 @@ class TeacherPairs(Coupling, nn.Module):
         return sample, start / pairs.times[0], pairs.condition(which)
 
 
-class Distillation(Mapping):
-    """A `Mapping` with a teacher whose training begins with stored trajectories.
+class Distillation(FlowMapMatching):
+    """A `FlowMapMatching` with a teacher whose training begins with stored trajectories.
 
     In the first part of training, a fraction ``stored``, the target is the mean velocity (x_t -
     x_s) / (t - s) between two states of one teacher trajectory. Then the rule takes over, with the
@@ -289,7 +288,7 @@ class Distillation(Mapping):
         stored: float = 0.5,
         power: float = 0.5,
         steps: int = 1,
-        likeness: Likeness | None = None,
+        likeness: FeatureDistance | None = None,
     ) -> None:
         super().__init__(
             flow_map, rule, pairs, teacher=trajectories.teacher, power=power, steps=steps
@@ -304,7 +303,7 @@ class Distillation(Mapping):
             learned.append("velocity")
         self.learns = " and ".join(learned)
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
         if now.progress >= self.stored:
             yield from super().losses(batch, now)
             return
@@ -325,7 +324,7 @@ class Distillation(Mapping):
         yield from self.turn(error, now, further)
 
     def _unlike(
-        self, pair: tuple[Tensor, Tensor], jumps: Tensor, condition: Condition, now: Now
+        self, pair: tuple[Tensor, Tensor], jumps: Tensor, condition: Condition, now: StepContext
     ) -> Tensor:
         likeness: Any = self.likeness
         teacher: Any = trained(self.teacher.denoiser)
@@ -350,7 +349,7 @@ class Distillation(Mapping):
     def _held(
         self,
         batch: Batch,
-        now: Now,
+        now: StepContext,
         equal: Tensor,
         stored: tuple[Tensor, Tensor, Tensor, Tensor, Condition],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Condition]:

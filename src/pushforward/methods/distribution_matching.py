@@ -13,7 +13,7 @@ from pushforward.denoisers.denoiser import Condition, Denoiser, FlowMap, Predict
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.flow_map import MapMethod, jump_to_data, starts
-from pushforward.methods.method import Modules, Now, Turn
+from pushforward.methods.method import Modules, StepContext, Turn
 from pushforward.paths import Linear, Path, gain, target
 from pushforward.transports import Flow
 
@@ -71,7 +71,7 @@ class DistributionMatching(MapMethod):
     def players(self) -> Modules:
         return {"fake": self.fake, "map": self.flow_map}
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Turn]:
         condition = batch.condition
         for turn in range(self.rounds):
             draws = now.draws.stream(f"fake {turn}")

@@ -13,14 +13,14 @@ from pushforward.data import Batch
 from pushforward.denoisers import Condition, FlowMap
 from pushforward.methods.adversarial import Adversarial, CriticInput, Penalties
 from pushforward.methods.flow_map import MapMethod, jump_to_data, starts
-from pushforward.methods.method import Guard, Modules, Now, Turn
+from pushforward.methods.method import Guard, Modules, StepContext, Turn
 from pushforward.methods.perceptual_distance import FeatureCritic
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
 
 
 @dataclass(frozen=True)
-class Anchor:
+class AnchorPenalty:
     """Settings that keep a map near its starting point.
 
     Args:
@@ -42,13 +42,13 @@ class Anchor:
         share("inside", self.inside, " of the examples")
         share("still", self.still, " of training")
 
-    def at(self, now: Now) -> float:
+    def at(self, now: StepContext) -> float:
         if self.end is None:
             return self.weight
         return now.along(self.weight, self.end)
 
 
-class Finish(Adversarial, MapMethod):
+class AdversarialRefinement(Adversarial, MapMethod):
     """Adversarial training of a map: sharpens the jump from noise to data.
 
     The critic compares single jumps with data, using a relativistic paired loss with R1 and R2. The
@@ -70,7 +70,7 @@ class Finish(Adversarial, MapMethod):
         teacher: FlowMap,
         penalties: Penalties | None = None,
         critic_input: CriticInput | None = None,
-        anchor: Anchor | None = None,
+        anchor: AnchorPenalty | None = None,
         guard: Guard | None = None,
         steps: int = 1,
     ) -> None:
@@ -79,7 +79,7 @@ class Finish(Adversarial, MapMethod):
         self.loss = "relativistic"
         self.penalties = (penalties or Penalties()).for_loss(self.loss)
         self.critic_input = critic_input or CriticInput()
-        self.anchor = anchor or Anchor()
+        self.anchor = anchor or AnchorPenalty()
         self.guard = guard
         self.freeze("teacher", teacher)
         if isinstance(critic, FeatureCritic):
@@ -93,7 +93,7 @@ class Finish(Adversarial, MapMethod):
     def players(self) -> Modules:
         return {"critic": self.critic, "map": self.flow_map}
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Turn]:
         self.critic_input.check(len(batch.x))
         condition = batch.condition
         transform = self.critic_input.transform(now.draws, self.critic_input.strength)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from collections.abc import Mapping as Dict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +14,13 @@ from torch import Tensor, nn
 
 from pushforward.arguments import share, weight, whole
 from pushforward.data import Batch
-from pushforward.denoisers import Condition, FlowMap, Predicting, Repathed
+from pushforward.denoisers import Condition, FlowMap, Predicting, Rescheduled
 from pushforward.denoisers.denoiser import SCALE, condition_at, over, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.denoising import check_sources, dropout_share, dropped
-from pushforward.methods.flow_map_targets import Rule, Start, Where
-from pushforward.methods.method import Method, Modules, Move, Now, Sums
+from pushforward.methods.flow_map_targets import Rule, StartTarget, TargetInputs
+from pushforward.methods.method import Method, Modules, Move, StepContext, Sums
 from pushforward.paths import (
     Coupling,
     Independent,
@@ -209,7 +208,7 @@ def straight(predictor: Any) -> Predicting:
         path = path.path
     if isinstance(path, Linear):
         return predictor
-    return Repathed(predictor, Linear())
+    return Rescheduled(predictor, Linear())
 
 
 def mean_velocity(
@@ -227,7 +226,7 @@ def scaled(condition: Condition, guidance: Sequence[float], draws: Draws) -> Con
     return {**(condition or {}), SCALE: scale.float()}
 
 
-class Mapping(MapMethod):
+class FlowMapMatching(MapMethod):
     """Training of a map between two times: regresses its mean velocity on a target.
 
     loss = mean w |F(x_t, t, s) - target|^2 with x_t = (1 - t) x + t z. For s = t the target is the
@@ -264,7 +263,7 @@ class Mapping(MapMethod):
         steps: int = 1,
     ) -> None:
         super().__init__(flow_map, steps)
-        self.rule = rule or Start()
+        self.rule = rule or StartTarget()
         self.pairs = pairs or Sorted()
         self.couple = couple or Independent(flow_map.source)
         if self.pairs.only_to_data and getattr(self.rule, "direction", "pair") == "map":
@@ -286,7 +285,7 @@ class Mapping(MapMethod):
             self.target_map = copy.deepcopy(flow_map).requires_grad_(False)
             self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
 
-    def start_from(self, weights: Dict[str, Tensor]) -> None:
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Initialise the map, and the average that computes targets, with given weights."""
         self.flow_map.load_state_dict(weights)
         if self.target_map is not None:
@@ -304,7 +303,7 @@ class Mapping(MapMethod):
     def reuse(self) -> int:
         return self.couple.reuse
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
         self._begin_stage(now)
         predictor = straight(self.flow_map)
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
@@ -323,7 +322,7 @@ class Mapping(MapMethod):
             now.notes["off_diagonal_loss"] = (noted * (1 - equal)).mean() / (1 - diagonal)
         yield from self.turn(error, now)
 
-    def _begin_stage(self, now: Now) -> None:
+    def _begin_stage(self, now: StepContext) -> None:
         if self.target_map is None:
             return
         stage = self.rule.stage(now.progress)
@@ -331,7 +330,9 @@ class Mapping(MapMethod):
             self._follow(1.0)
             self.stage.fill_(stage)
 
-    def turn(self, error: Tensor, now: Now, further: Tensor | None = None) -> Iterator[Move]:
+    def turn(
+        self, error: Tensor, now: StepContext, further: Tensor | None = None
+    ) -> Iterator[Move]:
         """Yield the map's loss from errors (n,) and a further loss; update the target map."""
         loss = self.softened(error)
         if further is not None:
@@ -358,7 +359,11 @@ class Mapping(MapMethod):
             copied.copy_(buffer)
 
     def target(
-        self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now
+        self,
+        where: tuple[Tensor, Tensor, Tensor],
+        velocity: Tensor,
+        condition: Condition,
+        now: StepContext,
     ) -> Tensor:
         """Compute the target at x_t, t and s; a teacher's velocity replaces that of the pair."""
         x, t, s = where
@@ -378,7 +383,7 @@ class Mapping(MapMethod):
             output = mean_velocity(predictor, x[apart], t[apart], s[apart], apart_condition)
             return torch.zeros_like(x).index_copy(0, apart, output.to(x))
 
-        inputs = Where(x, t, s, velocity, velocity_of_map, now.progress, now.draws)
+        inputs = TargetInputs(x, t, s, velocity, velocity_of_map, now.progress, now.draws)
         target = self.rule.target(inputs)
         bounded = velocity + (target - velocity).clamp(-BOUND, BOUND)
         return torch.where(shaped(s == t, x), velocity, bounded)

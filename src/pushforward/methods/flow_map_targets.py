@@ -38,7 +38,7 @@ Map = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Where:
+class TargetInputs:
     """Inputs of a rule: a state x_t with times t and s, in model units.
 
     ``velocity`` is z - x of the training pair, or the teacher's velocity; ``mean_velocity(x, t,
@@ -90,11 +90,11 @@ class Rule(ABC):
         return 1 - 0.5 ** (new / min(self.average, EARLY * (samples + new)))
 
     @abstractmethod
-    def target(self, where: Where) -> Tensor:
+    def target(self, where: TargetInputs) -> Tensor:
         """Compute the mean velocity from t to s, (n, *shape)."""
 
 
-class Start(Rule):
+class StartTarget(Rule):
     """Rule with a short known first leg, and a second leg by the map: m = t - a (t - s).
 
     The fraction a falls from ``first`` to ``last`` over training. With a = 1 this is flow matching;
@@ -143,7 +143,7 @@ class Start(Rule):
         """Return the fraction a: geometric from ``first`` to ``last``."""
         return self.first * (self.last / self.first) ** min(1.0, progress / self.over)
 
-    def target(self, where: Where) -> Tensor:
+    def target(self, where: TargetInputs) -> Tensor:
         t = where.t
         s = where.s
         v = where.velocity
@@ -162,7 +162,7 @@ class Start(Rule):
         return share * v + (1 - share) * b
 
 
-class Middle(Rule):
+class MiddleTarget(Rule):
     """Rule with two legs by the map, of equal length or (``random``) divided at random.
 
     References:
@@ -174,7 +174,7 @@ class Middle(Rule):
         super().__init__(average)
         self.random = random
 
-    def target(self, where: Where) -> Tensor:
+    def target(self, where: TargetInputs) -> Tensor:
         x = where.x
         t = where.t
         share = torch.full_like(t, 0.5)
@@ -203,11 +203,11 @@ class Progressive(Rule):
     def stage(self, progress: float) -> int:
         return min(self.stages - 1, int(progress * self.stages))
 
-    def target(self, where: Where) -> Tensor:
-        return Middle().target(where)
+    def target(self, where: TargetInputs) -> Tensor:
+        return MiddleTarget().target(where)
 
 
-class End(Rule):
+class EndTarget(Rule):
     """Rule with a short second leg along the map's velocity at its start: m = s + h (t - s).
 
     ``share`` is h, in (0, 1]. With a ``derivative``, "forward" or "difference", it is the limit h
@@ -224,7 +224,7 @@ class End(Rule):
         self.share = share
         self.derivative = one_of("derivative", derivative, DERIVATIVES)
 
-    def target(self, where: Where) -> Tensor:
+    def target(self, where: TargetInputs) -> Tensor:
         s = where.s
         if self.derivative == "none":
             m = s + self.share * (where.t - s)
@@ -236,7 +236,7 @@ class End(Rule):
         return end_velocity + shaped(where.t - s, mean) * slope
 
 
-def along(where: Where, derivative: str) -> Tensor:
+def along(where: TargetInputs, derivative: str) -> Tensor:
     """Compute dF/dt along the velocity: the derivative of F(x_t, t, s) in direction (v, 1, 0)."""
     x = where.x
     t = where.t
@@ -252,7 +252,7 @@ def along(where: Where, derivative: str) -> Tensor:
     return _slope(lambda at: where.mean_velocity(where.moved(at, v), at, s), (low, t, high), x)
 
 
-def in_end(where: Where, derivative: str) -> tuple[Tensor, Tensor]:
+def in_end(where: TargetInputs, derivative: str) -> tuple[Tensor, Tensor]:
     """Compute F(x_t, t, s) and its derivative in s."""
     t = where.t
     s = where.s

@@ -11,7 +11,7 @@ from pushforward.data import Batch
 from pushforward.denoisers import Condition
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.method import Guard, Method, Modules, Move, Now, PrecomputesInputs
+from pushforward.methods.method import Guard, Method, Modules, Move, PrecomputesInputs, StepContext
 from pushforward.methods.vae import reparameterised
 from pushforward.transports import Autoencoder, Latent
 
@@ -82,7 +82,7 @@ class LatentMethod(Method):
         with torch.no_grad():
             return self.frozen.moments(x, condition)
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
         mean, log_variance = batch.x.chunk(2, dim=1)
         noise = now.draws.stream("posterior").normal(mean.shape[1:])
         codes = reparameterised(mean, log_variance, noise)

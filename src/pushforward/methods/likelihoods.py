@@ -18,7 +18,7 @@ from pushforward.data import Space
 from pushforward.denoisers import Condition
 from pushforward.draws import BLOCK, Draws
 from pushforward.errors import UsageError
-from pushforward.methods.method import Now
+from pushforward.methods.method import StepContext
 from pushforward.registries import at
 
 # The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate
@@ -311,7 +311,7 @@ class EvidenceBound:
         """Return whether the bound is computed from log p(x, z) - log q(z | x), not from a KL term in closed form."""
         return self.samples > 1 or self.dreg
 
-    def weight(self, now: Now) -> float:
+    def weight(self, now: StepContext) -> float:
         """Return the weight of the KL term at this point of training."""
         if self.warmup:
             return self.beta * min(1.0, now.progress / self.warmup)

@@ -98,7 +98,7 @@ class Guard:
 
 
 @dataclass(frozen=True)
-class Now:
+class StepContext:
     """State of training: everything that a loss may depend on besides batch and weights.
 
     Args:
@@ -206,7 +206,7 @@ class Method(Freezing, ABC):
 
     A method holds its networks, names those that are trained (``players``), and yields the losses
     in the order of the published algorithm. It is independent of optimisers, devices and files, and
-    has no counters: schedules are functions of `Now`.
+    has no counters: schedules are functions of `StepContext`.
     """
 
     space: Space
@@ -236,7 +236,7 @@ class Method(Freezing, ABC):
         return 1
 
     @abstractmethod
-    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
         """Yield (network name, loss) for each update of one step; losses are means over samples.
 
         The code after a ``yield`` runs after that network's update. Outputs of one network are
@@ -244,7 +244,7 @@ class Method(Freezing, ABC):
         the whole batch; the given batch, in model units, may be a micro-batch.
         """
 
-    def turns(self, batch: Batch, now: Now) -> Iterator[Turn]:
+    def turns(self, batch: Batch, now: StepContext) -> Iterator[Turn]:
         """Yield the losses of `losses` on a batch that is not split."""
         game = self.losses(batch, now)
         move = answered(game, None)

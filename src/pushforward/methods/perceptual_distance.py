@@ -31,7 +31,7 @@ class Featured(Protocol):
 
 
 @dataclass(frozen=True)
-class Likeness:
+class FeatureDistance:
     """Image distance by features of a frozen denoiser, with a weight for use in a loss.
 
     Both images receive the same noise, at uniform times from ``low`` to ``high`` on the straight

@@ -29,7 +29,7 @@ from pushforward.methods.likelihoods import (
     mean_of,
     standard_log_prob,
 )
-from pushforward.methods.method import Method, Modules, Now, Turn
+from pushforward.methods.method import Method, Modules, StepContext, Turn
 from pushforward.transports import Autoencoder, Map
 
 
@@ -205,7 +205,7 @@ class VAE(Method):
             return self.decoder
         return FromPrior(self.decoder, self.prior)
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Turn]:
         x = batch.x
         condition = batch.condition
         bound = self.bound
@@ -284,7 +284,7 @@ class VAE(Method):
 
 @torch.no_grad()
 def note_bound(
-    now: Now,
+    now: StepContext,
     x: Tensor,
     log_likelihood: Tensor,
     decoded: tuple[Likelihood, Tensor],
@@ -305,7 +305,7 @@ def note_bound(
 
 
 @torch.no_grad()
-def note_code(now: Now, mean: Tensor, condition: Condition = None) -> None:
+def note_code(now: StepContext, mean: Tensor, condition: Condition = None) -> None:
     """Log the number of active latent units and of all units; see `active_units`."""
     if len(mean) > 1:
         label = None if condition is None else condition.get("label")
@@ -415,7 +415,7 @@ class HierarchicalVAE(Method):
     def discrete(self) -> bool:
         return self.likelihood.discrete
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Turn]:
         bound = self.bound
         beta = bound.weight(now)
         log_likelihood, ratio, latents, mean, decoded = self._weights(

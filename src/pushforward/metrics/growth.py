@@ -19,7 +19,7 @@ from pushforward.metrics.subsets import Array, fixed_random
 DRAWS = 400
 
 
-class Growth(NamedTuple):
+class VarianceModel(NamedTuple):
     """Variance of a distance with mean ``null_mean + d``: null_error^2 + slope d.
 
     "Null" is the hypothesis that both clouds have the same distribution. The variance of a norm
@@ -44,7 +44,7 @@ class Growth(NamedTuple):
 
 def growth_of(
     generated: Array, reference: Array, second: float, distance: float, bias: float = 0.0
-) -> Growth:
+) -> VarianceModel:
     """Compute the growth of a distance's variance from its first-order terms (n,) and (m,).
 
     ``second`` is the second-order variance divided by (1/n + 1/m)^2; ``bias`` is the null mean.
@@ -54,14 +54,14 @@ def growth_of(
     root = math.sqrt(max(second, 0.0))
     null_error = root * (1 / n + 1 / m)
     if distance <= 0:
-        return Growth(null_error, root / m, null_mean=bias)
+        return VarianceModel(null_error, root / m, null_mean=bias)
     of_reference = float(np.var(reference, ddof=1)) / m
     first_order = float(np.var(generated, ddof=1)) / n + of_reference
     over = 1 / distance
-    return Growth(null_error, root / m, first_order * over, of_reference * over, bias)
+    return VarianceModel(null_error, root / m, first_order * over, of_reference * over, bias)
 
 
-def divergence_growth(counts: NDArray[np.int64], weights: Array) -> Growth:
+def divergence_growth(counts: NDArray[np.int64], weights: Array) -> VarianceModel:
     """Compute the growth of the variance of a reverse KL divergence (`divergence`) by simulation.
 
     Few examples in a mode do not give a chi-squared distribution.
@@ -74,7 +74,7 @@ def divergence_growth(counts: NDArray[np.int64], weights: Array) -> Growth:
     if distance > 0:
         slope = variance / n / distance
     null_error = float(null.std(ddof=1))
-    return Growth(null_error, slope=slope, null_mean=float(null.mean()))
+    return VarianceModel(null_error, slope=slope, null_mean=float(null.mean()))
 
 
 def divergence(share: Array, weights: Array) -> tuple[float, float]:
@@ -86,11 +86,11 @@ def divergence(share: Array, weights: Array) -> tuple[float, float]:
     return mean, float((p * log_ratio**2).sum()) - mean**2
 
 
-def mean_growth(parts: Sequence[Growth], independent: int = 1) -> Growth:
+def mean_growth(parts: Sequence[VarianceModel], independent: int = 1) -> VarianceModel:
     """Average measurements of a growth of a mean of ``independent`` distances."""
     rows = np.array(parts, dtype=np.float64)
     rows[:, :2] **= 2
-    mean = Growth(*rows.mean(0).tolist())
+    mean = VarianceModel(*rows.mean(0).tolist())
     over = 1 / independent
     return mean._replace(
         null_error=math.sqrt(mean.null_error * over),
@@ -101,7 +101,7 @@ def mean_growth(parts: Sequence[Growth], independent: int = 1) -> Growth:
 
 
 def score_interval(
-    value: float, growth: Growth, samplings: int, quantile: float
+    value: float, growth: VarianceModel, samplings: int, quantile: float
 ) -> tuple[float, float]:
     """Compute the interval of means within ``quantile`` of their own standard errors."""
     shared = growth.null_reference_error**2
@@ -202,7 +202,7 @@ def norm_growth(
     n: int,
     m: int,
     blocks: int = 1,
-) -> Growth:
+) -> VarianceModel:
     """Compute how the variance of a norm grows, from distances between `divisions`.
 
     ``first_order`` are errors for different clouds; the score is the root mean of squared distances
@@ -214,7 +214,7 @@ def norm_growth(
     error = widened * float(np.std(distances, ddof=1)) / blocks**0.5
     error_share = (1 / m) / (1 / n + 1 / m)  # its square is the fraction of the variance
     of_all, of_reference = first_order
-    return Growth(
+    return VarianceModel(
         error,
         error * error_share,
         of_all**2,

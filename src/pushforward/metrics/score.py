@@ -76,7 +76,7 @@ class Score(Record):
         interval: Ends of a 95 % interval for the mean score.
         interval_of: Source of the interval: "examples", "samplings" or "training runs".
         bias: Difference of the mean at this n to infinitely many examples.
-        growth: Fields of a `pushforward.metrics.growth.Growth`.
+        growth: Fields of a `pushforward.metrics.growth.VarianceModel`.
         reference_terms: Contributions of groups of reference examples up to a constant
             (`pushforward.metrics.subsets.by_examples`).
         sample_terms: Contributions of groups of generated examples, for each sampling.

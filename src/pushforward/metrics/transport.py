@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from pushforward.errors import Diverged, UsageError
-from pushforward.metrics.growth import Growth, divisions, growth_of, norm_growth, rounds
+from pushforward.metrics.growth import VarianceModel, divisions, growth_of, norm_growth, rounds
 from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores
 from pushforward.metrics.subsets import Array, drawn, drawn_at, fixed_random, placed
 from pushforward.metrics.uncertainty import (
@@ -91,7 +91,7 @@ def _blocks(
     return [(x[at : at + size], y[at : at + size]) for at in range(0, n - size + 1, size)]
 
 
-def transport_growth(x: Array, y: Array, first_order: Errors) -> Growth:
+def transport_growth(x: Array, y: Array, first_order: Errors) -> VarianceModel:
     """Compute the growth of the variance of `transport_score`."""
     pooled = [np.concatenate(block) for block in _blocks(x, y)]
     size = len(pooled[0]) // 2

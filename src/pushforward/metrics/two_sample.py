@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from pushforward.metrics.growth import Growth, mean_growth
+from pushforward.metrics.growth import VarianceModel, mean_growth
 from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores, share_info
 from pushforward.metrics.subsets import Array, drawn, drawn_at, fixed_random, placed
 from pushforward.metrics.uncertainty import Influence, Terms, kernel_errors
@@ -21,7 +21,7 @@ class KernelDistance(NamedTuple):
 
     value: float
     error: float
-    growth: Growth = Growth()
+    growth: VarianceModel = VarianceModel()
     terms: Terms = (np.empty(0), np.empty(0))
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.metrics.growth import Growth, divergence, growth_of
+from pushforward.metrics.growth import VarianceModel, divergence, growth_of
 from pushforward.metrics.score import Score
 from pushforward.metrics.subsets import Array, by_examples
 
@@ -31,7 +31,7 @@ class Influence(NamedTuple):
     """First-order analysis of a score: errors, growth of the variance, and terms."""
 
     errors: Errors
-    growth: Growth
+    growth: VarianceModel
     terms: Terms
 
     def score(self, value: float, **facts: Any) -> Score:

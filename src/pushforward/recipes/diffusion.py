@@ -23,7 +23,7 @@ from pushforward.paths import (
     Tabulated,
     linear_betas,
 )
-from pushforward.recipes.choice import denoising_network, denoising_training, flat
+from pushforward.recipes.defaults import denoising_network, denoising_training, flat
 from pushforward.recipes.recipe import NetworkOption, PathOption, Recipe, on_space
 from pushforward.solvers import DPM, Heun
 

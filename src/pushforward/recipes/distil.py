@@ -14,31 +14,37 @@ from pushforward.denoisers import Guided
 from pushforward.denoisers.denoiser import Denoiser, FlowMap, trained
 from pushforward.errors import UsageError
 from pushforward.methods import (
-    Anchor,
+    AdversarialRefinement,
+    AnchorPenalty,
     CriticInput,
     Distillation,
     DistributionMatching,
-    Finish,
+    FlowMapMatching,
     Guard,
     LatentMethod,
-    Mapping,
     Method,
     Penalties,
     Trajectories,
 )
 from pushforward.methods.flow_map import Dyadic, Pairs, Sorted
-from pushforward.methods.flow_map_targets import End, Middle, Progressive, Rule, Start
-from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
+from pushforward.methods.flow_map_targets import (
+    EndTarget,
+    MiddleTarget,
+    Progressive,
+    Rule,
+    StartTarget,
+)
+from pushforward.methods.perceptual_distance import FeatureCritic, FeatureDistance
 from pushforward.networks import UNet
 from pushforward.networks.pretrained import FeatureHeads
-from pushforward.recipes.choice import (
+from pushforward.recipes.defaults import (
     augmentation,
     batch_size,
     denoising_training,
     flat,
     precision,
 )
-from pushforward.recipes.choice import critic as choose_critic
+from pushforward.recipes.defaults import critic as choose_critic
 from pushforward.recipes.flow import times_for, trajectories_for
 from pushforward.recipes.recipe import (
     LossOption,
@@ -178,10 +184,10 @@ def distil(
             stored=stored,
             power=power,
             steps=calls,
-            likeness=Likeness(likeness) if likeness else None,
+            likeness=FeatureDistance(likeness) if likeness else None,
         )
     else:
-        method = Mapping(student, target, pairs, teacher=guide, power=power, steps=calls)
+        method = FlowMapMatching(student, target, pairs, teacher=guide, power=power, steps=calls)
     method, family = _in_latents(method, teacher)
 
     training = denoising_training(space, denoiser.network)
@@ -277,11 +283,11 @@ def _rule(
             )
         return Progressive(STAGES)
     if rule == "middle":
-        return Middle(average=average)
+        return MiddleTarget(average=average)
     if rule == "end":
-        return End(derivative=derivative, average=average)
+        return EndTarget(derivative=derivative, average=average)
     first, last, over = schedule
-    return Start(first, last, over=over, derivative=derivative, average=average)
+    return StartTarget(first, last, over=over, derivative=derivative, average=average)
 
 
 def _start_as_teacher(method: Any) -> None:
@@ -458,13 +464,13 @@ def finish(
 
     step = difference or None
     penalties = Penalties("r1+r2", gamma, gamma_end, None, penalty_interval, step)
-    method: Method = Finish(
+    method: Method = AdversarialRefinement(
         copy_of(flow_map),
         critic,
         teacher=flow_map,
         penalties=penalties,
         critic_input=CriticInput(augment=augment, strength=strength),
-        anchor=Anchor(anchor, anchor_end, inside, still),
+        anchor=AnchorPenalty(anchor, anchor_end, inside, still),
         guard=guard,
         steps=calls,
     )

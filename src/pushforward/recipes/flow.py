@@ -10,9 +10,9 @@ from pushforward.arguments import one_of, whole
 from pushforward.data import Space
 from pushforward.denoisers import Denoiser, FlowMap
 from pushforward.errors import UsageError
-from pushforward.methods import Denoising, Mapping, TeacherPairs, Trajectories
+from pushforward.methods import Denoising, FlowMapMatching, TeacherPairs, Trajectories
 from pushforward.methods.flow_map import Dyadic, Sorted
-from pushforward.methods.flow_map_targets import Middle, Start
+from pushforward.methods.flow_map_targets import MiddleTarget, StartTarget
 from pushforward.paths import (
     Coupling,
     Independent,
@@ -24,7 +24,7 @@ from pushforward.paths import (
     Times,
     Uniform,
 )
-from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat
+from pushforward.recipes.defaults import batch_size, denoising_network, denoising_training, flat
 from pushforward.recipes.recipe import LossOption, NetworkOption, PathOption, Recipe, on_space
 from pushforward.solvers import DPM, Solver, UniPC
 from pushforward.transports import Flow
@@ -187,8 +187,8 @@ def consistency(
         Song et al., Consistency Models (2023), algorithm 3; Geng et al., ECT (2025).
     """
     flow_map = new_map(space, size, network)
-    rule = Start(first, last, over=over, derivative=derivative, average=average)
-    method = Mapping(
+    rule = StartTarget(first, last, over=over, derivative=derivative, average=average)
+    method = FlowMapMatching(
         flow_map, rule, Sorted(times_for(space), diagonal=0.0, to_data=1.0), power=power
     )
     return Recipe(method, denoising_training(space, flow_map.network), "consistency", "flow map")
@@ -232,8 +232,10 @@ def meanflow(
         Flows (2025), for the direction; Zhang et al., AlphaFlow (2025); Luo et al., SoFlow (2025).
     """
     flow_map = new_map(space, size, network)
-    rule = Start(first, last, over=over, derivative=derivative, direction=direction)
-    method = Mapping(flow_map, rule, Sorted(times_for(space), diagonal=diagonal), power=power)
+    rule = StartTarget(first, last, over=over, derivative=derivative, direction=direction)
+    method = FlowMapMatching(
+        flow_map, rule, Sorted(times_for(space), diagonal=diagonal), power=power
+    )
     return Recipe(method, denoising_training(space, flow_map.network), "meanflow", "flow map")
 
 
@@ -264,7 +266,7 @@ def shortcut(
         Frans et al., One Step Diffusion via Shortcut Models (2025).
     """
     flow_map = new_map(space, size, network)
-    method = Mapping(
-        flow_map, Middle(average=average), Dyadic(levels, diagonal=diagonal), power=power
+    method = FlowMapMatching(
+        flow_map, MiddleTarget(average=average), Dyadic(levels, diagonal=diagonal), power=power
     )
     return Recipe(method, denoising_training(space, flow_map.network), "shortcut", "flow map")

@@ -11,9 +11,9 @@ from pushforward.arguments import whole
 from pushforward.data import Space
 from pushforward.methods import GAN
 from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Penalties
-from pushforward.recipes.choice import augmentation, batch_size, flat, precision
-from pushforward.recipes.choice import critic as choose_critic
-from pushforward.recipes.choice import generator as choose_generator
+from pushforward.recipes.defaults import augmentation, batch_size, flat, precision
+from pushforward.recipes.defaults import critic as choose_critic
+from pushforward.recipes.defaults import generator as choose_generator
 from pushforward.recipes.recipe import (
     LossOption,
     NetworkOption,

@@ -10,7 +10,7 @@ from pushforward.arguments import weight, whole
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
-    from pushforward.methods.method import Now
+    from pushforward.methods.method import StepContext
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Schedule:
             if getattr(self, name) is not None:
                 whole(name, getattr(self, name), 1)
 
-    def rate(self, clock: Any, now: Now) -> float:
+    def rate(self, clock: Any, now: StepContext) -> float:
         """Return the factor of the learning rate for the next step.
 
         Args:
@@ -70,7 +70,7 @@ class Schedule:
         ramp = now.along(1.0, self.lr_ramp, self.ramp, self.shortest_ramp)
         return min(1.0, rise) * fall * ramp
 
-    def beta2(self, start: float, now: Now) -> float | None:
+    def beta2(self, start: float, now: StepContext) -> float | None:
         """Return AdamW's beta2 for the next step, initially ``start``; None if constant."""
         if self.beta2_end is None:
             return None

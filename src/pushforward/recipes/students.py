@@ -16,7 +16,7 @@ from pushforward.denoisers import Denoiser, FlowMap, MapSampling, Preconditionin
 from pushforward.errors import UsageError
 from pushforward.networks.blocks import TimeEmbedding
 from pushforward.paths import Linear, Path
-from pushforward.recipes.choice import flat
+from pushforward.recipes.defaults import flat
 from pushforward.solvers.solver import grid_times
 
 

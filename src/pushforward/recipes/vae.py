@@ -23,10 +23,10 @@ from pushforward.networks import (
     Rounding,
 )
 from pushforward.networks.autoencoder import map_shape
-from pushforward.recipes.choice import batch_size, flat, perceptron, precision
-from pushforward.recipes.choice import critic as choose_critic
-from pushforward.recipes.choice import decoder as choose_decoder
-from pushforward.recipes.choice import encoder as choose_encoder
+from pushforward.recipes.defaults import batch_size, flat, perceptron, precision
+from pushforward.recipes.defaults import critic as choose_critic
+from pushforward.recipes.defaults import decoder as choose_decoder
+from pushforward.recipes.defaults import encoder as choose_encoder
 from pushforward.recipes.recipe import (
     LossOption,
     NetworkOption,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import stdev
 
 from pushforward.evaluation.intervals import NORMAL, Variation, Variations
-from pushforward.evaluation.measurements import CurvePoint, Ladder
+from pushforward.evaluation.measurements import CurvePoint, StepsCurve
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score
 from pushforward.numbers import aligned, count, counted, listing, plain
@@ -96,17 +96,17 @@ def ladder_metric(comparison: Comparison) -> str:
     return "energy"
 
 
-def above(ladder: Ladder, metric: str, first: Rung, other: Rung) -> bool:
+def above(ladder: StepsCurve, metric: str, first: Rung, other: Rung) -> bool:
     """Return whether a score is significantly greater than another one."""
     width = _real_spread(ladder, metric)
     return first.value > other.value and first.differs(other, width, len(ladder.points))
 
 
-def _real_spread(ladder: Ladder, metric: str) -> float:
+def _real_spread(ladder: StepsCurve, metric: str) -> float:
     return ladder.floors.get(metric, Score()).spread or 0.0
 
 
-def _ratio_text(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
+def _ratio_text(ladder: StepsCurve, metric: str, first: Rung, own: Rung) -> str:
     spread = _real_spread(ladder, metric)
     if own.value <= DIFFER * max(spread, 1e-12):
         return ""
@@ -245,7 +245,7 @@ class _Line:
     note: str = ""
 
 
-def _ladder_lines(ladder: Ladder) -> list[_Line]:
+def _ladder_lines(ladder: StepsCurve) -> list[_Line]:
     lines = []
     teachers = sorted(ladder.teacher, key=_calls, reverse=True)
     for point in sorted(ladder.points, key=_calls):
@@ -268,7 +268,7 @@ def _calls(point: CurvePoint) -> float:
     return point.calls or 0.0
 
 
-def ladder_how(ladder: Ladder) -> str:
+def ladder_how(ladder: StepsCurve) -> str:
     """Describe how a ladder was measured, and what the map learned."""
     parts = []
     if ladder.n:

@@ -108,7 +108,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class SolverProgram:
     """Steps of a solver on a grid as numbers, built by `compile_table`."""
 
     rows: Sequence[Row]
@@ -181,7 +181,7 @@ def _number(value: Any) -> Number:
     raise NotAffine(f"it multiplies a state by {what}")
 
 
-class Symbol:
+class LinearExpression:
     """Linear combination of registers that replaces a batch of one example.
 
     Additions, and products with single numbers, give another symbol; anything else raises
@@ -199,7 +199,7 @@ class Symbol:
         self.register: int | None = None
 
     @classmethod
-    def of(cls, register: int, shape: tuple[int, ...]) -> Symbol:
+    def of(cls, register: int, shape: tuple[int, ...]) -> LinearExpression:
         """Build the symbol of a register."""
         symbol = cls({}, shape)
         symbol.settle(register)
@@ -213,41 +213,41 @@ class Symbol:
     def dim(self) -> int:
         return self.ndim
 
-    def to(self, *_: Any, **__: Any) -> Symbol:
+    def to(self, *_: Any, **__: Any) -> LinearExpression:
         return self
 
-    def __mul__(self, other: Any) -> Symbol:
+    def __mul__(self, other: Any) -> LinearExpression:
         factor = _number(other)
         terms = {register: weight * factor for register, weight in self.terms.items()}
-        return Symbol(terms, self.shape[1:])
+        return LinearExpression(terms, self.shape[1:])
 
     __rmul__ = __mul__
 
-    def __add__(self, other: Any) -> Symbol:
+    def __add__(self, other: Any) -> LinearExpression:
         if isinstance(other, (int, float)) and other == 0:
             return self
-        if not isinstance(other, Symbol):
+        if not isinstance(other, LinearExpression):
             raise NotAffine("it adds something other than a state, an estimate or noise")
         terms = dict(self.terms)
         for register, weight in other.terms.items():
             terms[register] = terms[register] + weight if register in terms else weight
-        return Symbol(terms, self.shape[1:])
+        return LinearExpression(terms, self.shape[1:])
 
     __radd__ = __add__
 
-    def __neg__(self) -> Symbol:
+    def __neg__(self) -> LinearExpression:
         return self * -1.0
 
-    def __sub__(self, other: Any) -> Symbol:
+    def __sub__(self, other: Any) -> LinearExpression:
         return self + -other
 
-    def __rsub__(self, other: Any) -> Symbol:
+    def __rsub__(self, other: Any) -> LinearExpression:
         return -self + other
 
-    def __truediv__(self, other: Any) -> Symbol:
+    def __truediv__(self, other: Any) -> LinearExpression:
         return self * (1 / _number(other))
 
-    def __rtruediv__(self, other: Any) -> Symbol:
+    def __rtruediv__(self, other: Any) -> LinearExpression:
         raise NotAffine("it divides by a state")
 
     def __getattr__(self, name: str) -> Any:
@@ -261,22 +261,22 @@ class Symbol:
     @classmethod
     def __torch_function__(
         cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Symbol:
+    ) -> LinearExpression:
         name = getattr(func, "__name__", "").strip("_")
         if name not in _OPERATIONS or kwargs:
             raise NotAffine(f"it passes a state to `{name}`")
         plain, reflected = _OPERATIONS[name]
         first, *rest = args
-        if isinstance(first, Symbol):
+        if isinstance(first, LinearExpression):
             return plain(first, *rest)
         (symbol,) = rest
         return reflected(symbol, first)
 
 
-_ADD = (Symbol.__add__, Symbol.__radd__)
-_SUBTRACT = (Symbol.__sub__, Symbol.__rsub__)
-_MULTIPLY = (Symbol.__mul__, Symbol.__rmul__)
-_DIVIDE = (Symbol.__truediv__, Symbol.__rtruediv__)
+_ADD = (LinearExpression.__add__, LinearExpression.__radd__)
+_SUBTRACT = (LinearExpression.__sub__, LinearExpression.__rsub__)
+_MULTIPLY = (LinearExpression.__mul__, LinearExpression.__rmul__)
+_DIVIDE = (LinearExpression.__truediv__, LinearExpression.__rtruediv__)
 # torch's functions: the operation with the symbol as first argument, and as second argument
 _OPERATIONS: dict[str, Any] = {
     "add": _ADD,
@@ -287,11 +287,11 @@ _OPERATIONS: dict[str, Any] = {
     "div": _DIVIDE,
     "divide": _DIVIDE,
     "true_divide": _DIVIDE,
-    "neg": (Symbol.__neg__, None),
+    "neg": (LinearExpression.__neg__, None),
 }
 
 
-def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
+def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> SolverProgram:
     """Compile the steps of a solver along times (N + 1,), float64, without any estimate.
 
     Raises:
@@ -308,13 +308,13 @@ def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
             raise NotAffine(f"{type(error).__name__}: {error}") from error
         _add_columns(rows, denoiser)
     _add_drops(rows)
-    return Table(rows)
+    return SolverProgram(rows)
 
 
 def _traced(solver: Solver, times: Tensor, denoiser: Predictor) -> list[Row]:
     tracer = _Tracer(denoiser)
     noise: Any = _Noise(tracer)
-    x: Any = Symbol.of(0, tracer.shape)
+    x: Any = LinearExpression.of(0, tracer.shape)
     memory: Any = None
     for i, stop in enumerate(times.tolist()[1:]):
         t = times[i : i + 1]
@@ -372,7 +372,7 @@ class _Tracer:
         return self._count
 
     def _register(self, value: Any) -> int:
-        if not isinstance(value, Symbol):
+        if not isinstance(value, LinearExpression):
             raise NotAffine(f"it uses a {type(value).__name__} as a state")
         if value.register is None:
             register = self._new_register()
@@ -382,14 +382,14 @@ class _Tracer:
             return register
         return value.register
 
-    def draw(self) -> Symbol:
+    def draw(self) -> LinearExpression:
         register = self._new_register()
         self.rows[-1].noises.append(register)
-        return Symbol.of(register, self.shape)
+        return LinearExpression.of(register, self.shape)
 
     def _call(
         self, kind: str, x: Any, t: Tensor, condition: Any, to: Tensor | None = None
-    ) -> Symbol:
+    ) -> LinearExpression:
         if condition is not self.condition:
             raise NotAffine("it changes the condition")
         if to is not None:
@@ -398,7 +398,7 @@ class _Tracer:
         estimate = self._new_register()
         self.rows[-1].call = Call(kind, point, estimate, t.reshape(()), to)
         self.rows.append(Row())
-        return Symbol.of(estimate, self.shape)
+        return LinearExpression.of(estimate, self.shape)
 
     def predict(self, kind: str, x_t: Any, t: Tensor, condition: Condition = None) -> Any:
         if check(kind) != "noise":
@@ -415,7 +415,7 @@ class _Tracer:
             self.rows.append(Row())
         register = self._register(state)
         for part in pytree.tree_leaves(memory):
-            if isinstance(part, Symbol):
+            if isinstance(part, LinearExpression):
                 self._register(part)
         self.rows[-1].stop = stop
         self.rows[-1].state = register
@@ -450,9 +450,9 @@ class TableCache:
 
     def __init__(self, solver: Solver) -> None:
         self.solver = solver
-        self._tables: dict[bytes, tuple[list[Any], Table | NotAffine]] = {}
+        self._tables: dict[bytes, tuple[list[Any], SolverProgram | NotAffine]] = {}
 
-    def table(self, denoiser: Predictor, times: Times) -> Table | NotAffine:
+    def table(self, denoiser: Predictor, times: Times) -> SolverProgram | NotAffine:
         """Return the table for these times, or the reason why there is none."""
         if isinstance(times, Tensor) and times.requires_grad:
             return self._compiled(denoiser, times.cpu())
@@ -470,7 +470,7 @@ class TableCache:
         self._tables[key] = (settings, table)
         return table
 
-    def _compiled(self, denoiser: Predictor, times: Tensor) -> Table | NotAffine:
+    def _compiled(self, denoiser: Predictor, times: Tensor) -> SolverProgram | NotAffine:
         try:
             return compile_table(self.solver, times, denoiser)
         except NotAffine as reason:

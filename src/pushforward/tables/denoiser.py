@@ -35,7 +35,7 @@ from pushforward.errors import UsageError
 from pushforward.methods.denoising import DenoiserMethod
 from pushforward.methods.distillation import Trajectories
 from pushforward.methods.flow_map import MapMethod
-from pushforward.methods.method import Modules, Move, Now, Sums
+from pushforward.methods.method import Modules, Move, StepContext, Sums
 from pushforward.paths import Flat, Path, Stratified, Times, Uniform, Weight, gain
 from pushforward.solvers import DPM, Solver
 from pushforward.tables.column import Known
@@ -480,7 +480,7 @@ class TableDenoising(DenoiserMethod):
     def group(self) -> int:
         return self.times.group
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
         denoiser = self.denoiser
         layout = self.denoiser.layout
         draws = now.draws
@@ -557,7 +557,7 @@ class TableDistillation(MapMethod):
     def players(self) -> Modules:
         return {"map": self.flow_map}
 
-    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
         student = self.flow_map
         trajectories = self.trajectories
         which, first, second = trajectories.places(now.draws.stream("trajectories"))

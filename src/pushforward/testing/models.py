@@ -23,7 +23,7 @@ from pushforward.conditions import ConditionKind, Label
 from pushforward.data import Batch, Dataset, ImageSpace, Space, Split, VectorSpace, kinds
 from pushforward.denoisers import Condition
 from pushforward.draws import BlockDraws, ExampleDraws
-from pushforward.methods.method import Method, Now, PrecomputesInputs
+from pushforward.methods.method import Method, PrecomputesInputs, StepContext
 from pushforward.recipes import RecipeFunction
 from pushforward.recipes.recipe import Recipe
 from pushforward.training import Run, fit, load
@@ -218,7 +218,7 @@ def check_method(
     1. The trained networks are named modules that share no parameter; frozen parts belong to none.
     2. ``turns`` yields names of trained networks with finite scalar losses, each of which reaches
        the parameters of its network.
-    3. Losses depend only on batch, `Now` and weights, to the last bit.
+    3. Losses depend only on batch, `StepContext` and weights, to the last bit.
     4. The description rebuilds the method with the same names and shapes of tensors.
     5. `PrecomputesInputs.prepared` depends only on the example and its place.
     6. Samples are finite, have the shape of the data and stay within its bounds; sample i comes
@@ -306,7 +306,7 @@ def _examples(data: Dataset, index: slice) -> tuple[Tensor, Condition]:
 def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:
     torch.manual_seed(0)  # only dropout uses torch's generator
     turns = []
-    for player, loss in method.turns(batch, Now(BlockDraws(0, 1, len(batch.x)), 0, 0.5, 1)):
+    for player, loss in method.turns(batch, StepContext(BlockDraws(0, 1, len(batch.x)), 0, 0.5, 1)):
         total = 0.0
         if player in method.players and loss.dim() == 0:
             parameters = [p for p in method.players[player].parameters() if p.requires_grad]
@@ -435,9 +435,9 @@ def check_sampled(trained: Trained) -> Tensor:
 
 def check_scored(trained: Trained) -> None:
     """Check that evaluation returns finite scores."""
-    from pushforward.evaluation import Judge  # scikit-learn, which nothing else here needs
+    from pushforward.evaluation import Evaluator  # scikit-learn, which nothing else here needs
 
-    scores, _ = Judge(trained.data, repeats=1).scores(in_few_steps(trained.run.transport))
+    scores, _ = Evaluator(trained.data, repeats=1).scores(in_few_steps(trained.run.transport))
     with law(trained.run.method, "evaluation must return finite scores"):
         assert {"frechet", "coverage", "kid"} <= scores.keys()
         assert all(np.isfinite(score.number) for score in scores.values())

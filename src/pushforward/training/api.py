@@ -59,7 +59,7 @@ from pushforward.training.recipe_argument import (
     with_frozen,
 )
 from pushforward.training.runs import log
-from pushforward.training.runs.folder import Holding, claim, hold
+from pushforward.training.runs.folder import RunLock, claim, hold
 from pushforward.training.runs.provenance import data_of_run
 from pushforward.training.runs.run import Run, load, pick
 from pushforward.training.runs.spec_file import budget_of, check_spec, extend, read_spec, recipe_of
@@ -180,7 +180,7 @@ def _new_trainer(
             recipe,
             dataset,
             budget,
-            out=claimed or Holding(folder, None, writes=False),
+            out=claimed or RunLock(folder, None, writes=False),
             settings=settings,
             progress=watcher,
             processes=processes,
@@ -305,7 +305,7 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
                 checkpoint_every=content["checkpoint_every"],
                 trackers=trackers,
             )
-            holding = Holding(folder, lock, content, writes)
+            holding = RunLock(folder, lock, content, writes)
             trainer = Trainer(
                 recipe,
                 data,

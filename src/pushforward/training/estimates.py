@@ -24,7 +24,7 @@ from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.machine import added_peak, held_bytes, lacks_memory
 from pushforward.training.loop.step import parts_of
 from pushforward.training.loop.trainer import Trainer
-from pushforward.training.runs.folder import Holding
+from pushforward.training.runs.folder import RunLock
 from pushforward.training.runs.run import Run
 from pushforward.training.runs.spec_file import recipe_of
 
@@ -141,7 +141,7 @@ def _unwritten(
         recipe,
         data,
         budget,
-        out=Holding(folder, None, writes=False),
+        out=RunLock(folder, None, writes=False),
         settings=settings,
         observers=(),
     )
@@ -196,7 +196,7 @@ def training_memory(run: Run, data: Dataset) -> int | None:
     )
     if learned is None:
         return None
-    holding = Holding(run.folder, None, run.spec, writes=False)
+    holding = RunLock(run.folder, None, run.spec, writes=False)
     settings = Settings(seed=run.spec["seed"], device=next(run.method.parameters()).device)
     try:
         with torch.random.fork_rng(devices=[]):

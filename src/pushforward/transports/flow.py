@@ -27,7 +27,7 @@ from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Source, training_noise
 from pushforward.solvers import Solver, as_solver, name_of
 from pushforward.solvers.solver import State, grid_times, stepped
-from pushforward.solvers.table import NotAffine, Table, TableCache
+from pushforward.solvers.table import NotAffine, SolverProgram, TableCache
 from pushforward.transports.transport import (
     ConditionLike,
     Transport,
@@ -234,7 +234,7 @@ class Flow(Transport):
             yield from table.walk(self.denoiser, x, condition, draws)
 
     @property
-    def table(self) -> Table:
+    def table(self) -> SolverProgram:
         """Return the solver's steps on the flow's times as a table of numbers.
 
         Raises:

@@ -63,7 +63,7 @@ def counted() -> Iterator[Tally]:
 
 
 @contextlib.contextmanager
-def as_drawn() -> Iterator[None]:
+def without_rejection() -> Iterator[None]:
     """Context in which samples are not drawn again, as for a model in training."""
     with _pushed(_off, True):
         yield
@@ -91,7 +91,7 @@ class Part:
         return [self.draws.seeds[place] for place in self.waiting.tolist()]
 
 
-class Redrawing:
+class RejectionSampler:
     """Counter and control of the draws of one request for n samples, over all batches.
 
     A request is hopeless, and stopped outside of `unmet_kept`, if none of its first `HOPELESS`

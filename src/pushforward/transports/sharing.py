@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, distributed
 
 from pushforward.denoisers.denoiser import Condition
-from pushforward.transports.redrawing import Chunk, Redrawing
+from pushforward.transports.redrawing import Chunk, RejectionSampler
 from pushforward.transports.transport import BATCH, ConditionLike, Transport
 
 _active: list[bool] = []
@@ -50,14 +50,19 @@ def shared_stream(
     if not _spreads():
         return transport.stream(n, condition, seed=seed, batch=batch)
     distributed.barrier()  # all have checked their arguments before the first one writes
-    redrawing = Redrawing(transport.space, n, seed)
+    redrawing = RejectionSampler(transport.space, n, seed)
     batch = max(1, min(batch, math.ceil(n / distributed.get_world_size())))
     wanted = transport.wanted(n, condition, seed)
     return redrawing.checked(_shared(transport, n, wanted, seed, batch, redrawing))
 
 
 def _shared(
-    transport: Transport, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing
+    transport: Transport,
+    n: int,
+    wanted: Condition,
+    seed: int,
+    batch: int,
+    redrawing: RejectionSampler,
 ) -> Iterator[Chunk]:
     rank = distributed.get_rank()
     count = distributed.get_world_size()

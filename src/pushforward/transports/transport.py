@@ -17,7 +17,7 @@ from pushforward.denoisers.denoiser import Condition, condition_at
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.runtime import facts as facts_table
-from pushforward.transports.redrawing import Chunk, Part, Redrawing
+from pushforward.transports.redrawing import Chunk, Part, RejectionSampler
 
 BATCH = 256  # samples that `Transport.sample` draws at a time
 
@@ -128,11 +128,11 @@ class Transport(nn.Module, ABC):
         seed = whole("seed", seed)
         batch = whole("batch", batch, 1)
         wanted = self.wanted(n, condition, seed)
-        redrawing = Redrawing(self.space, n, seed)
+        redrawing = RejectionSampler(self.space, n, seed)
         return redrawing.checked(self._parts(n, wanted, seed, batch, redrawing))
 
     def _parts(
-        self, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing
+        self, n: int, wanted: Condition, seed: int, batch: int, redrawing: RejectionSampler
     ) -> Iterator[Chunk]:
         waiting: list[Part] = []
         for start in range(0, n, batch):
@@ -145,7 +145,7 @@ class Transport(nn.Module, ABC):
             waiting = []
 
     def _begun(
-        self, start: int, size: int, wanted: Condition, seed: int, redrawing: Redrawing
+        self, start: int, size: int, wanted: Condition, seed: int, redrawing: RejectionSampler
     ) -> Part:
         given = self.given(start, size, wanted, seed)
         draws = ExampleDraws(seed + start, size, device=self.device)
@@ -186,13 +186,13 @@ class Transport(nn.Module, ABC):
         size: int,
         wanted: Condition,
         seed: int,
-        redrawing: Redrawing | None = None,
+        redrawing: RejectionSampler | None = None,
     ) -> tuple[Tensor, Condition]:
         """Draw samples ``start`` to ``start + size`` of `stream`, with their conditions.
 
         ``redrawing`` counts the draws of the whole request; None if this is all of it.
         """
-        own = redrawing or Redrawing(self.space, size, seed + start)
+        own = redrawing or RejectionSampler(self.space, size, seed + start)
         part = self._begun(start, size, wanted, seed, own)
         own.finish([part], self._drawn)
         if redrawing is None:

@@ -19,7 +19,7 @@ from pushforward.conditions.label import Label
 from pushforward.data import readers
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.images.image_file import Conversion, Size
-from pushforward.data.readers.reader import Progress, Reading, is_frame
+from pushforward.data.readers.reader import DataOptions, Progress, is_frame
 from pushforward.data.spaces.space import measure
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.registries import SETS, at
@@ -183,7 +183,7 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     return data.without_labels()
 
 
-def _stored(options: LoadOptions, reading: Reading, data: Dataset) -> dict[str, Any]:
+def _stored(options: LoadOptions, reading: DataOptions, data: Dataset) -> dict[str, Any]:
     seed = None
     if reading.limit or reading.seed:
         seed = reading.seed
@@ -215,8 +215,8 @@ def _stored(options: LoadOptions, reading: Reading, data: Dataset) -> dict[str, 
     return {name: value for name, value in stored.items() if value is not None}
 
 
-def reading_of(options: LoadOptions) -> Reading:
-    """Check the options of `load` and return them as a `Reading`."""
+def reading_of(options: LoadOptions) -> DataOptions:
+    """Check the options of `load` and return them as a `DataOptions`."""
     for name, choices in CHOICES.items():
         value = options.get(name)
         if value is not None and value not in choices:
@@ -256,7 +256,7 @@ def reading_of(options: LoadOptions) -> Reading:
         "schema": schema or {},
         "constraints": tuple(constraints),
     }
-    return Reading(**settings)
+    return DataOptions(**settings)
 
 
 def _words(options: Mapping[str, Any], name: str) -> tuple[str, ...] | None:

@@ -16,7 +16,7 @@ from pushforward.data.core.ground_truth import Truth
 from pushforward.data.core.hashes import Integers
 from pushforward.data.images import image_set
 from pushforward.data.images.image_file import Size
-from pushforward.data.readers.reader import Reading
+from pushforward.data.readers.reader import DataOptions
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import SETS
 
@@ -72,7 +72,7 @@ class Named(ABC):
     package: str = ""
     extra: str = ""
 
-    def dataset(self, reading: Reading) -> Dataset:
+    def dataset(self, reading: DataOptions) -> Dataset:
         reading.refuse_table(self.name)
         reading.refuse_stream(self.name)
         if reading.size and len(self.shape) == 1:
@@ -82,7 +82,7 @@ class Named(ABC):
         return self._dataset(reading)
 
     @abstractmethod
-    def _dataset(self, reading: Reading) -> Dataset: ...
+    def _dataset(self, reading: DataOptions) -> Dataset: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class Source(Named):
     held_out: int | None = None
     truth: Truth | None = None
 
-    def _dataset(self, reading: Reading) -> Dataset:
+    def _dataset(self, reading: DataOptions) -> Dataset:
         train, held_out = self.read(reading.download)
         for split in (train, held_out):
             if split is not None and split.x.shape[1:] != self.shape:
@@ -133,11 +133,11 @@ class Derived(Named):
     """
 
     base: str
-    derive: Callable[[Dataset, Derived, Reading], Dataset]
+    derive: Callable[[Dataset, Derived, DataOptions], Dataset]
     whole: bool = False
 
-    def _dataset(self, reading: Reading) -> Dataset:
-        of_base = Reading(conversion=reading.conversion, download=reading.download)
+    def _dataset(self, reading: DataOptions) -> Dataset:
+        of_base = DataOptions(conversion=reading.conversion, download=reading.download)
         if not self.whole:
             of_base = replace(of_base, limit=reading.limit, seed=reading.seed)
         base = SETS.find(self.base).dataset(of_base)

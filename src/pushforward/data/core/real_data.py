@@ -12,7 +12,7 @@ import numpy as np
 from pushforward.data.core.dataset import Dataset, Schema, build
 from pushforward.data.core.hashes import held_out_indices
 from pushforward.data.core.load import LoadOptions, check_there, read, reading_of
-from pushforward.data.readers.reader import Reading, examples_in
+from pushforward.data.readers.reader import DataOptions, examples_in
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import READERS
 
@@ -67,7 +67,7 @@ def real_data(
     return replace(data, trained_on=True, origin={"name_or_path": str(place), **options})
 
 
-def _pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
+def _pair(train: Path, held_out: Path, reading: DataOptions) -> Dataset:
     first, classes, columns = examples_in(train, reading)
     second, other_classes, other_columns = examples_in(held_out, reading)
     if columns != other_columns:

@@ -23,7 +23,7 @@ from pushforward.data.images.image_file import (
     stacked,
 )
 from pushforward.data.images.image_store import BLOCK, ImageStore, Streamed, level_counts
-from pushforward.data.readers.reader import Reading
+from pushforward.data.readers.reader import DataOptions
 from pushforward.errors import DataError
 from pushforward.numbers import some
 
@@ -53,7 +53,7 @@ class Folder:
     names: tuple[str, ...]
 
 
-def read_images(store: ImageStore, reading: Reading) -> Folder:
+def read_images(store: ImageStore, reading: DataOptions) -> Folder:
     """Read all images of a store as 8-bit grey, RGB or RGBA.
 
     Raises:
@@ -140,7 +140,7 @@ def _of_several_sizes(
 class _Images:
     """Images of one size; only hashes if they stay on disk."""
 
-    def __init__(self, store: ImageStore, reading: Reading) -> None:
+    def __init__(self, store: ImageStore, reading: DataOptions) -> None:
         self.store = store
         self.reading = reading
         self.stream = reading.stream

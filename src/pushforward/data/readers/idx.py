@@ -15,7 +15,7 @@ from pushforward.data.core.arrays import numbered
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.hashes import Pixels
 from pushforward.data.core.named_set import resized
-from pushforward.data.readers.reader import IDX, Examples, Reader, Reading
+from pushforward.data.readers.reader import IDX, DataOptions, Examples, Reader
 from pushforward.errors import DataError
 from pushforward.numbers import some
 
@@ -46,7 +46,7 @@ def idx_array(path: Path, dimensions: int) -> Pixels:
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(sides)
 
 
-def _examples(path: Path, reading: Reading) -> Examples:
+def _examples(path: Path, reading: DataOptions) -> Examples:
     images = idx_array(path, 3)[:, None]
     labels = None
     classes = tuple[str, ...]()
@@ -70,7 +70,7 @@ def _renamed(path: Path, part: str, other: str) -> Path | None:
     return None
 
 
-def _read(path: Path, reading: Reading) -> Dataset:
+def _read(path: Path, reading: DataOptions) -> Dataset:
     reading.refuse_table(str(path))
     reading.refuse_stream(str(path))
     train, classes, _ = _examples(path, reading)
@@ -84,7 +84,7 @@ def _read(path: Path, reading: Reading) -> Dataset:
     )
 
 
-def _held_out(path: Path, classes: tuple[str, ...], reading: Reading) -> Split:
+def _held_out(path: Path, classes: tuple[str, ...], reading: DataOptions) -> Split:
     split, own, _ = _examples(path, reading)
     if not own or not classes:
         return split

@@ -12,7 +12,7 @@ from pushforward.data.images.image_file import ENDINGS
 from pushforward.data.images.image_set import Folder, read_images
 from pushforward.data.images.image_store import FolderStore, content_hashes
 from pushforward.data.images.tars import TAR, Packed, TarStore, content_digest, index_of, packed_in
-from pushforward.data.readers.reader import FOLDER, Examples, Reader, Reading
+from pushforward.data.readers.reader import FOLDER, DataOptions, Examples, Reader
 from pushforward.errors import DataError
 
 _DIFFER = (
@@ -29,7 +29,7 @@ def tars_in(path: Path) -> list[Path]:
     return [entry for entry in entries if entry.name.lower().endswith(TAR)]
 
 
-def _content(path: Path, reading: Reading) -> tuple[Folder, Packed | None]:
+def _content(path: Path, reading: DataOptions) -> tuple[Folder, Packed | None]:
     tars = [path]
     packed = None
     if path.is_dir():
@@ -57,7 +57,7 @@ def _content(path: Path, reading: Reading) -> tuple[Folder, Packed | None]:
     return content, packed
 
 
-def _read(path: Path, reading: Reading) -> Dataset:
+def _read(path: Path, reading: DataOptions) -> Dataset:
     reading.refuse_table(str(path))
     content, packed = _content(path, reading)
     examples = Split(content.x, content.labels, content.hashes)
@@ -83,7 +83,7 @@ def _read(path: Path, reading: Reading) -> Dataset:
     )
 
 
-def _examples(path: Path, reading: Reading) -> Examples:
+def _examples(path: Path, reading: DataOptions) -> Examples:
     content, _ = _content(path, replace(reading, stream=False))
     return Split(content.x, content.labels), content.classes, ()
 

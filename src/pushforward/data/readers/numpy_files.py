@@ -18,7 +18,7 @@ from pushforward.data.core.dataset import Dataset, build
 from pushforward.data.core.hashes import Array
 from pushforward.data.core.named_set import resized
 from pushforward.data.images.image_file import array_header
-from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
+from pushforward.data.readers.reader import MAX_BYTES, DataOptions, Examples, Reader
 from pushforward.errors import DataError, UsageError
 
 _NAMES = ("x", "label", "given", "given_names", "x_test", "label_test", "given_test")
@@ -29,7 +29,7 @@ _UNUSED = (
 )
 
 
-def _read(path: Path, reading: Reading) -> Dataset:
+def _read(path: Path, reading: DataOptions) -> Dataset:
     reading.refuse_table(str(path))
     reading.refuse_stream(str(path))
     arrays, unused = _members(path)
@@ -52,7 +52,7 @@ def _read(path: Path, reading: Reading) -> Dataset:
     )
 
 
-def _examples(path: Path, reading: Reading) -> Examples:
+def _examples(path: Path, reading: DataOptions) -> Examples:
     arrays, _ = _members(path)
     split, _, schema = splits_of(arrays, f"{path.name}: ")
     if reading.size:

@@ -26,7 +26,7 @@ Examples = tuple[Split, tuple[str, ...], tuple[str, ...]]  # with names of class
 
 
 @dataclass(frozen=True)
-class Reading:
+class DataOptions:
     """How data is read; sources and readers refuse options that do not apply to them.
 
     Args:
@@ -112,9 +112,9 @@ class Reader:
     """
 
     endings: tuple[str, ...]
-    read: Callable[[Path, Reading], Dataset]
-    examples: Callable[[Path, Reading], Examples] | None = None
-    pair: Callable[[Path, Path, Reading], Dataset] | None = None
+    read: Callable[[Path, DataOptions], Dataset]
+    examples: Callable[[Path, DataOptions], Examples] | None = None
+    pair: Callable[[Path, Path, DataOptions], Dataset] | None = None
 
 
 def register(*readers: Reader) -> None:
@@ -141,7 +141,7 @@ def ending_of(path: Path) -> str:
     return path.suffix.lower()
 
 
-def read(path: Path, reading: Reading) -> Dataset:
+def read(path: Path, reading: DataOptions) -> Dataset:
     """Read an existing file or folder according to its extension.
 
     Raises:
@@ -162,7 +162,7 @@ def read(path: Path, reading: Reading) -> Dataset:
     return data
 
 
-def examples_in(path: Path, reading: Reading) -> Examples:
+def examples_in(path: Path, reading: DataOptions) -> Examples:
     """Read all examples of an existing file in order, including copies; see `read`."""
     reader: Reader | None = READERS.get(ending_of(path))
     if reader is not None and reader.examples is not None:

@@ -10,7 +10,7 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.core.hashes import mix
 from pushforward.data.core.named_set import Derived, Source
-from pushforward.data.readers.reader import Reading
+from pushforward.data.readers.reader import DataOptions
 from pushforward.data.sets.digits import DIGITS
 from pushforward.data.sets.torchvision import MNIST
 from pushforward.errors import DataError
@@ -34,7 +34,7 @@ def _stack_of(base: Source) -> Derived:
     )
 
 
-def _derived(base: Dataset, own: Derived, reading: Reading) -> Dataset:
+def _derived(base: Dataset, own: Derived, reading: DataOptions) -> Dataset:
     return stack(own.name, base, counts=own.counts, limit=reading.limit, seed=reading.seed)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from pushforward.data.core.arrays import numbered, refuse_rounding
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.hashes import numbered_copies
-from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
+from pushforward.data.readers.reader import MAX_BYTES, DataOptions, Examples, Reader
 from pushforward.data.spaces import TableSpace
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import counted, finite, some
@@ -45,7 +45,7 @@ FEW = 20
 FIRST = 200  # different cells of a column that are tried first: a text among them decides
 
 
-def _read(path: Path, reading: Reading) -> Dataset:
+def _read(path: Path, reading: DataOptions) -> Dataset:
     if reading.stream or reading.conversion:
         raise UsageError(
             f"`stream`, `resize`, `channels` and `background` apply only to images, and {path} is "
@@ -85,7 +85,7 @@ def _read(path: Path, reading: Reading) -> Dataset:
     return table_dataset(path.stem, str(path), table, reading, faults)
 
 
-def _examples(path: Path, reading: Reading) -> Examples:
+def _examples(path: Path, reading: DataOptions) -> Examples:
     table, faults = _opened(path, reading)
     faults.refuse(str(path))
     split, schema = vectors_of(path, table, reading)
@@ -96,7 +96,7 @@ def _examples(path: Path, reading: Reading) -> Examples:
     )
 
 
-def _opened(path: Path, reading: Reading) -> tuple[RawTable, Faults]:
+def _opened(path: Path, reading: DataOptions) -> tuple[RawTable, Faults]:
     if path.suffix.lower() == ".parquet":
         return frame_table(parquet_frame(path)), Faults()
     cells = _cells(path)
@@ -109,7 +109,7 @@ def _cells(path: Path) -> Cells:
     return cells_of(path.read_bytes())
 
 
-def read_pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
+def read_pair(train: Path, held_out: Path, reading: DataOptions) -> Dataset:
     """Read two files as one table, and hold out the rows of the second."""
     first, faults = _opened(train, reading)
     other, further = _opened(held_out, reading)
@@ -229,7 +229,7 @@ def _finite(values: Floats) -> Mask:
         return np.isfinite(values.astype(np.float32))
 
 
-def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Schema]:
+def vectors_of(path: Path, table: RawTable, reading: DataOptions) -> tuple[Split, Schema]:
     """Convert the rows of a table of numbers to vectors.
 
     Returns:
@@ -302,7 +302,7 @@ def table_dataset(
     name: str,
     where: str,
     table: RawTable,
-    reading: Reading,
+    reading: DataOptions,
     faults: Faults | None = None,
     held_out: int = 0,
 ) -> Dataset:
@@ -429,7 +429,7 @@ def _layout(table: RawTable, used: Sequence[RawColumn], missing: Sequence[str]) 
     )
 
 
-def frame_dataset(frame: Any, reading: Reading) -> Dataset:
+def frame_dataset(frame: Any, reading: DataOptions) -> Dataset:
     """Build the data set of a data frame of pandas or polars."""
     reading.refuse_stream("a data frame")
     if reading.size or reading.header is not None or reading.given or reading.table is False:
@@ -459,7 +459,9 @@ def check_names(names: Sequence[str], faults: Faults) -> None:
         )
 
 
-def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str]) -> list[RawColumn]:
+def _chosen(
+    where: str, table: RawTable, reading: DataOptions, named: Sequence[str]
+) -> list[RawColumn]:
     keep = set(reading.columns)
     drop = set(reading.drop)
     known = set(table.names)

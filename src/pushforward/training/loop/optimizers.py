@@ -33,7 +33,7 @@ EPS = 1e-7  # the least norm that a matrix is divided by
 ROUNDS = (3, 2)
 
 
-class Player:
+class PlayerOptimizer:
     """Parameters of one network with their optimisers.
 
     References:
@@ -158,7 +158,7 @@ def _wide_kernels(module: nn.Module) -> set[int]:
     return wide
 
 
-def _waits(player: Player) -> bool:
+def _waits(player: PlayerOptimizer) -> bool:
     places = {
         (parameter.device.type, hasattr(parameter, "device_mesh"))
         for parameter in player.parameters

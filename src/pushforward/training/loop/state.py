@@ -12,7 +12,7 @@ from pushforward.methods.method import Method
 from pushforward.training.checkpoint.tensors import load_weights, local
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import Budget
-from pushforward.training.loop.optimizers import Average, Player
+from pushforward.training.loop.optimizers import Average, PlayerOptimizer
 from pushforward.training.runs.log import ADVICE
 
 WARMUP = 0.1  # fraction of a budget in seconds after which the learning rate has risen
@@ -33,7 +33,9 @@ class TrainState:
         seconds: Seconds spent in training steps.
     """
 
-    def __init__(self, method: Method, optimizers: Mapping[str, Player], average: Average) -> None:
+    def __init__(
+        self, method: Method, optimizers: Mapping[str, PlayerOptimizer], average: Average
+    ) -> None:
         self.method = method
         self.optimizers = optimizers
         self.average = average

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pushforward.data import Batch
 from pushforward.draws import BLOCK, BlockDraws, key
 from pushforward.errors import UsageError
-from pushforward.methods.method import Method, Move, Now, Sums, answered
+from pushforward.methods.method import Method, Move, StepContext, Sums, answered
 from pushforward.recipes.recipe import Training
 from pushforward.training.checkpoint.tensors import local
 from pushforward.training.distributed.processes import Processes
@@ -35,7 +35,7 @@ class StepResult(NamedTuple):
 class _MicroBatch:
     index: slice
     game: Iterator[Move]
-    now: Now
+    now: StepContext
     count: int
     generator: Any = None
 
@@ -79,7 +79,7 @@ class Rounds:
         """Return the examples of the batch that this process computes."""
         return slice(self.slices[0].start, self.slices[-1].stop)
 
-    def begin(self, batch: Batch, step: int, progress: float) -> Now:
+    def begin(self, batch: Batch, step: int, progress: float) -> StepContext:
         """Start the rounds on the examples at `index`, and return the method's argument."""
         self._micro = [self._micro_batch(index, batch, step, progress) for index in self.slices]
         return self._micro[0].now
@@ -112,7 +112,7 @@ class Rounds:
             examples = batch.take(slice(start, start + count))
         draws = BlockDraws(self.seed, step, count, index.start, device=self.device)
         samples = step * self.training.batch
-        now = Now(draws, samples, progress, step, parts=len(self.slices))
+        now = StepContext(draws, samples, progress, step, parts=len(self.slices))
         return _MicroBatch(index, self.method.losses(examples, now), now, count)
 
     def _together(self, reply: Sums | None) -> Move | None:

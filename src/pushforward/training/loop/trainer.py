@@ -41,14 +41,14 @@ from pushforward.training.loop.callbacks import (
 from pushforward.training.loop.display import Silent, Watcher
 from pushforward.training.loop.machine import generators_kept, lacks_memory, version
 from pushforward.training.loop.model_setup import Store, check_fit, sampler_of
-from pushforward.training.loop.optimizers import Average, Player
+from pushforward.training.loop.optimizers import Average, PlayerOptimizer
 from pushforward.training.loop.signals import interruptible
 from pushforward.training.loop.state import Clock, TrainState, check_weights
 from pushforward.training.loop.step import Rounds, Statistics, StepResult
 from pushforward.training.monitor.health import FixedNoise, Jumps, Variety
 from pushforward.training.monitor.standard_callbacks import Alarms, Pictures, Tracked
 from pushforward.training.monitor.threads import Threads
-from pushforward.training.runs.folder import Holding, claim
+from pushforward.training.runs.folder import RunLock, claim
 from pushforward.training.runs.log import MARK, Journal
 from pushforward.training.runs.provenance import with_ancestors
 from pushforward.training.runs.run import Run, pick
@@ -197,7 +197,7 @@ class Trainer:
         data: Dataset,
         budget: Budget,
         *,
-        out: Path | Holding,
+        out: Path | RunLock,
         settings: Settings | None = None,
         progress: Watcher | None = None,
         observers: Sequence[Observer] | None = None,
@@ -206,7 +206,7 @@ class Trainer:
         self.settings = settings or Settings()
         self.processes = processes or Processes()
         check_fit(recipe, data, budget, self.settings.checkpoint_every, self.processes.count)
-        content = out.content if isinstance(out, Holding) else None
+        content = out.content if isinstance(out, RunLock) else None
         self.recipe = recipe if content is not None else with_ancestors(recipe)
         self.data = data
         self.budget = budget
@@ -220,12 +220,12 @@ class Trainer:
         self.state = self._initial_state(recipe.method)
         self.clock = Clock(self.state, budget, self.training.batch)
         self._set_up_step()
-        if isinstance(out, Holding):
+        if isinstance(out, RunLock):
             self.holding = out
         elif self.processes.rank == 0:
             self.holding = claim(out, data.name, recipe.name)
         else:
-            self.holding = Holding(out, None, writes=False)
+            self.holding = RunLock(out, None, writes=False)
         self.folder = self.holding.folder
         writes = self.holding.writes
         self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
@@ -272,7 +272,7 @@ class Trainer:
         method = self.processes.distribute(method)
         optimizers = {}
         for name, module in method.players.items():
-            optimizers[name] = Player(module, name, self.training)
+            optimizers[name] = PlayerOptimizer(module, name, self.training)
         build = None if twin is None else lambda: self.processes.distribute(twin)
         average = Average(method, self.training.ema, self.training.ema_share, build)
         return TrainState(method, optimizers, average)

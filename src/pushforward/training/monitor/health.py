@@ -17,7 +17,7 @@ from pushforward.denoisers import Condition
 from pushforward.denoisers.denoiser import condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged
-from pushforward.methods.method import Guard, Method, Now
+from pushforward.methods.method import Guard, Method, StepContext
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import reached
 from pushforward.metrics.modes import Centred, count_modes
@@ -25,7 +25,7 @@ from pushforward.paths import Coupling, training_noise
 from pushforward.training.loop.callbacks import Action, CallbackRequest, Moment, Observer
 from pushforward.training.runs.log import Best, best_of
 from pushforward.transports import BATCH, Flow, Map, Transport, inner_of, with_inner
-from pushforward.transports.redrawing import as_drawn
+from pushforward.transports.redrawing import without_rejection
 from pushforward.transports.transport import finite
 
 SAMPLES = 500  # fixed-noise samples, and training examples that they are compared with
@@ -255,7 +255,7 @@ class Variety(Observer):
         if len(self._real) <= NEIGHBOURS:
             nothing = np.zeros(len(self._real), dtype=bool)
             return {"coverage": nothing, "recall": nothing}
-        with as_drawn(), torch.no_grad():
+        with without_rejection(), torch.no_grad():
             x = finite(sampled(transport, *self._noise))
         examples = self.data.space.to_model(x).flatten(1).double().numpy()
         return reached((examples - self._centre) @ self._axes, self._real, NEIGHBOURS)
@@ -274,12 +274,16 @@ TARGETS = 128  # examples on which targets are measured at each of those times
 
 @runtime_checkable
 class HasTargets(Protocol):
-    """Method of maps between two times (`pushforward.methods.flow_map.Mapping`)."""
+    """Method of maps between two times (`pushforward.methods.flow_map.FlowMapMatching`)."""
 
     couple: Coupling
 
     def target(
-        self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now
+        self,
+        where: tuple[Tensor, Tensor, Tensor],
+        velocity: Tensor,
+        condition: Condition,
+        now: StepContext,
     ) -> Tensor:
         """Compute the target of the mean velocity from t to s at (x_t, t, s)."""
 
@@ -381,7 +385,7 @@ class Jumps(Observer):
             for name, at in BINS.items():
                 t = torch.full_like(s, at)
                 x_t = (1 - at) * x + at * z
-                now = Now(draws.stream(name), 0, moment.progress)
+                now = StepContext(draws.stream(name), 0, moment.progress)
                 target = method.target((x_t, t, s * t), z - x, condition, now)
                 velocity = method.target((x_t, t, t), z - x, condition, now)
                 size = float(velocity.square().mean())

@@ -29,7 +29,7 @@ from pushforward.training.monitor.alarms import Watch, lost
 from pushforward.training.monitor.health import SAMPLES, as_sampled, in_words
 from pushforward.training.runs import log
 from pushforward.training.runs.log import players_in
-from pushforward.transports.redrawing import as_drawn
+from pushforward.transports.redrawing import without_rejection
 
 SIDE = 64  # points of the grid in a row and in a column
 MARGIN = 0.25  # how far the grid reaches beyond the data on each side, as a share of its range
@@ -53,7 +53,7 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
         x = method.space.to_model(torch.from_numpy(grid)).to(transport.device)
         asked = [method.scores(x, condition) for condition in _asked(method.space, x)]
         scores = torch.stack(asked).amax(0)
-        with as_drawn():
+        with without_rejection():
             raw = transport.sample(min(SAMPLES, len(data.train)), seed=0)
     return {
         "scores": scores.reshape(SIDE, SIDE).float().cpu().numpy(),
@@ -160,7 +160,7 @@ class Pictures(Observer):
     def look(self, moment: Moment) -> Mapping[str, Any]:
         space = moment.data.space
         try:
-            with as_drawn():
+            with without_rejection():
                 x = moment.average.transport().sample(DRAWN[space.as_points], seed=0)
             arrays: dict[str, Any] = {"x": space.quantise(x)}
             arrays |= landscape(moment.method, moment.data)

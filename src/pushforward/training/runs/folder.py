@@ -66,7 +66,7 @@ def busy(folder: Path) -> CheckpointError:
     )
 
 
-class Holding:
+class RunLock:
     """Run folder that is locked by one trainer until it is closed or deleted.
 
     Args:
@@ -222,7 +222,7 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool = False) -> Holding:
+def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool = False) -> RunLock:
     """Create and lock the folder from `free_folder`."""
     replaced = None
     if overwrite and wanted is not None and (Path(wanted) / "spec.json").is_file():
@@ -242,7 +242,7 @@ def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool 
         made = tuple(path for path in (folder, *folder.parents) if not path.exists())
         with disk(folder), contextlib.suppress(FileExistsError):  # another process was faster
             folder.mkdir(parents=True, exist_ok=wanted is not None)
-            return Holding(folder, hold(folder), made=made, replaced=replaced)
+            return RunLock(folder, hold(folder), made=made, replaced=replaced)
 
 
 def is_run(path: str | Path) -> bool:

@@ -27,7 +27,7 @@ from pushforward.recipes.recipe import Recipe, Training
 from pushforward.training.checkpoint.storage import fill, read_tensors, seal, sha256, write_json
 from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.machine import machine, seeded, version
-from pushforward.training.runs.folder import Holding, check_run
+from pushforward.training.runs.folder import RunLock, check_run
 from pushforward.training.runs.provenance import write_seen
 
 _FILE = "weights.safetensors"
@@ -91,7 +91,7 @@ _COUNTED = (
 
 
 def begin(
-    holding: Holding,
+    holding: RunLock,
     recipe: Recipe,
     data: Dataset,
     budget: Budget,
