@@ -103,7 +103,7 @@ FORBIDDEN = {
     "yaml",
 }
 ALLOWED = {
-    ("training/runs/run.py", "subprocess"): "asks git for the commit of the package",
+    ("training/runs/spec_file.py", "subprocess"): "asks git for the commit of the package",
     ("plugins.py", "exec"): "runs a Python file that the user has named",
     ("networks/pretrained.py", "torch.load"): "reads weights of a package, with weights_only",
     (
