@@ -301,7 +301,11 @@ def main(words: list[str]) -> None:
                     pool.map(work, range(count), chunksize=5),
                 )
             for trainings in TRAININGS:
-                few = max(2, count // (5 if trainings == 1 else 10 if trees else 20))
+                if trainings == 1:
+                    divisor = 5
+                else:
+                    divisor = 10 if trees else 20
+                few = max(2, count // divisor)
                 work = partial(found, metric, MOVED, shared, trainings)
                 ratio, seen = power(
                     np.array(pool.map(work, range(10**6, 10**6 + few), chunksize=5))

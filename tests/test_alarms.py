@@ -392,7 +392,8 @@ class Exact(nn.Module):
 
     def __init__(self, agreeing=True):
         super().__init__()
-        self.agreeing, self.unused = agreeing, nn.Parameter(torch.zeros(1))
+        self.agreeing = agreeing
+        self.unused = nn.Parameter(torch.zeros(1))
 
     def forward(self, x, t, condition=None):
         t, s = t[:, :1], (t[:, 1:] if self.agreeing else t[:, :1])

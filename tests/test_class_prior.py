@@ -47,7 +47,8 @@ class Same(nn.Module):
 
 
 def test_the_kl_term_is_that_to_the_prior_of_the_label():
-    part, (mean, log_variance) = prior(), torch.randn(2, 5, 3)
+    part = prior()
+    (mean, log_variance) = torch.randn(2, 5, 3)
     codes = ToPrior(Same(), part)(torch.cat([mean, log_variance], 1), None, LABELS)
     tables = [10 * parameter.view(2, 3) for parameter in (part.mean, part.log_std)]
     centres, log_stds = ((table - table.mean(0))[LABELS["label"]] for table in tables)

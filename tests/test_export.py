@@ -81,7 +81,8 @@ class Light(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.map, self.codes = torch.nn.Linear(64, 64), torch.nn.Embedding(3, 64)
+        self.map = torch.nn.Linear(64, 64)
+        self.codes = torch.nn.Embedding(3, 64)
 
     def forward(self, x, t, condition=None):
         times = t[:, None] if t.dim() == 1 else t
@@ -100,10 +101,14 @@ def number(condition):
 
 def program(module, *inputs):
     n = Dim("n", min=1)
-    shapes = [
-        None if part is None else ({k: {0: n} for k in part} if isinstance(part, dict) else {0: n})
-        for part in inputs
-    ]
+    shapes = []
+    for part in inputs:
+        if part is None:
+            shapes.append(None)
+        elif isinstance(part, dict):
+            shapes.append({name: {0: n} for name in part})
+        else:
+            shapes.append({0: n})
     with torch.no_grad():
         return torch.export.export(module.eval(), inputs, dynamic_shapes=tuple(shapes)).module()
 
@@ -288,7 +293,8 @@ def test_the_way_to_the_samples_is_in_the_graph_where_it_is_asked_for():
     assert worst(made, (1, 3)) < 1e-5
     opened = session(made.model.SerializeToString())
     feeds = feeds_of(opened, with_inner(made.transport, made.flows["heun"][3]), 2, 0, False)
-    (samples,), (way,) = opened.run(["x"], feeds), opened.run(["x"], feeds | {"way": np.array(1)})
+    (samples,) = opened.run(["x"], feeds)
+    (way,) = opened.run(["x"], feeds | {"way": np.array(1)})
     assert way.shape == (1 + 5, 2, 1, 16, 16)
     assert np.array_equal(way[-1:], samples)
     started = made.transport.space.to_data(

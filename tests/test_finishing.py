@@ -179,7 +179,8 @@ def test_a_finish_starts_as_its_teacher_where_the_anchor_is_zero(tmp_path):
         for parameter in method.flow_map.parameters():
             parameter.mul_(1.1)
     assert method.distance(jumped, start, None).item() == 0, "it is that to the map as it was"
-    method.anchor, half = AnchorPenalty(3.0, 1.0), now(32, progress=0.5)
+    method.anchor = AnchorPenalty(3.0, 1.0)
+    half = now(32, progress=0.5)
     anchored = dict(method.turns(Batch(x), half))["map"].item()
     method.anchor = AnchorPenalty(0.0)
     free = dict(method.turns(Batch(x), now(32, progress=0.5)))["map"].item()

@@ -530,7 +530,8 @@ def test_all_parts_and_turns_of_a_step_see_one_strength(monkeypatch):
     whole, split = (
         game(PICTURES, augment=DiffAugment(), strength=0.4, ada_target=-0.5) for _ in range(2)
     )
-    (wanted, notes), losses = turns(whole, images(128), now(128)), split_turns(split, images(128))
+    (wanted, notes) = turns(whole, images(128), now(128))
+    losses = split_turns(split, images(128))
     assert float(notes["strength"]) == pytest.approx(0.4)
     assert abs(float(whole.strength_now) - 0.4) > 0.1
     for player in wanted:

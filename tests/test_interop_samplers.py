@@ -102,7 +102,8 @@ class Given:
     """The same noise as diffusers draws from a generator."""
 
     def __init__(self, n, seed):
-        self.n, self.generator = n, torch.Generator().manual_seed(seed)
+        self.n = n
+        self.generator = torch.Generator().manual_seed(seed)
 
     def normal(self, shape):
         return torch.randn(self.n, *shape, generator=self.generator)

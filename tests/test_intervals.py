@@ -141,7 +141,8 @@ def test_scores_declare_their_range_and_their_intervals_keep_to_it(name):
 
 
 def test_an_interval_is_that_of_a_share_and_of_a_distance_that_is_none_below_0():
-    info, (low, high) = describe(), of_share(0.7, 0.1)
+    info = describe()
+    (low, high) = of_share(0.7, 0.1)
     assert with_interval(Score(0.7, error=0.1), info["precision"]).interval == (low, high)
     near = Score(0.01, growth=(0.2, 0.1, 0.05, 0.02, 0.1))
     assert with_interval(near).interval[0] < 0 == with_interval(near, info["w2"]).interval[0]
@@ -360,7 +361,8 @@ def test_a_growth_without_numbers_is_left_out():
 
 def test_the_growth_of_a_squared_difference_of_means_is_the_closed_form():
     """Its terms are 2 d x, and without a difference it is a chi-squared number times 1/n + 1/m."""
-    x, y, d = *random(63).standard_normal((2, 50)), 0.7
+    x, y = random(63).standard_normal((2, 50))
+    d = 0.7
     y = y[:20]
     growth = growth_of(2 * d * x, -2 * d * y, 2.0, d**2, bias=0.1)
     of_x = 4 * x.var(ddof=1) / 50

@@ -174,7 +174,8 @@ def test_no_example_is_repeated_or_left_out_where_the_number_of_processes_change
     assert list(seen) == list(range(6))
     assert len(set(everything)) == len(everything) == 6 * 256
     assert set(everything[:1500]) == set(range(1500)), "five epochs are whole"
-    (single, _), (several, _) = final_state(run.folder), final_state(folder / kind / "run")
+    (single, _) = final_state(run.folder)
+    (several, _) = final_state(folder / kind / "run")
     for group, tensors in single.items():
         for name, tensor in tensors.items():
             np.testing.assert_allclose(

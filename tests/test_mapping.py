@@ -58,7 +58,8 @@ def where():
     torch.manual_seed(0)
     t = torch.rand(N, dtype=torch.float64) * 0.9 + 0.05
     s = t * torch.rand(N, dtype=torch.float64)
-    t[:4], s[4:8] = 0.999, 0.0
+    t[:4] = 0.999
+    s[4:8] = 0.0
     x = torch.randn(N, 2, dtype=torch.float64)
 
     def own(x, t, s):

@@ -94,7 +94,8 @@ def test_the_baseline_of_wide_images_is_low_rank_with_the_right_variances():
         torch.linalg.svdvals(model.factors[0].double())[:5], strongest, rtol=1e-2
     )
     z = torch.randn(4, *model.noise_shape)
-    z[:2, :256], z[2:, 256:] = 0, 0
+    z[:2, :256] = 0
+    z[2:, 256:] = 0
     own, common = (model(z).flatten(1) - model.means).split(2)
     torch.testing.assert_close(own, z[:2, 256:] * model.residuals)
     torch.testing.assert_close(common, z[2:, :256] @ model.factors[0], atol=1e-4, rtol=1e-4)

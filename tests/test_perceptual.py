@@ -49,7 +49,8 @@ class Seeing(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.map, self.leave = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 1, 1)
+        self.map = nn.Conv2d(2, 4, 3, padding=1)
+        self.leave = nn.Conv2d(4, 1, 1)
 
     def features(self, x):
         h = torch.tanh(self.map(x))
@@ -69,7 +70,8 @@ def method(**options):
 def turns(method, x, progress=0.5):
     """Both losses, and the autoencoder's gradients."""
     game = method.turns(Batch(x), now(len(x), progress))
-    (_, critic), (_, loss) = next(game), next(game)
+    (_, critic) = next(game)
+    (_, loss) = next(game)
     return (
         critic,
         loss,

@@ -34,7 +34,8 @@ class Shift(nn.Module):
 
     def __init__(self, width=17):
         super().__init__()
-        self.width, self.weight = width, nn.Parameter(torch.full((width,), 0.5))
+        self.width = width
+        self.weight = nn.Parameter(torch.full((width,), 0.5))
 
     def forward(self, z):
         return z + self.weight

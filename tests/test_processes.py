@@ -146,7 +146,8 @@ class Shifted(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.network, self.shift = torch.nn.Linear(2, 2), torch.nn.Parameter(torch.zeros(2))
+        self.network = torch.nn.Linear(2, 2)
+        self.shift = torch.nn.Parameter(torch.zeros(2))
 
     def forward(self, x):
         return self.network(x) + self.shift

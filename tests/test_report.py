@@ -156,7 +156,8 @@ def every_path(value, path=()):
 
 def without(content, path, null):
     """The content without what is at a path, or with null there; all beside the path is shared."""
-    changed, first, *rest = copy.copy(content), *path
+    changed = copy.copy(content)
+    first, *rest = path
     if rest:
         changed[first] = without(changed[first], rest, null)
     elif null:

@@ -105,7 +105,8 @@ def test_four_steps_round_as_float32_does(path):
             return torch.tanh(2 * x + t[:, None])
 
     denoiser = pf.Denoiser(Network(), PATHS[path], "v", ring(PATHS[path]).space)
-    z, (low, high) = ExampleDraws(0, 50).normal((2,)), PATHS[path].ends
+    z = ExampleDraws(0, 50).normal((2,))
+    (low, high) = PATHS[path].ends
     for name in FIXED:
         flow = Flow(denoiser, solvers.named(name), 4)
         torch.testing.assert_close(flow(z).double(), flow(z.double()), rtol=0, atol=1e-5, msg=name)
@@ -209,10 +210,9 @@ def test_euler_maruyama_without_noise_is_euler():
     ("low", "high", "raised"), [(0.05, 50, True), (2, 50, False), (0.05, 0.5, False)]
 )
 def test_churn_adds_noise_between_its_levels_alone(low, high, raised):
-    x, t, s = (
-        torch.randn(6, 2, dtype=torch.float64),
-        *(torch.full((6,), at, dtype=torch.float64) for at in (0.5, 0.4)),
-    )
+    x = torch.randn(6, 2, dtype=torch.float64)
+    t = torch.full((6,), 0.5, dtype=torch.float64)
+    s = torch.full((6,), 0.4, dtype=torch.float64)
     ends = [
         solvers.Churn(churn, low, high).step(
             ring(Linear()), x, t, s, None, ExampleDraws(0, 6), None
@@ -226,10 +226,9 @@ def test_churn_adds_noise_between_its_levels_alone(low, high, raised):
     "path", [Linear(), VP(), Tabulated(linear_betas())], ids=lambda path: type(path).__name__
 )
 def test_churn_raises_no_level_above_the_end_of_its_path(path):
-    x, t, s = (
-        torch.randn(6, 2, dtype=torch.float64),
-        *(torch.full((6,), at, dtype=torch.float64) for at in (path.ends[1], 0.9)),
-    )
+    x = torch.randn(6, 2, dtype=torch.float64)
+    t = torch.full((6,), path.ends[1], dtype=torch.float64)
+    s = torch.full((6,), 0.9, dtype=torch.float64)
     ends = [
         solvers.Churn(churn, high=1e6).step(ring(path), x, t, s, None, ExampleDraws(0, 6), None)[0]
         for churn in (0.0, 100.0)

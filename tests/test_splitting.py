@@ -26,7 +26,8 @@ class Two(Method):
         self.first = nn.Sequential(
             nn.Linear(2, 3), nn.BatchNorm1d(3) if norm else nn.Identity(), nn.Linear(3, 2)
         )
-        self.second, self.idle = nn.Linear(2, 1), nn.Parameter(torch.ones(2))
+        self.second = nn.Linear(2, 1)
+        self.idle = nn.Parameter(torch.ones(2))
         self.register_buffer("seen", torch.zeros(2))
         self.log = []
 
@@ -142,7 +143,8 @@ class Saved:
     most = 0
 
     def __init__(self, tensor):
-        self.tensor, self.place = tensor, tensor.untyped_storage().data_ptr()
+        self.tensor = tensor
+        self.place = tensor.untyped_storage().data_ptr()
         count, size = self.alive.get(self.place, (0, tensor.untyped_storage().nbytes()))
         self.alive[self.place] = count + 1, size
         Saved.most = max(Saved.most, sum(size for _, size in self.alive.values()))

@@ -180,7 +180,8 @@ def test_use_of_several_classes_is_the_mean_of_each_against_the_rest():
     x = rows(200, 22)
     y = rows(150, 23)
     name, value, _ = utility(table(x, y, "c"))
-    (x, y), order = (side[~np.isnan(side[:, 2])] for side in (x, y)), None
+    (x, y) = (side[~np.isnan(side[:, 2])] for side in (x, y))
+    order = None
     columns = [0, 1, 3]
     order = shuffled(np.column_stack([x[:, columns], x[:, 2]]), 0)
     trees = classifier(np.array([False, False, True])).fit(x[order][:, columns], x[order][:, 2])
@@ -296,8 +297,11 @@ def test_pairs_count_a_column_that_is_constant_on_one_side_and_tell_missing_numb
     )
     y[:, 1] = 3
     assert (0, 1) not in pair_errors(table(x, y))[0], "constant on both sides it has none"
-    x[:, 0], x[:, 2], y[:, 0] = -99, 0, np.arange(90)
-    y[:, 2], y[:45, 0] = 0, np.nan
+    x[:, 0] = -99
+    x[:, 2] = 0
+    y[:, 0] = np.arange(90)
+    y[:, 2] = 0
+    y[:45, 0] = np.nan
     assert dict(zip(*pair_errors(table(x, y))[:2], strict=True))[0, 2] == 1
 
 

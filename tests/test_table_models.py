@@ -112,7 +112,8 @@ def test_scores_pass_their_gradient_where_a_row_has_one(space):
 
 def test_categories_of_noise_have_the_shares_of_their_logits(space):
     shares = torch.tensor([0.6, 0.25, 0.05, 0.1])
-    out, (start, stop) = torch.zeros(space.size), space.blocks[-2]
+    out = torch.zeros(space.size)
+    (start, stop) = space.blocks[-2]
     out[start:stop] = shares.log()
     n = 20_000
     drawn = (

@@ -94,7 +94,10 @@ def test_dialects_of_tables(tmp_path, text, rows):
 def test_all_faults_are_listed_at_once(tmp_path):
     good = [f"{i}.5,{i % 3},word {i // 2},9" for i in range(4000)]
     lines = ["a,,b,b", *good]
-    lines[5], lines[9], lines[20], lines[33] = "1,2,3", "oops,1,w,9", "1,2,3,4,5", "x\u00e9,1,w,9"
+    lines[5] = "1,2,3"
+    lines[9] = "oops,1,w,9"
+    lines[20] = "1,2,3,4,5"
+    lines[33] = "x\u00e9,1,w,9"
     (tmp_path / "t.csv").write_bytes("\n".join(lines).encode("latin-1"))
     with pytest.raises(DataError) as caught:
         load(tmp_path / "t.csv")

@@ -294,7 +294,8 @@ class Own(torch.nn.Module):
         super().__init__()
         self.activation = activation
         self.width = width
-        self.inner, self.outer = torch.nn.Linear(3, width), torch.nn.Linear(width, 2)
+        self.inner = torch.nn.Linear(3, width)
+        self.outer = torch.nn.Linear(width, 2)
 
     def forward(self, x, t=None, condition=None):
         return self.outer(self.activation(self.inner(torch.cat([x, t[:, None]], 1))))

@@ -36,9 +36,9 @@ class Means:
     def __init__(self, data: Any) -> None:
         x = data.train.data_units()
         label = torch.from_numpy(data.train.labels)
-        self.label, self.mean = (
-            label,
-            torch.stack([x[label == value].mean(0) for value in range(int(label.max()) + 1)]),
+        self.label = label
+        self.mean = torch.stack(
+            [x[label == value].mean(0) for value in range(int(label.max()) + 1)]
         )
 
     def stream(self, n: int, *, seed: int = 0, **how: Any) -> Iterator[tuple[Tensor, None]]:

@@ -115,5 +115,6 @@ def needed(numbers: tuple[int, ...], qualities: list[float]) -> float:
     at = next(i for i, quality in enumerate(qualities) if quality >= bar)
     if at == 0:
         return float(numbers[0])
-    (a, b), (low, high) = np.log(numbers[at - 1 : at + 1]), qualities[at - 1 : at + 1]
+    (a, b) = np.log(numbers[at - 1 : at + 1])
+    (low, high) = qualities[at - 1 : at + 1]
     return float(np.exp(a + (b - a) * (bar - low) / (high - low)))

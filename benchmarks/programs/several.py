@@ -127,7 +127,9 @@ def stay_in_double() -> None:
     convert = torch.Tensor.float
 
     def kept_double(x: torch.Tensor) -> torch.Tensor:
-        return x if x.dtype == torch.float64 else convert(x)
+        if x.dtype == torch.float64:
+            return x
+        return convert(x)
 
     torch.Tensor.float = kept_double  # type: ignore[method-assign, assignment]
 

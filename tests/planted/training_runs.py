@@ -62,11 +62,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if isinstance(error.__cause__, PermissionError):", "if False:", "hostile"),
         ('sha256(path) == entry["sha256"]', "True", "crashes"),
         ("    if version != FORMAT:\n", "    if False:\n", "crashes"),
-        (
-            "        if fault(path) is None:\n            return path\n    return checkpoints",
-            "        return path\n    return checkpoints",
-            "damaged_runs",
-        ),
+        ("if fault(path) is None:\n            ", "", "damaged_runs"),
         (
             "    for path in reversed(checkpoints):\n",
             "    for path in checkpoints:\n",

@@ -30,7 +30,8 @@ def _draw_images():
     Image.fromarray(np.stack([pixels[0]] * 2 + [pixels[1]], -1)).save("colours.png")
     Image.fromarray(np.full((8, 8, 4), 100, dtype=np.uint8)).save("clear.png")
     mask = np.zeros((8, 8), dtype=np.uint8)
-    mask[2:5, 1:7], mask[0, 0] = 255, 127
+    mask[2:5, 1:7] = 255
+    mask[0, 0] = 127
     mask[7, 7] = 128
     Image.fromarray(mask).save("mask.png")
 

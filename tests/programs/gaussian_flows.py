@@ -16,7 +16,8 @@ class Gaussian(nn.Module):
 
     def __init__(self, path, mean, covariance, space=None):
         super().__init__()
-        self.path, d = path, len(mean)
+        self.path = path
+        d = len(mean)
         self.space = space or VectorSpace(
             shape=(d,), mean=tuple(np.linspace(-1, 2, d)), std=tuple(np.linspace(0.5, 3, d))
         )

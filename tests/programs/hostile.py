@@ -152,7 +152,8 @@ def signed(run):
     weights = run / "parts" / "teacher" / "weights.safetensors"
 
     def rehashed(spec):
-        spec["rows"]["sha256"], spec["parts"]["teacher"] = sha256(rows), sha256(weights)
+        spec["rows"]["sha256"] = sha256(rows)
+        spec["parts"]["teacher"] = sha256(weights)
 
     respec(run, rehashed)
 

@@ -29,7 +29,8 @@ def main(root):
     """The kills of each case that is given, as JSON."""
     torch.set_num_threads(1)
     trajectories.CHUNK = 16  # a teacher's trajectories are written in four parts
-    observers.PICTURES, observers.SAMPLES = (0.3,), dict.fromkeys((False, True), 4)
+    observers.PICTURES = (0.3,)
+    observers.SAMPLES = dict.fromkeys((False, True), 4)
     cases = json.load(sys.stdin)
     chains = {name: chain(name, root / name, keep) for name, keep, *_ in cases}
     _, wholes = forked(

@@ -183,7 +183,9 @@ def columns_of(denoiser: Predictor, kind: str, t: Tensor, to: Tensor | None = No
     """Compute the columns of any predictor; those of one with only `predict` are times."""
     predictor: Any = denoiser
     if not _own(denoiser):
-        return {"t": t} if to is None else {"t": t, "to": to}
+        if to is None:
+            return {"t": t}
+        return {"t": t, "to": to}
     if kind == "jump":
         return predictor.jump_columns(t, to)
     return predictor.columns(check(kind), t, to)
@@ -588,7 +590,9 @@ def resolve_precision(name: str, device: torch.device | str) -> str:
             return name
     cuda = torch.device(device).type == "cuda"
     fast = torch.cuda.is_bf16_supported() if cuda else has_bfloat16()
-    return "bfloat16" if fast else "float32"
+    if fast:
+        return "bfloat16"
+    return "float32"
 
 
 def has_bfloat16() -> bool:

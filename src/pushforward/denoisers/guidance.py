@@ -169,7 +169,9 @@ class Guided(Wrapped):
         conditions = _with_null(condition, condition_at(condition, index) or {}, x_t, again)
 
         def repeated(part: Any) -> Any:
-            return torch.cat([part, part[index]]) if _per_example(part, x_t) else part
+            if _per_example(part, x_t):
+                return torch.cat([part, part[index]])
+            return part
 
         columns = mapped(inner, repeated)
         y = evaluate(self.denoiser, kind, torch.cat([x_t, again]), columns, conditions)

@@ -287,7 +287,8 @@ class Features:
         self.name, self.extractor, self._network = extractor
         self.tensors = dict(tensors)
         self.halves = Halves(self.tensors["fitted"].numpy(), self.tensors["drawn"].numpy())
-        self._mean, self._axes = self.tensors["mean"].numpy(), self.tensors["axes"].numpy()
+        self._mean = self.tensors["mean"].numpy()
+        self._axes = self.tensors["axes"].numpy()
         self._load(self._network, "extractor.")
         self._reader = self.extractor.reader(self._network)
         if "net.head.bias" in self.tensors:

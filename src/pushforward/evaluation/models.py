@@ -283,7 +283,9 @@ class ExternalSamples:
         values: np.ndarray | None,
     ) -> None:
         order = permutation(len(x), 0)  # a folder or a file may be sorted by class
-        self.name, self.x, self.notes = name, x[torch.from_numpy(order)], tuple(notes)
+        self.name = name
+        self.x = x[torch.from_numpy(order)]
+        self.notes = tuple(notes)
         self.labels = None if labels is None else labels[order]
         self.values = None if values is None else values[order]
 

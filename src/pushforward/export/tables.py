@@ -273,7 +273,8 @@ def _unflat(rows: Tensor, names: dict[str, Any], at: int = 0) -> tuple[TimeColum
     columns: TimeColumns = {}
     for name, inner in names.items():
         if inner is None:
-            columns[name], at = rows[..., at], at + 1
+            columns[name] = rows[..., at]
+            at = at + 1
         else:
             columns[name], at = _unflat(rows, inner, at)
     return columns, at

@@ -38,7 +38,9 @@ def dropped(condition: Condition, hide: float, draws: Draws) -> Condition:
 def dropout_share(denoiser: Denoiser, given: float | None) -> float:
     """Return the fraction of masked examples; by default 0.1, or 0 without unconditional branch."""
     if given is None:
-        return 0.1 if denoiser.unconditional else 0.0
+        if denoiser.unconditional:
+            return 0.1
+        return 0.0
     return share("label_dropout", given)
 
 

@@ -265,7 +265,9 @@ def _stored(rule: str, given: float | None) -> float:
             )
         return 1.0
     if given is None:
-        return 0.0 if rule == "progressive" else 0.5
+        if rule == "progressive":
+            return 0.0
+        return 0.5
     return given
 
 

@@ -561,7 +561,8 @@ class TableDistillation(MapMethod):
         student = self.flow_map
         trajectories = self.trajectories
         which, first, second = trajectories.places(now.draws.stream("trajectories"))
-        (x_t, t), (x_s, s) = trajectories.at(which, first), trajectories.at(which, second)
+        (x_t, t) = trajectories.at(which, first)
+        (x_s, s) = trajectories.at(which, second)
         given, rest = student.given(trajectories.condition(which))
         columns = over(student.columns("v", t, s), x_t)
         with torch.no_grad():

@@ -225,7 +225,9 @@ def as_examples(space: Space, x: Any) -> Tensor:
         raise UsageError(
             f"Expected examples of shape (n, {', '.join(map(str, wanted))}); got {got}.{hint}"
         )
-    return examples if examples.is_floating_point() else examples.float()
+    if examples.is_floating_point():
+        return examples
+    return examples.float()
 
 
 def check_transport(model: Any) -> None:

@@ -250,7 +250,9 @@ def is_checkpoint(name: object) -> bool:
 def weights_hash(files: Mapping[str, Any], raw: bool = False) -> str | None:
     """Return the hash of averaged (or last) weights from a manifest."""
     entry = files.get(f"{'method' if raw else 'average'}.safetensors")
-    return None if entry is None else str(entry["sha256"])
+    if entry is None:
+        return None
+    return str(entry["sha256"])
 
 
 def weights_of(checkpoint: Path, raw: bool = False) -> str:
@@ -274,7 +276,9 @@ def latest(folder: Path) -> Path | None:
     for path in reversed(checkpoints):
         if fault(path) is None:
             return path
-    return checkpoints[-1] if checkpoints else None
+    if checkpoints:
+        return checkpoints[-1]
+    return None
 
 
 def write_latest(folder: Path, name: str) -> None:

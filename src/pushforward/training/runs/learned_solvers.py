@@ -65,7 +65,9 @@ class Learned:
         for entry in entries:
             if self.fits(entry):
                 return entry
-        return entries[-1] if entries else None
+        if entries:
+            return entries[-1]
+        return None
 
     def fits(self, entry: dict[str, Any] | None) -> bool:
         return entry is not None and entry.get("weights") == self.weights
