@@ -1,9 +1,11 @@
-"""Checks reports with axe-core in a headless Chromium: as they open, in light and dark colours, wide and narrow.
+"""Checks reports with axe-core in a headless Chromium: as they open, in light and dark colours,
+wide and narrow.
 
     npm install --prefix /tmp/axe axe-core
     python docs/accessibility.py /tmp/axe/node_modules/axe-core/axe.min.js runs/demo/report.html
 
-Exits with 1 where a serious or critical problem is found, where the page asks for anything, or where its console has an error.
+Exits with 1 where a serious or critical problem is found, where the page asks for anything, or
+where its console has an error.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ def found(
     """What axe-core finds on a page.
 
     Returns:
-        ``passed``: how many rules hold; ``problems``: identifier, impact and the first elements of each rule that does not;
-        ``open``: by rule, how many elements axe-core could not judge, such as the contrast of text inside SVG.
+        ``passed``: how many rules hold; ``problems``: identifier, impact and the first elements of
+        each rule that does not; ``open``: by rule, how many elements axe-core could not judge, such
+        as the contrast of text inside SVG.
     """
     browser.resize(width, 900, dark=dark)
     browser.open(page)
@@ -65,14 +68,16 @@ def main() -> None:
                 grave += sum(problem["impact"] in GRAVE for problem in problems)
                 view = f"{page}, {width} px, {'dark' if dark else 'light'}"
                 print(
-                    f"{view}: {result['passed']} rules hold, {len(problems)} do not; not judged: {result['open'] or 'none'}"
+                    f"{view}: {result['passed']} rules hold, {len(problems)} do not; not judged: "
+                    f"{result['open'] or 'none'}"
                 )
                 for problem in problems:
                     print(
                         f"  {problem['impact']}: {problem['id']}", *problem["where"], sep="\n    "
                     )
         print(
-            f"{grave} serious or critical problems, {len(browser.requests)} requests, {len(browser.errors)} console errors"
+            f"{grave} serious or critical problems, {len(browser.requests)} requests, "
+            f"{len(browser.errors)} console errors"
         )
         if grave or browser.requests or browser.errors:
             raise SystemExit(1)

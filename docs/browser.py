@@ -1,4 +1,5 @@
-"""A headless Chromium, driven through a pipe in its DevTools protocol; the standard library is all it needs.
+"""A headless Chromium, driven through a pipe in its DevTools protocol; the standard library is all
+it needs.
 
     with Browser() as browser:
         browser.resize(1440, 900, dark=True)
@@ -208,7 +209,9 @@ class Browser:
     def resize(
         self, width: int, height: int, *, dark: bool = False, motion: bool = False, media: str = ""
     ) -> None:
-        """Set the window, the colours, whether things may move, and the medium ("print", or "" for a screen)."""
+        """Set the window, the colours, whether things may move, and the medium ("print", or
+        "" for a screen).
+        """
         self.send(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -246,8 +249,10 @@ class Browser:
     def click(self, selector: str, across: float = 0.5, down: float = 0.5) -> None:
         """Click into an element, at shares of its width and its height."""
         box = self.run(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center', behavior:"
-            " 'instant'}); const r = e.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; })()"
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); "
+            "e.scrollIntoView({block: 'center', behavior:"
+            " 'instant'}); const r = e.getBoundingClientRect(); return [r.x, r.y, r.width, "
+            "r.height]; })()"
         )
         x, y = box[0] + across * box[2], box[1] + down * box[3]
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):

@@ -1,4 +1,5 @@
-"""A headless Firefox, driven through a socket in its Marionette protocol; the standard library is all it needs.
+"""A headless Firefox, driven through a socket in its Marionette protocol; the standard library is
+all it needs.
 
 Reference:
     https://firefox-source-docs.mozilla.org/testing/marionette/Protocol.html

@@ -1,7 +1,8 @@
 """A picture of a report's first screens, drawn by a headless Chromium.
 
     pushforward demo --out runs/demo
-    python docs/screenshot.py runs/demo/report.html docs/report.png [--width 1165] [--height 1700] [--dark]
+    python docs/screenshot.py runs/demo/report.html docs/report.png [--width 1165] [--height 1700]
+    [--dark]
 
 The tables of scores are left out; ``--tables`` shows the page as it is, and ``--whole`` all of it.
 """
@@ -13,7 +14,11 @@ from pathlib import Path
 
 from browser import Browser
 
-WITHOUT_TABLES = "document.head.insertAdjacentHTML('beforeend', '<style>#scorecard { display: none }</style>'); 0"
+WITHOUT_TABLES = (
+    "document.head.insertAdjacentHTML('beforeend', '<style>#scorecard { display: "
+    "none }</style>'); "
+    "0"
+)
 
 
 def main() -> None:
@@ -31,7 +36,8 @@ def main() -> None:
     given = parser.parse_args()
     if not given.report.is_file():
         raise SystemExit(
-            f"There is no file {given.report}. Name the report.html that compare, report or demo wrote."
+            f"There is no file {given.report}. Name the report.html that compare, report or demo "
+            "wrote."
         )
     try:
         browser = Browser()

@@ -2,8 +2,9 @@
 
     python scripts/renew_onnxruntime_web.py [VERSION] [--check]
 
-npm downloads the package and checks its integrity. Two of its files go, compressed, to src/pushforward/export/web, with a JSON of
-where they come from and their hashes. With --check nothing is written: the files there must be those of their version.
+npm downloads the package and checks its integrity. Two of its files go, compressed, to
+src/pushforward/export/web, with a JSON of where they come from and their hashes. With --check
+nothing is written: the files there must be those of their version.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A kind of data in one file: short video clips, with a three-dimensional convolutional network and a recipe."""
+"""A kind of data in one file: short video clips, with a three-dimensional convolutional
+network and a recipe.
+"""
 
 from __future__ import annotations
 

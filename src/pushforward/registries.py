@@ -390,7 +390,8 @@ _PARTS = {
     "methods.finish": "AnchorPenalty AdversarialRefinement",
     "methods.flow_map": "Dyadic FlowMapMatching Sorted",
     "methods.latent_method": "LatentMethod",
-    "methods.likelihoods": "Bernoulli Decoded EvidenceBound Gaussian HasImportanceWeights LogisticMixture",
+    "methods.likelihoods": "Bernoulli Decoded EvidenceBound Gaussian HasImportanceWeights "
+    "LogisticMixture",
     "methods.method": "Freezing Guard HasAutoencoder HasCritic StepContext PrecomputesInputs Sums",
     "methods.perceptual_distance": "FeatureCritic Featured FeatureDistance",
     "methods.flow_map_targets": "EndTarget MiddleTarget Progressive StartTarget TargetInputs",
@@ -404,7 +405,8 @@ _PARTS = {
     "networks.pretrained": "FeatureHeads Mixing PretrainedFeatures ProjectedCritic ScaleCritic",
     "networks.transformer": "ColumnTransformer DiT TransformerBlock",
     "networks.unet": "UNet",
-    "networks.wrappers": "FourierFeatures LevelPosterior Packed Reshaped SignCodes Spectral UnitVectors",
+    "networks.wrappers": "FourierFeatures LevelPosterior Packed Reshaped SignCodes Spectral "
+    "UnitVectors",
     "paths.couplings": "Independent OptimalTransport Source",
     "paths.path": "Coefficients Cosine Linear Narrowed Shifted Tabulated VE VP "
     "EDMWeight Flat Levels LogNormal LogSNR LogitNormal MinSNR SNR Stratified Uniform",

@@ -23,7 +23,8 @@ from pushforward.transports import ConditionLike, Flow, Transport, has_steps, in
 if TYPE_CHECKING:
     pass
 
-# From a number of steps and a solver to the N + 1 times that were learned for them; None where there are none
+# From a number of steps and a solver to the N + 1 times that were learned for them; None where
+# there are none
 Grids = Callable[[int, Solver], Sequence[float] | None]
 
 
@@ -189,7 +190,7 @@ def guidance_notes(transport: Transport) -> tuple[str, ...]:
 def _grid(
     flow: Flow, given: dict[str, Any], solver: Solver, steps: int, grids: Grids | None, name: str
 ) -> str | Sequence[float] | None:
-    """Return the given grid, otherwise the times learned for these steps, otherwise the transport's own grid if it fits."""
+    """Return the given grid, the times learned for these steps, or the transport's own grid."""
     grid = given.get("grid")
     if grid == "table":
         learn = _learning(name, steps, given, solver)

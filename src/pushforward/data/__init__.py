@@ -1,4 +1,4 @@
-"""Data sets: a `Space`, training examples, a fixed held-out split, and batches that depend only on their number.
+"""Data sets: a `Space`, training examples, a fixed held-out split, and batches by number.
 
 Names are imported when first used.
 """

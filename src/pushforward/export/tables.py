@@ -1,6 +1,7 @@
 """Solver tables as arrays, in a common form that a file can store.
 
-Registers that are needed after a call lie in slots, tensors of the shape of the state. A row of a dense table is then
+Registers that are needed after a call lie in slots, tensors of the shape of the state. A row of a
+dense table is then
 
     estimate = denoiser(point . slots),    slots <- keep slots + fresh estimate + spread noise
 
@@ -117,7 +118,7 @@ def _needed(blocks: list[tuple[Call | None, list[Row]]]) -> list[set[int]]:
 
 
 def _places(needed: list[set[int]]) -> list[dict[int, int]]:
-    """A slot for each needed register; one that stays needed keeps its slot, and the last state has slot 0."""
+    # a register that stays needed keeps its slot, and the last state has slot 0
     places: list[dict[int, int]] = []
     for held in needed:
         before = places[-1] if places else {}
@@ -133,7 +134,7 @@ def _places(needed: list[set[int]]) -> list[dict[int, int]]:
 def _pushed(
     number: int, blocks: list[tuple[Call | None, list[Row]]], places: list[dict[int, int]]
 ) -> dict[int, Vector]:
-    """Each needed register after a block, in terms of the slots before it, the estimate and the noises."""
+    # registers in terms of the slots before the block, the estimate and the noises
     call, rows = blocks[number]
     values: dict[int, Vector] = {0: {("slot", 0): 1.0}}
     if number:
@@ -229,13 +230,13 @@ class RowLayout:
         return torch.cat([*columns, *(part.reshape(count, -1) for part in parts)], dim=1)
 
     def start(self, table: Dense, width: float) -> Tensor:
-        """Return the initial slots, (W, 1 + M) float64: the coefficients of the start and of noise."""
+        """Return the coefficients of start and noise of the initial slots, (W, 1 + M)."""
         w = self.slots - table.start.shape[0]
         m = self.noises - table.first.shape[1]
         return pad(torch.cat([table.start[:, None] * width, table.first], dim=1), (0, m, 0, w))
 
     def unpacked(self, rows: Tensor) -> tuple[TimeColumns, Tensor, Tensor, Tensor, Tensor]:
-        """Unpack rows (..., K) to columns (...,), point (..., W), keep (..., W, W), fresh (..., W) and spread (..., W, M)."""
+        """Unpack rows (..., K) to columns, point, keep, fresh and spread."""
         columns, at = _unflat(rows, self.columns)
         w = self.slots
         m = self.noises

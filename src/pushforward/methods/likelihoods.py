@@ -21,14 +21,16 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import StepContext
 from pushforward.registries import at
 
-# The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate
+# The log-variance is this many times its parameter, so that it keeps pace with the decoder at the
+# decoder's learning rate
 SPEED = 10.0
 START = (
     -0.2
 )  # The parameter at which the log-variance starts on vectors: -2 in all. See `Gaussian`.
 LEVELS = 256
 LOG_TAU = math.log(2 * math.pi)  # Of the density of a standard normal number
-# Logarithms of a logistic's scale, in units of half the range: from far below one level to far above the range
+# Logarithms of a logistic's scale, in units of half the range: from far below one level to far
+# above the range
 NARROWEST = -7.0
 WIDEST = 4.0
 
@@ -78,7 +80,7 @@ class Likelihood(nn.Module, ABC):
 
 
 class Gaussian(Likelihood):
-    """Independent normal distributions around the output with one learned variance: a density in model units.
+    """Normal distributions around the output with one learned variance, in model units.
 
     The variance is learned with the weights, which balances reconstruction and KL term. On vectors
     it starts at exp(-2): the latent is only useful along directions in which the data varies more
@@ -90,8 +92,9 @@ class Gaussian(Likelihood):
         space: Shape and units of the data.
 
     References:
-        Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders (sigma-VAE, 2021); Lucas et al., Don't Blame
-        the ELBO! (2019), section 4, for the variance at which a linear VAE's posterior collapses.
+        Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders (sigma-VAE, 2021);
+        Lucas et al., Don't Blame the ELBO! (2019), section 4, for the variance at which a linear
+        VAE's posterior collapses.
     """
 
     discrete = False
@@ -130,7 +133,8 @@ class Bernoulli(Likelihood):
         super().__init__(space)
         if not space.binary:
             raise UsageError(
-                "The Bernoulli likelihood needs binary data (zeros and ones). Use the Gaussian likelihood."
+                "The Bernoulli likelihood needs binary data (zeros and ones). Use the Gaussian "
+                "likelihood."
             )
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
@@ -148,7 +152,7 @@ class Bernoulli(Likelihood):
 
 
 class LogisticMixture(Likelihood):
-    """Mixture of logistic distributions per pixel, discretised to 256 levels: a probability, not a density.
+    """Mixture of logistic distributions per pixel, discretised to 256 levels.
 
     The channels of a pixel share the component, and are independent given the component. The lowest
     level includes everything below, the highest everything above.
@@ -161,25 +165,29 @@ class LogisticMixture(Likelihood):
         UsageError: If the data is not images.
 
     References:
-        Salimans et al., PixelCNN++ (2017), eq. 1 and 2, without its regression of one channel on another.
+        Salimans et al., PixelCNN++ (2017), eq. 1 and 2, without its regression of one channel on
+        another.
     """
 
     def __init__(self, space: Space, components: int = 5) -> None:
         super().__init__(space)
         if space.levels != LEVELS or space.bounds is None:
             raise UsageError(
-                "The logistic mixture likelihood supports only images with 256 levels. Use the Gaussian likelihood for vectors."
+                "The logistic mixture likelihood supports only images with 256 levels. Use the "
+                "Gaussian likelihood for vectors."
             )
         self.components = components
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """Return the output shape: per pixel, a logit per component, and a location and a scale per component and channel."""
+        """Return the output shape: logits, and a location and a scale per channel, of each
+        component.
+        """
         channels, height, width = self.space.shape
         return (self.components * (1 + 2 * channels), height, width)
 
     def _parts(self, decoded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log weights (n, k, 1, H, W), places and log scales (n, k, C, H, W), where data runs from -1 to 1."""
+        # log weights (n, k, 1, H, W), locations and log scales (n, k, C, H, W)
         k = self.components
         channels = self.space.shape[0]
         logits, places, scales = decoded.split([k, k * channels, k * channels], dim=1)
@@ -200,7 +208,8 @@ class LogisticMixture(Likelihood):
         sharp = torch.exp(-log_scales)
         above = (centred + half) * sharp
         below = (centred - half) * sharp
-        # P = sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)), which does not cancel
+        # P = sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)), which does not
+        # cancel
         inside = (
             F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(-2 * half * sharp))
         )
@@ -235,14 +244,14 @@ class Decoded(nn.Module):
 
 
 def mean_of(decoder: nn.Module, likelihood: Likelihood) -> nn.Module:
-    """Convert a decoder to a network that returns the mean of the data; unchanged if its output is the mean."""
+    """Convert a decoder to a network that returns the mean of the data."""
     if isinstance(likelihood, Gaussian):
         return decoder
     return Decoded(decoder, likelihood)
 
 
 def drawn_from(likelihood: Likelihood) -> Likelihood | None:
-    """Return the likelihood to draw samples from; None for images, whose samples are means by convention."""
+    """Return the likelihood to draw samples from; None for images, whose samples are means."""
     if likelihood.space.grid:
         return None
     return likelihood
@@ -272,7 +281,7 @@ def likelihood_of(name: str, space: Space) -> Likelihood:
 
 @dataclass(frozen=True)
 class EvidenceBound:
-    """Evidence lower bound E_q log p(x | z) - beta KL(q(z | x) | p(z)), or a tighter bound with several latents.
+    """Evidence lower bound E_q log p(x | z) - beta KL(q(z | x) | p(z)), or a tighter bound.
 
     Args:
         beta: Weight of the KL term; 0 for a plain autoencoder, whose latent is the encoder mean.
@@ -286,8 +295,9 @@ class EvidenceBound:
         UsageError: If a value is out of range, or settings exclude each other.
 
     References:
-        Higgins et al., beta-VAE (2017); Sønderby et al., Ladder VAE (2016), section 2.2, for the warm-up; Burda et al.,
-        Importance Weighted Autoencoders (2016); Tucker et al., Doubly Reparameterized Gradient Estimators (2019).
+        Higgins et al., beta-VAE (2017); Sønderby et al., Ladder VAE (2016), section 2.2, for the
+        warm-up; Burda et al., Importance Weighted Autoencoders (2016); Tucker et al., Doubly
+        Reparameterized Gradient Estimators (2019).
     """
 
     beta: float = 1.0
@@ -303,12 +313,13 @@ class EvidenceBound:
         whole("importance_samples", self.samples, 1)
         if self.weighted and (self.free_bits or self.beta == 0):
             raise UsageError(
-                "The importance-weighted bound has no KL term of its own. Leave out free_bits, and use a beta above 0."
+                "The importance-weighted bound has no KL term of its own. Leave out free_bits, and "
+                "use a beta above 0."
             )
 
     @property
     def weighted(self) -> bool:
-        """Return whether the bound is computed from log p(x, z) - log q(z | x), not from a KL term in closed form."""
+        """Return whether the bound has no KL term in closed form."""
         return self.samples > 1 or self.dreg
 
     def weight(self, now: StepContext) -> float:
@@ -318,18 +329,20 @@ class EvidenceBound:
         return self.beta
 
 
-# A unit of a code is active where its posterior mean varies over data by more than this (Burda et al. 2016, section 5.2).
+# A unit of a code is active where its posterior mean varies over data by more than this (Burda et
+# al. 2016, section 5.2).
 ACTIVE = 0.01
-FREEDOM = 8  # Degrees of freedom below which a variance within classes is too rough to call a unit inactive
+# Degrees of freedom below which a variance within classes is too rough to call a unit inactive
+FREEDOM = 8
 
 
 @runtime_checkable
 class HasImportanceWeights(Protocol):
-    """Method that estimates log p(x) by importance sampling; more latents give a better estimate."""
+    """Method that estimates log p(x) by importance sampling."""
 
     @property
     def discrete(self) -> bool:
-        """Return whether it estimates probabilities of the stored data, not densities in model units."""
+        """Return whether the estimates are probabilities of the stored data, not densities."""
 
     def log_weights(
         self, x: Tensor, samples: int, draws: Draws, condition: Condition = None
@@ -356,12 +369,12 @@ def standard_log_prob(z: Tensor, first: int = 1) -> Tensor:
 
 
 def divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Compute KL(N(mean, variance) | N(0, 1)) of each latent dimension, in nats, with the shape of ``mean``."""
+    """Compute KL(N(mean, variance) | N(0, 1)) of each latent dimension, in nats."""
     return (mean.square() + log_variance.exp() - 1 - log_variance) / 2
 
 
 def above_free_bits(divergence: Tensor, free: float) -> Tensor:
-    """Compute the KL term of each example (n,) with ``free`` nats per latent dimension without cost.
+    """Compute the KL term of each example (n,); ``free`` nats per dimension cost nothing.
 
     A dimension whose mean KL over a group of 64 examples is below ``free`` counts as ``free``, so
     nothing reduces it further.
@@ -371,7 +384,8 @@ def above_free_bits(divergence: Tensor, free: float) -> Tensor:
         free: Nats per latent dimension; 0 for the unchanged KL term.
 
     References:
-        Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow (2016), eq. 15.
+        Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow (2016), eq.
+        15.
     """
     flat = divergence.flatten(1)
     if free == 0:
@@ -382,7 +396,7 @@ def above_free_bits(divergence: Tensor, free: float) -> Tensor:
 
 
 def explained(x: Tensor, reconstructed: Tensor) -> Tensor:
-    """Compute the fraction of variance explained by reconstructions: at most 1, and possibly below 0."""
+    """Compute the fraction of variance explained by reconstructions, at most 1."""
     return 1 - (x - reconstructed).square().sum() / (x - x.mean(0)).square().sum()
 
 
@@ -415,7 +429,7 @@ def active_units(mean: Tensor, label: Tensor | None = None) -> Tensor:
 def importance_bound(
     log_weights: Tensor, codes: Sequence[Tensor] | None = None, beta: float = 1.0
 ) -> Tensor:
-    """Compute log mean_k w_k of each example (n,): the evidence bound for one latent, and tighter with more latents.
+    """Compute log mean_k w_k of each example (n,), the evidence bound for one latent.
 
     With ``codes``, the gradient is doubly reparameterised, so its noise does not grow with the
     number of latents. The weights must then be computed from these latents with the encoder
@@ -431,8 +445,9 @@ def importance_bound(
         beta: Weight of the prior and the posterior within the log weights.
 
     References:
-        Burda et al., Importance Weighted Autoencoders (2016), eq. 8; Tucker et al., Doubly Reparameterized Gradient
-        Estimators for Monte Carlo Objectives (2019), eq. 8 and algorithm 1.
+        Burda et al., Importance Weighted Autoencoders (2016), eq. 8; Tucker et al., Doubly
+        Reparameterized Gradient Estimators for Monte Carlo Objectives (2019), eq. 8 and algorithm
+        1.
     """
     bound = torch.logsumexp(log_weights, 1) - math.log(log_weights.shape[1])
     if codes is None:
@@ -449,14 +464,15 @@ def importance_bound(
 
 
 def constant(network: nn.Module) -> Callable[..., Any]:
-    """Return the network as a function of its inputs only: gradients pass through it, but not to its weights.
+    """Return the network as a function whose weights receive no gradients.
 
     Raises:
         UsageError: If weights are sharded, because these would still receive gradients.
     """
     if hasattr(network, "unshard"):
         raise UsageError(
-            "The doubly reparameterised gradient of two latent layers needs unsharded weights. Use `shard=False` or `dreg=False`."
+            "The doubly reparameterised gradient of two latent layers needs unsharded weights. Use "
+            "`shard=False` or `dreg=False`."
         )
     held = {name: parameter.detach() for name, parameter in network.named_parameters()}
     return lambda *inputs: functional_call(network, held, inputs)

@@ -362,7 +362,7 @@ Parts = tuple[float, NDArray[np.float64], NDArray[np.float64]]
 
 
 def variation(of_x: NDArray[np.int64], of_y: NDArray[np.int64], count: int) -> Parts:
-    """Compute the total variation between two sets of categories, (n,) and (m,), integers below ``count``."""
+    """Compute the total variation between two sets of integers below ``count``."""
     share, real = (np.bincount(side, minlength=count) / len(side) for side in (of_x, of_y))
     sign = np.sign(share - real) / 2
     return float(np.abs(share - real).sum() / 2), sign[of_x], -sign[of_y]

@@ -211,7 +211,7 @@ def _argument_texts(docstring: str) -> dict[str, str]:
 
 
 def on_space(function: RecipeFunction) -> RecipeFunction:
-    """Extend a recipe to take a data set, or its name or path, and to use the recipe of the kind of data, if it has one."""
+    """Extend a recipe to take data sets, their names and paths, and to use those of a space."""
 
     @functools.wraps(function)
     def recipe(space: Any, *arguments: Any, **settings: Any) -> Recipe:

@@ -1,6 +1,7 @@
-"""Write the coordinates of rows as the cells of their table, with numpy only: python rows.py samples.npy samples.csv.
+"""Write rows as cells, with numpy only: python rows.py samples.npy samples.csv.
 
-pushforward decodes and writes numbers with the functions of this file, and copies it into each export of a table.
+pushforward decodes and writes numbers with the functions of this file, and copies it into each
+export of a table.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ Form = Mapping[
 ]  # The settings of `pushforward.tables.reading.string_columns.Format` by name
 Floats = NDArray[np.float64]
 
-# Parts of a date that are written without a zero before them, which `datetime.strftime` cannot do on every system.
+# Parts of a date that are written without a zero before them, which `datetime.strftime` cannot do
+# on every system.
 _PARTS = {"%-d": "day", "%-m": "month", "%-H": "hour"}
 _UNITS = {"%f": 1e-6, "%S": 1.0, "%M": 60.0, "H": 3600.0}
 
@@ -47,7 +49,7 @@ def rounded(values: Floats, form: Form) -> Floats:
 
 
 def between(scores: Floats, edges: Floats, numbers: Floats, form: Form) -> Floats:
-    """Interpolate numbers linearly between the edges of their scores, and round them; a score in float32 finds its edge."""
+    """Interpolate numbers linearly between the edges of their scores, and round them."""
     values = rounded(np.interp(scores, edges, numbers), form)
     short = edges.astype(np.float32).astype(np.float64)
     place = np.minimum(np.searchsorted(short, scores), len(short) - 1)
@@ -149,7 +151,8 @@ def main() -> None:
     expected = tuple(space["shape"])
     if x.shape[1:] != expected:
         parser.error(
-            f"{asked.samples} contains arrays of shape {x.shape[1:]}; expected {expected}, as written by run.py"
+            f"{asked.samples} contains arrays of shape {x.shape[1:]}; expected {expected}, as "
+            "written by run.py"
         )
     columns = [cells_of(column, x) for column in space["columns"]]
     separator = "\t" if ending == ".tsv" else space["table"]["separator"]
