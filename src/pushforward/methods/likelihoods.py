@@ -180,9 +180,7 @@ class LogisticMixture(Likelihood):
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """Return the output shape: logits, and a location and a scale per channel, of each
-        component.
-        """
+        """Return the output shape: a logit per component, and locations and scales per channel."""
         channels, height, width = self.space.shape
         return (self.components * (1 + 2 * channels), height, width)
 
