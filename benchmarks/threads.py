@@ -34,7 +34,7 @@ import torch
 import pushforward as pf
 from pushforward import runtime
 from pushforward.training.api import prepare
-from pushforward.training.loop.machine import ROUNDS
+from pushforward.training.monitor.threads import ROUNDS
 
 CORES = len(os.sched_getaffinity(0))
 MEASURING = (ROUNDS + 1) * len({CORES, max(1, CORES // 2), 1})

@@ -142,7 +142,9 @@ def test_the_fused_kernel_skips_as_the_processor_does(bad, monkeypatch):
         monkeypatch.setattr(optimizers, "_waits", lambda player, waits=waits: waits)
         torch.manual_seed(0)
         module = torch.nn.Linear(3, 2)
-        player = optimizers.Player(module, "denoiser", pf.Training(lr=0.1, weight_decay=0.1))
+        player = optimizers.PlayerOptimizer(
+            module, "denoiser", pf.Training(lr=0.1, weight_decay=0.1)
+        )
         for step in range(4):
             x = torch.full((5, 3), math.nan if bad and step == 2 else 1.0 + step)
             loss = module(x).square().mean()

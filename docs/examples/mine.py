@@ -1,8 +1,6 @@
-"""A generator trained with the energy distance, without a discriminator; one network call per
-sample.
+"""A generator trained with the energy distance, without a discriminator.
 
-Reference: Szekely and Rizzo, Energy statistics (2013); Bellemare et al., The Cramer Distance
-    (2017).
+Reference: Szekely and Rizzo, Energy statistics (2013); Bellemare et al. (2017).
 """
 
 from __future__ import annotations
