@@ -232,11 +232,11 @@ def test_a_log_holds_the_rows_up_to_a_divergence_and_gives_them_again(tmp_path):
 
     path = tmp_path / "metrics.jsonl"
     again = Looks()
-    journal = Journal(path, [Alarmed()])
+    journal = Journal(path, [Alarmed().row])
     for step in range(1, 6):
         journal.add(step, step, 0.0, {"model": torch.ones(())}, {})
     with pytest.raises(pf.errors.Diverged, match=r"At step 3 losses rise\."):
         journal.flush()
     assert [row["step"] for row in read(path)] == [1, 2, 3]
-    Journal(path, [again]).cut(2)
+    Journal(path, [again.row]).cut(2)
     assert again.rows == [(1, True), (2, True)]

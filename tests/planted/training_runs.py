@@ -127,7 +127,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "losses",
             "skipping",
         ),
-        ("observer.row(row, again=True)", "pass", "observers"),
+        ("reader(row, again=True)", "pass", "observers"),
         ("cut(self.path, step)", "pass", "kills"),
         ('if row["step"] <= step', "if True", "damaged_runs"),
         (

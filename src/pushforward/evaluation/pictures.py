@@ -13,9 +13,9 @@ from pushforward.conditions import Request
 from pushforward.conditions.kind import met
 from pushforward.data import Dataset, Split
 from pushforward.data import load as load_data
+from pushforward.data.core.encoder import Encoder
 from pushforward.data.core.hashes import permutation
 from pushforward.data.spaces import Space
-from pushforward.data.spaces.space import Encoder
 from pushforward.denoisers import Condition, Rescheduled
 from pushforward.editing.interpolation import INTERPOLATIONS, walk
 from pushforward.errors import UsageError

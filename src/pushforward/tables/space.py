@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pushforward.data.spaces.space import Array, Samples, Space
 from pushforward.data.spaces.vector import ScaledSpace, VectorSpace
 from pushforward.errors import DataError, quoted
+from pushforward.registries import at
 from pushforward.tables.column import Column, Floats, Integers, Mask
 from pushforward.tables.columns import renumbered
 from pushforward.tables.constraints import Constraint, check_constraints, holds
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
     import torch
     from torch import Tensor, nn
-
-    from pushforward.data.core.dataset import Dataset
-    from pushforward.data.spaces.space import Encoder
 
 
 ROWS = 65_536  # how many rows are encoded at a time
@@ -173,9 +171,8 @@ class TableSpace(ScaledSpace):
         return self.scored
 
     def generator(self, network: nn.Module, latent: int) -> tuple[nn.Module, int]:
-        from pushforward.tables.coordinates import StraightThrough
-
-        return StraightThrough(network, self, latent), StraightThrough.noise_size(self, latent)
+        straight_through = at("tables.coordinates:StraightThrough")
+        return straight_through(network, self, latent), straight_through.noise_size(self, latent)
 
     @cached_property
     def open(self) -> tuple[int, ...]:
@@ -278,8 +275,7 @@ class TableSpace(ScaledSpace):
         return self.cells(x)
 
     def frame(self, x: Tensor, fill: Mapping[str, str] | None = None) -> Any:
-        from pushforward.tables.reading.frames import frame_of
-
+        frame_of = at("tables.reading.frames:frame_of")
         return frame_of(self.fields, self.values(x), self.layout, fill)
 
     def valid(self, x: Tensor) -> Mask | None:
@@ -303,10 +299,8 @@ class TableSpace(ScaledSpace):
 
         return torch.from_numpy(self.quantise(x))
 
-    def encoder(self, data: Dataset) -> Encoder:
-        from pushforward.tables.metrics.table import RowEncoder
-
-        return RowEncoder(data)
+    def encoder(self, data: Any) -> Any:
+        return at("tables.metrics.table:RowEncoder")(data)
 
     def features(self, labelled: bool, known: bool) -> str:
         if self.size <= RAW_COORDINATES:
@@ -373,17 +367,13 @@ class TableSpace(ScaledSpace):
         return tuple(warnings)
 
     def read(self, path: Path) -> Samples | None:
-        from pushforward.tables.reading.reader import TABLES, read_rows
-
-        if path.suffix.lower() not in TABLES.endings:
+        if path.suffix.lower() not in at("tables.reading.reader:TABLES").endings:
             return None
-        values = read_rows(path, self)
+        values = at("tables.reading.reader:read_rows")(path, self)
         return self.encoded(values, foreign=True), values
 
     def read_frame(self, frame: Any) -> Samples:
-        from pushforward.tables.reading.reader import frame_rows
-
-        values = frame_rows(frame, self)
+        values = at("tables.reading.reader:frame_rows")(frame, self)
         return self.encoded(values, foreign=True), values
 
     def notes(self, values: Floats, name: str) -> list[str]:
@@ -402,16 +392,14 @@ class TableSpace(ScaledSpace):
     @property
     def writers(self) -> Mapping[str, str]:
         return {
-            ".csv": "tables.reading.csv_dialect:write_csv",
-            ".tsv": "tables.reading.csv_dialect:write_tsv",
+            ".csv": "tables.reading.frames:write_csv",
+            ".tsv": "tables.reading.frames:write_tsv",
             ".parquet": "tables.reading.frames:write_samples",
         }
 
     def check_file(self, path: Path) -> None:
         if path.suffix.lower() == ".parquet":
-            from pushforward.tables.reading.frames import for_parquet
-
-            for_parquet(path)
+            at("tables.reading.frames:for_parquet")(path)
 
     def export_layout(self) -> dict[str, Any]:
         texts = self.layout.missing or ("",) * len(self.fields)

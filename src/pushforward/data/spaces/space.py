@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -14,22 +13,14 @@ from numpy.typing import NDArray
 from pushforward import spec
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
-from pushforward.data.images.image_store import without
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import SPACES, at
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from pushforward.data.core.dataset import Dataset, Split
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
     from torch import Tensor, nn
-
-    from pushforward.data.core.dataset import Dataset, Split
 
 
 # The files that samples which are pictures are written to.
@@ -241,9 +232,9 @@ class Space(ABC):
 
     # Evaluation
 
-    def encoder(self, data: Dataset) -> Encoder:
-        """Return the converter from examples of a data set to what metrics compare."""
-        return Encoder(data)
+    def encoder(self, data: Any) -> Any:
+        """Return the `Encoder` of a data set of this kind."""
+        return at("data.core.encoder:Encoder")(data)
 
     def features(self, labelled: bool, known: bool) -> str:
         """Name of the features that samples are compared in by default (`pushforward.extractors`).
@@ -456,100 +447,3 @@ def measure(
     names: dict[str, Any] = {"columns": tuple(columns)} if columns else {}
     names |= {"integer": tuple(integer)} if integer else {}
     return kind_of(x).measured(x, conditions=conditions or {}, **names)
-
-
-class Encoder:
-    """Converter from examples to flat arrays for distances, float32 (n, d), in data units.
-
-    Kinds of data with another representation override `of` and `at`, and those with further inputs
-    of metrics `of_samples` and `of_real`.
-
-    Args:
-        data: Data set.
-
-    Attributes:
-        representation: Description of arrays that are not the examples themselves; change it with
-            them, so that scores are not compared.
-        scale: Divisor of each column for distances, (d,); None for arrays that are standardised.
-    """
-
-    representation: ClassVar[str] = ""
-
-    def __init__(self, data: Dataset) -> None:
-        self.data = data
-        self.scale: NDArray[np.float32] | None = data.space.scale
-
-    @property
-    def digest(self) -> str:
-        """Hash of the content that scores depend on and features do not.
-
-        Empty without such content.
-        """
-        return ""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
-        return tuple(self.data.space.shape)
-
-    @cached_property
-    def training(self) -> Array:
-        """All training examples; images as stored, in uint8."""
-        train = self.data.train
-        return train.x.reshape(len(train), -1)
-
-    def values(self, x: Tensor) -> Floats | None:
-        """Exact values of examples in data units, (n, columns).
-
-        None if they have no other values.
-        """
-        return None
-
-    def of(self, x: Tensor, values: Floats | None = None) -> Array:
-        """Convert examples in data units, (n, *shape), or their exact values, if they are known."""
-        return x.flatten(1).numpy()
-
-    def at(self, split: Split, index: Any) -> Array:
-        """Convert the examples of a split at some indices."""
-        return self.of(split.data_units(index))
-
-    def of_samples(
-        self,
-        x: Tensor,
-        n: int,
-        reference: Integers,
-        values: Floats | None = None,
-        learned: Any = None,
-    ) -> dict[str, Any]:
-        """Build the arguments of `pushforward.metrics.Samples` that come from examples of a model.
-
-        Args:
-            x: Samples in data units, (n or more, *shape).
-            n: Number of samples to compare.
-            reference: Indices of held-out examples.
-            values: Exact values of the samples, if they are known.
-            learned: Samples from which a predictor may learn; None for ``x``.
-        """
-        return {
-            "generated": self.of(x[:n]),
-            "reference": self.at(self.data.held_out, reference),
-            "training": self.training,
-        }
-
-    def of_real(self, split: Split, picked: Integers, reference: Integers) -> dict[str, Any]:
-        """Build the arguments of `pushforward.metrics.Samples` for real examples.
-
-        Args:
-            split: Split that the examples are from.
-            picked: Indices of the examples; those of the training split do not count as training
-                examples.
-            reference: Indices of held-out examples.
-        """
-        training = self.training
-        if split is self.data.train:
-            training = without(training, picked)
-        return {
-            "generated": self.at(split, picked),
-            "reference": self.at(self.data.held_out, reference),
-            "training": training,
-        }

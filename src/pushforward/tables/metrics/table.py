@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.core.encoder import Encoder
 from pushforward.data.images.image_store import without
-from pushforward.data.spaces.space import Encoder
 from pushforward.metrics.subsets import random_for
 from pushforward.tables.column import Floats, Integers, Mask
 from pushforward.tables.columns import RARE_TEXT

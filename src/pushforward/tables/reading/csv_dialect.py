@@ -30,7 +30,7 @@ from pushforward.tables.reading.string_columns import (
 )
 
 if TYPE_CHECKING:
-    from pushforward.tables.space import TableSpace
+    pass
 
 SEQUENCE = "sequence"  # what fills a column with consecutive numbers
 SEPARATORS = (
@@ -435,45 +435,3 @@ def chosen_columns(
             f"one.{did_you_mean(wrong, both)} Available columns: {', '.join(both)}."
         )
     return np.isin(names, wanted)
-
-
-def write_csv(
-    path: Path, space: TableSpace, parts: Iterable[tuple[Any, Any]], fill: Mapping[str, str]
-) -> None:
-    """Write samples as text in the format of the training file.
-
-    Args:
-        parts: Pairs (samples in data units, condition).
-    """
-    _write(path, space, parts, fill, space.layout.separator)
-
-
-def write_tsv(
-    path: Path, space: TableSpace, parts: Iterable[tuple[Any, Any]], fill: Mapping[str, str]
-) -> None:
-    """Write samples as text separated by tabs; see `write_csv`."""
-    _write(path, space, parts, fill, "\t")
-
-
-def _write(
-    path: Path,
-    space: TableSpace,
-    parts: Iterable[tuple[Any, Any]],
-    fill: Mapping[str, str],
-    separator: str,
-) -> None:
-    names = list(space.names)
-    if fill:
-        names = [name for name in space.layout.columns if name in space.names or name in fill]
-    count = itertools.count(1)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter=separator, lineterminator="\n")
-        if space.layout.header:
-            writer.writerow(names)
-        for x, _ in parts:
-            for cells in space.records(x):
-                row = dict(zip(space.names, cells, strict=True))
-                number = str(next(count))
-                for name, value in fill.items():
-                    row[name] = number if value == SEQUENCE else value
-                writer.writerow(row[name] for name in names)

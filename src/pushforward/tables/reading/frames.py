@@ -1,9 +1,11 @@
-"""Read data frames of pandas and polars as tables, and write samples to data frames."""
+"""Read data frames of pandas and polars as tables, and write samples to frames and files."""
 
 from __future__ import annotations
 
+import csv
 import importlib
 import importlib.util
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -313,3 +315,45 @@ def for_parquet(path: Path) -> Any:
     needed = f"{path} needs pyarrow and pandas"
     imported("pyarrow", needed, "tables")
     return imported("pandas", needed, "tables")
+
+
+def write_csv(
+    path: Path, space: TableSpace, parts: Iterable[tuple[Any, Any]], fill: Mapping[str, str]
+) -> None:
+    """Write samples as text in the format of the training file.
+
+    Args:
+        parts: Pairs (samples in data units, condition).
+    """
+    _write(path, space, parts, fill, space.layout.separator)
+
+
+def write_tsv(
+    path: Path, space: TableSpace, parts: Iterable[tuple[Any, Any]], fill: Mapping[str, str]
+) -> None:
+    """Write samples as text separated by tabs; see `write_csv`."""
+    _write(path, space, parts, fill, "\t")
+
+
+def _write(
+    path: Path,
+    space: TableSpace,
+    parts: Iterable[tuple[Any, Any]],
+    fill: Mapping[str, str],
+    separator: str,
+) -> None:
+    names = list(space.names)
+    if fill:
+        names = [name for name in space.layout.columns if name in space.names or name in fill]
+    count = itertools.count(1)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=separator, lineterminator="\n")
+        if space.layout.header:
+            writer.writerow(names)
+        for x, _ in parts:
+            for cells in space.records(x):
+                row = dict(zip(space.names, cells, strict=True))
+                number = str(next(count))
+                for name, value in fill.items():
+                    row[name] = number if value == SEQUENCE else value
+                writer.writerow(row[name] for name in names)

@@ -233,7 +233,8 @@ class Trainer:
         if observers is None:
             observers = self._standard_observers(watcher)
         observers = [*observers, self.threads]
-        self.journal = Journal(self.folder / "metrics.jsonl", observers, writes)
+        readers = [observer.row for observer in observers]
+        self.journal = Journal(self.folder / "metrics.jsonl", readers, writes)
         self.callbacks = Callbacks(
             observers, self.journal, watcher, self.clock, self.processes, self.spent
         )

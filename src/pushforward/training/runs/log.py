@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,6 @@ from pushforward.training.checkpoint.storage import appearing, flush
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pushforward.training.loop.callbacks import Observer
-
 LONGEST = 1 << 20  # bytes of a row; a longer one is none, and what follows it is left out
 LARGEST = 1e300  # above every number of a row
 FLUSH = 25  # steps whose losses are held before they are checked and written
@@ -31,6 +29,7 @@ WINDOW = 1000
 MOST = 10
 ADVICE = "Try a lower `lr` or `precision=float32`, or check the data with `pushforward data check`."
 MARK = "skipped/"  # the prefix of the measure that marks a skipped update of a player
+Reader = Callable[..., Mapping[str, Any]]
 DIGITS = 5  # digits of measures that are logged, and that alarms see
 BY = ("frechet", "frechet_2", "frechet_4")
 """The measures that choose the best step, equally weighted: one of them may improve while two get
@@ -227,11 +226,14 @@ def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
 
 
 class Journal:
-    """Log of a training run: rows are held, then checked, passed to observers and written."""
+    """Log of a training run: rows are held, then checked, passed to readers and written.
 
-    def __init__(self, path: Path, observers: Sequence[Observer], writes: bool = True) -> None:
+    A reader takes a row and returns additions to the row; see `Observer.row`.
+    """
+
+    def __init__(self, path: Path, readers: Sequence[Reader], writes: bool = True) -> None:
         self.path = path
-        self.observers = observers
+        self.readers = readers
         self.writes = writes
         self.losses: dict[str, float] = {}
         self.skips = Skips()
@@ -277,8 +279,8 @@ class Journal:
 
     def _read(self, row: dict[str, Any]) -> Diverged | None:
         self.losses = self.losses | row["loss"]
-        for observer in self.observers:
-            row |= observer.row(row)
+        for reader in self.readers:
+            row |= reader(row)
         why = self.skips.read(row)
         if why is not None:
             return _diverged(why, row["step"])
@@ -289,14 +291,14 @@ class Journal:
         return None
 
     def cut(self, step: int) -> None:
-        """Remove rows after a step, and pass the others to the observers."""
+        """Remove rows after a step, and pass the others to the readers."""
         if self.writes:
             cut(self.path, step)
         rows = [row for row in read(self.path) if row["step"] <= step]
         for row in rows:
             self.skips.read(row)
-            for observer in self.observers:
-                observer.row(row, again=True)
+            for reader in self.readers:
+                reader(row, again=True)
 
     def sync(self) -> None:
         """Flush written rows to disk, so that no checkpoint is ahead of the log."""
