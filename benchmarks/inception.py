@@ -23,8 +23,7 @@ from protocol import benchmark, parsed, table, write
 
 import torch
 from torch import Tensor
-from torch_fidelity import feature_extractor_inceptionv3 as theirs
-from torch_fidelity import metric_fid
+from torch_fidelity import feature_extractor_inceptionv3 as theirs, metric_fid
 
 from pushforward.data import ImageSpace
 from pushforward.extractors.pretrained import Inception

@@ -63,6 +63,10 @@ def imports() -> dict[str, set[str]]:
     modules = {name_of(file): file for file in sources("src")}
     package = {name for name, file in modules.items() if file.endswith("__init__.py")}
     taken = {name: list(_taken(nodes("src")[file])) for name, file in modules.items()}
+    for name in package:
+        stub = (ROOT / modules[name]).with_suffix(".pyi")
+        if stub.exists():
+            taken[name] += _taken(ast.walk(ast.parse(stub.read_text())))
     homes = {
         (name, part): module
         for name in package

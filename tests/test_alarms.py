@@ -25,9 +25,7 @@ from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import load
 from pushforward.training.loop.callbacks import Moment
-from pushforward.training.monitor import alarms as rules
-from pushforward.training.monitor import health
-from pushforward.training.monitor import health as map_health
+from pushforward.training.monitor import alarms as rules, health, health as map_health
 from pushforward.training.monitor.alarms import alarms
 from pushforward.training.monitor.health import Jumps, disagreement, in_words
 

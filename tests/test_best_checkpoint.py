@@ -9,8 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import pushforward as pf
-from pushforward.cli import demo as demonstration
-from pushforward.cli import main
+from pushforward.cli import demo as demonstration, main
 from pushforward.cli.demo import demo_folder
 from pushforward.cli.training import _next, closing_notes
 from pushforward.errors import CheckpointError

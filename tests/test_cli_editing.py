@@ -167,8 +167,7 @@ def test_a_generated_image_is_projected_on_itself(here, capsys):
 
 
 def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, monkeypatch):
-    from pushforward.editing import Search, invert
-    from pushforward.editing import interpolation as any_model
+    from pushforward.editing import Search, interpolation as any_model, invert
 
     monkeypatch.setattr(
         any_model, "invert", functools.partial(invert, search=Search(steps=100, starts=2))

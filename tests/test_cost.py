@@ -16,8 +16,7 @@ from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.errors import UsageError
-from pushforward.evaluation import compare
-from pushforward.evaluation import evaluator as cost
+from pushforward.evaluation import compare, evaluator as cost
 from pushforward.evaluation.model_metrics import guess, levels_of
 from pushforward.evaluation.timing import time_in_turns
 from pushforward.methods import StepContext

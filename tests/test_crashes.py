@@ -19,13 +19,16 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint import checkpointer as settings
-from pushforward.training.checkpoint import storage
-from pushforward.training.checkpoint.storage import all_in, fault, latest, write_latest
-from pushforward.training.checkpoint.storage import save as save_checkpoint
+from pushforward.training.checkpoint import checkpointer as settings, storage
+from pushforward.training.checkpoint.storage import (
+    all_in,
+    fault,
+    latest,
+    save as save_checkpoint,
+    write_latest,
+)
 from pushforward.training.checkpoint.tensors import load
-from pushforward.training.runs import folder as folders
-from pushforward.training.runs import log
+from pushforward.training.runs import folder as folders, log
 
 SAVES = {
     "one stays": {"step": 3, "keep": 1},

@@ -17,8 +17,7 @@ from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import reopen
 from pushforward.training.checkpoint.storage import latest
-from pushforward.training.runs import folder as folders
-from pushforward.training.runs import folder as run_lock
+from pushforward.training.runs import folder as folders, folder as run_lock
 
 
 @pytest.mark.parametrize(

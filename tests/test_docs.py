@@ -184,12 +184,13 @@ def _prepared(folder, patch):
 def briefly(patch):
     """The budgets of Python code: fewer steps, samples and examples, whatever a page asks for."""
     from pushforward import evaluation, training
-    from pushforward.evaluation import evaluator as curves
-    from pushforward.evaluation import model_metrics as bounds
-    from pushforward.evaluation import pictures as drawing
+    from pushforward.evaluation import (
+        evaluator as curves,
+        model_metrics as bounds,
+        pictures as drawing,
+    )
     from pushforward.extractors import classifier
-    from pushforward.transports import learned_steps as grid_learning
-    from pushforward.transports import likelihood as likelihood
+    from pushforward.transports import learned_steps as grid_learning, likelihood as likelihood
 
     def fit(*given, **options):
         others = {name: value for name, value in options.items() if name not in BUDGETS}

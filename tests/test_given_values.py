@@ -13,7 +13,7 @@ from pushforward.cli.options import app
 from pushforward.conditions import Label
 from pushforward.data import TableSpace
 from pushforward.errors import DataError, UsageError
-from pushforward.recipes.flow import flow
+from pushforward.recipes.flow_matching import flow
 from pushforward.sampling_options import with_conditions
 from pushforward.tables import Category, Number
 from pushforward.tables.column import Known

@@ -20,8 +20,7 @@ from pushforward.testing import space_data
 from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import gradient_norm, load
 from pushforward.training.loop import trainer as steps
-from pushforward.training.monitor import health
-from pushforward.training.monitor import standard_callbacks as observers
+from pushforward.training.monitor import health, standard_callbacks as observers
 from pushforward.training.monitor.health import FixedNoise
 from pushforward.transports import Map
 

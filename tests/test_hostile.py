@@ -27,8 +27,7 @@ from pushforward.report import Report
 from pushforward.spec import misfit
 from pushforward.tables.reading.csv_dialect import GappyFile
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.runs import folder as folders
-from pushforward.training.runs import provenance
+from pushforward.training.runs import folder as folders, provenance
 from pushforward.training.runs.provenance import data_of_run
 
 ATTACKS = """

@@ -20,8 +20,7 @@ from pushforward.evaluation.scores import score
 from pushforward.metrics import Score, describe
 from pushforward.report.findings import findings
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.monitor import health as map_health
-from pushforward.training.monitor import standard_callbacks as observers
+from pushforward.training.monitor import health as map_health, standard_callbacks as observers
 from pushforward.training.recipe_argument import with_frozen
 from pushforward.training.runs.learned_solvers import described_sampler
 from pushforward.training.runs.run import by_default

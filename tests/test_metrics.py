@@ -58,9 +58,7 @@ from pushforward.metrics.two_sample import (
     neighbour_accuracy,
     squared_mmd,
 )
-from pushforward.testing.metrics import sample_sets
-from pushforward.testing.metrics import samples_of as samples
-from pushforward.testing.metrics import values_of as values
+from pushforward.testing.metrics import sample_sets, samples_of as samples, values_of as values
 
 
 def test_prdc_is_what_its_authors_package_computes():
@@ -490,8 +488,7 @@ def test_intervals_hold_the_mean_of_new_samples_against_new_real_data(samplings)
     "name", ["frechet_errors", "energy_errors", "sliced_errors_of", "transport_errors"]
 )
 def test_errors_are_what_clouds_drawn_again_vary_by(name):
-    from pushforward.metrics import frechet, two_sample, uncertainty
-    from pushforward.metrics import transport as wasserstein
+    from pushforward.metrics import frechet, transport as wasserstein, two_sample, uncertainty
 
     def matched(function):
         return lambda x, y: function(list(wasserstein.matchings(x, y)))

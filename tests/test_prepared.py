@@ -16,15 +16,13 @@ import pushforward as pf
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.models import of_run
 from pushforward.evaluation.results import ModelResult
-from pushforward.methods import Trajectories
-from pushforward.methods import distillation as trajectories
+from pushforward.methods import Trajectories, distillation as trajectories
 from pushforward.registries import PARTS
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.training import Budget, Progress
 from pushforward.training.api import prepare, reopen
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.loop import model_setup as preparing
-from pushforward.training.loop import model_setup as storing
+from pushforward.training.loop import model_setup as preparing, model_setup as storing
 from pushforward.training.loop.model_setup import Store, prepared
 from pushforward.training.recipe_argument import with_frozen
 

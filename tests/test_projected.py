@@ -18,9 +18,12 @@ from torchvision.transforms.v2 import functional as V
 import pushforward as pf
 from pushforward.errors import CheckpointError, MissingExtra
 from pushforward.methods import Penalties
-from pushforward.networks import Generator, pretrained
-from pushforward.networks import pretrained as perceptual
-from pushforward.networks import pretrained as projected
+from pushforward.networks import (
+    Generator,
+    pretrained,
+    pretrained as perceptual,
+    pretrained as projected,
+)
 from pushforward.networks.pretrained import FEATURES, STRIDES, ProjectedCritic
 from pushforward.testing import class_labels, space_data
 from pushforward.training.loop.optimizers import Average

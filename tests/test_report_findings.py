@@ -39,8 +39,15 @@ from pushforward.evaluation.results import (
     Settings,
 )
 from pushforward.metrics import MetricInfo
-from pushforward.report import Report, ladders, model_findings, samples, statistics, tables
-from pushforward.report import findings as general_findings
+from pushforward.report import (
+    Report,
+    findings as general_findings,
+    ladders,
+    model_findings,
+    samples,
+    statistics,
+    tables,
+)
 from pushforward.report.answers import answers
 from pushforward.report.findings import FINDINGS, findings
 from pushforward.report.plain_text import commands, limits, subtitle

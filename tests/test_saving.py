@@ -16,8 +16,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
 from pushforward.training.api import prepare
-from pushforward.training.checkpoint import checkpointer as saving
-from pushforward.training.checkpoint import storage
+from pushforward.training.checkpoint import checkpointer as saving, storage
 from pushforward.training.checkpoint.tensors import load
 from pushforward.training.runs.folder import RunLock
 

@@ -37,8 +37,7 @@ from starlette.testclient import TestClient
 import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.export.page import build
-from pushforward.serving import Model, application, connections, schedule
-from pushforward.serving import http as server_http
+from pushforward.serving import Model, application, connections, http as server_http, schedule
 from pushforward.testing import space_data
 from pushforward.training import Run
 

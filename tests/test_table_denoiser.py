@@ -21,8 +21,7 @@ from pushforward.methods import StepContext
 from pushforward.networks import ColumnTransformer
 from pushforward.paths import ROWS, VE, Linear, solve, target
 from pushforward.recipes import Training
-from pushforward.tables import Category, Number
-from pushforward.tables import denoiser as of_tables
+from pushforward.tables import Category, Number, denoiser as of_tables
 from pushforward.tables.column import Known
 from pushforward.tables.columns import Format
 from pushforward.tables.coordinates import Coordinates

@@ -19,8 +19,7 @@ from pushforward.errors import UsageError
 from pushforward.networks import MLP
 from pushforward.paths import VE, VP, Linear
 from pushforward.solvers import DPM, Euler, Heun, Solver
-from pushforward.solvers.solver import noise_of
-from pushforward.solvers.solver import stepped as steps_of
+from pushforward.solvers.solver import noise_of, stepped as steps_of
 from pushforward.testing import ring
 from pushforward.transports import Flow
 

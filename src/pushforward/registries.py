@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from warnings import warn
@@ -199,21 +201,21 @@ def _readers(module: ModuleType) -> dict[str, Any]:
 RECIPES = Registry(
     "recipe",
     {
-        "autoencoder": "recipes.vae:autoencoder",
-        "consistency": "recipes.flow:consistency",
+        "autoencoder": "recipes.autoencoding:autoencoder",
+        "consistency": "recipes.flow_matching:consistency",
         "ddpm": "recipes.diffusion:ddpm",
-        "distil": "recipes.distil:distil",
-        "dmd": "recipes.distil:dmd",
+        "distil": "recipes.distillation:distil",
+        "dmd": "recipes.distillation:dmd",
         "edm": "recipes.diffusion:edm",
-        "finish": "recipes.distil:finish",
-        "flow": "recipes.flow:flow",
-        "gan": "recipes.gan:gan",
-        "hvae": "recipes.vae:hvae",
-        "meanflow": "recipes.flow:meanflow",
-        "shortcut": "recipes.flow:shortcut",
-        "vae": "recipes.vae:vae",
+        "finish": "recipes.distillation:finish",
+        "flow": "recipes.flow_matching:flow",
+        "gan": "recipes.adversarial:gan",
+        "hvae": "recipes.autoencoding:hvae",
+        "meanflow": "recipes.flow_matching:meanflow",
+        "shortcut": "recipes.flow_matching:shortcut",
+        "vae": "recipes.autoencoding:vae",
         "vdm": "recipes.diffusion:vdm",
-        "vqvae": "recipes.vae:vqvae",
+        "vqvae": "recipes.autoencoding:vqvae",
     },
     _recipes,
 )
@@ -441,18 +443,33 @@ KINDS = {
 }
 
 
-def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package that imports names when first used."""
-    home = {name: module for module, names in homes.items() for name in names}
+def exports(package: str, file: str) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a package, which imports public names when first used.
+
+    The names and the modules that define them are listed in the package's ``__init__.pyi``, which
+    type checkers read as well. The package also receives an ``__all__`` and a ``__dir__``.
+
+    Args:
+        package: Full name of the package.
+        file: Path of its ``__init__.py``.
+    """
+    stub = Path(file).with_suffix(".pyi").read_text(encoding="utf-8")
+    homes: dict[str, str] = {}
+    for node in ast.parse(stub).body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                homes[alias.name] = str(node.module)
+    names = sorted(homes)
     module = sys.modules[package]
-    vars(module)["__dir__"] = lambda: sorted(module.__all__)
+    vars(module)["__all__"] = names
+    vars(module)["__dir__"] = lambda: names
 
     def find(name: str) -> Any:
-        if name in home:
-            return getattr(importlib.import_module(f".{home[name]}", package), name)
+        if homes.get(name, package) != package:
+            return getattr(importlib.import_module(homes[name]), name)
         if not name.startswith("_") and importlib.util.find_spec(f"{package}.{name}") is not None:
             return importlib.import_module(f"{package}.{name}")
-        hint = suggestion(name, module.__all__) if synonyms.is_listed(name) else ""
+        hint = suggestion(name, names) if synonyms.is_listed(name) else ""
         raise AttributeError(f"module {package!r} has no attribute {name!r}.{hint}")
 
     return find

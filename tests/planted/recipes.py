@@ -12,11 +12,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('output = "v" if preconditioned else None', "output = None", "paths"),
         ("els(levels))", "els(levels // 2))", "paths"),
     ],
-    "recipes/distil.py": [
+    "recipes/distillation.py": [
         ("if model is not None and model.source is not None:", "if False:", "source_students"),
         ("STEPS if denoiser.source is None else STEPS_FROM_DATA", "STEPS", "source_students"),
     ],
-    "recipes/flow.py": [
+    "recipes/flow_matching.py": [
         ("from_data = teacher.source is not None", "from_data = False", "source_students"),
         (
             '"velocity", space, source=couple.source)',
@@ -29,7 +29,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_students",
         ),
     ],
-    "recipes/gan.py": [
+    "recipes/adversarial.py": [
         (
             "penalty_interval = 4 if dcgan else 1",
             'penalty_interval = 4 if network in ("auto", "dcgan") else 1',

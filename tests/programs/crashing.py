@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 from programs.interruptions import Disk, train_on
 
-from pushforward.training.checkpoint.storage import latest
-from pushforward.training.checkpoint.storage import save as save_checkpoint
+from pushforward.training.checkpoint.storage import latest, save as save_checkpoint
 from pushforward.training.checkpoint.tensors import load
 
 AT = 2

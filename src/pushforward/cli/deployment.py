@@ -91,8 +91,7 @@ def serve(
         shutdown_timeout: Seconds to wait for open requests after SIGTERM.
         precision: Precision of network calls.
     """
-    from pushforward.serving.server import LOCAL, check_installed
-    from pushforward.serving.server import serve as answer
+    from pushforward.serving.server import LOCAL, check_installed, serve as answer
 
     check_installed()
     from pushforward.denoisers.denoiser import resolve_precision

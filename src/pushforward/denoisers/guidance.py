@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from pushforward.arguments import number
-from pushforward.conditions.kind import hidden as hide
-from pushforward.conditions.kind import known_to
+from pushforward.conditions.kind import hidden as hide, known_to
 from pushforward.denoisers.denoiser import (
     SCALE,
     ChangesData,

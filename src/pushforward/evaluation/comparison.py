@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pushforward import data as named_sets
-from pushforward import recipes
+from pushforward import data as named_sets, recipes
 from pushforward.arguments import whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.data.core.load import DataLike
@@ -51,8 +50,7 @@ from pushforward.files import read_whole
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.names import Choice, check_metrics, chosen
 from pushforward.numbers import finite, listing
-from pushforward.plugins import files_of
-from pushforward.plugins import load as load_plugin
+from pushforward.plugins import files_of, load as load_plugin
 from pushforward.training import Run, Trainer, Watcher, load
 from pushforward.training.api import prepare, reopen
 from pushforward.training.loop.machine import seeded

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from pushforward.conditions import Request
 from pushforward.conditions.kind import met
-from pushforward.data import Dataset, Split
-from pushforward.data import load as load_data
+from pushforward.data import Dataset, Split, load as load_data
 from pushforward.data.core.encoder import Encoder
 from pushforward.data.core.hashes import permutation
 from pushforward.data.spaces import Space

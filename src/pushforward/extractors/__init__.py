@@ -2,6 +2,7 @@
 
 from pushforward.extractors.extractor import (
     Extractor,
+    FeatureSpace as Space,
     OfModule,
     Spaces,
     check_spaces,
@@ -9,7 +10,6 @@ from pushforward.extractors.extractor import (
     named_extractors,
     register,
 )
-from pushforward.extractors.extractor import FeatureSpace as Space
 
 __all__ = [
     "Extractor",

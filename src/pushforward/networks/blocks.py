@@ -472,3 +472,8 @@ def _mean_std(groups: Tensor) -> Tensor:
     # sqrt(v + e^2) - e without the difference of two nearly equal numbers
     smoothed = variance / ((variance + SMALLEST**2).sqrt() + SMALLEST)
     return smoothed.mean(1)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Count the trainable parameters of a module."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

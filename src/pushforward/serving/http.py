@@ -16,8 +16,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from fastapi import FastAPI
-from fastapi import Request as Http
+from fastapi import FastAPI, Request as Http
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from prometheus_client import Histogram

@@ -15,8 +15,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from pushforward.errors import UsageError, did_you_mean
-from pushforward.errors import quoted as in_quotes
+from pushforward.errors import UsageError, did_you_mean, quoted as in_quotes
 from pushforward.numbers import finite, some
 from pushforward.tables.column import Column, Floats, Mask
 

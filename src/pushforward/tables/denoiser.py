@@ -6,8 +6,7 @@ And what it is given of rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from collections.abc import Mapping as Dict
+from collections.abc import Callable, Iterator, Mapping as Dict
 from dataclasses import dataclass, replace
 
 import numpy as np

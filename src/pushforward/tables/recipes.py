@@ -23,13 +23,12 @@ from pushforward.paths import (
     Path,
     Stratified,
 )
+from pushforward.recipes.autoencoding import vae
 from pushforward.recipes.diffusion import ddpm_path, sigma_max
-from pushforward.recipes.distil import distil as distil_maps
-from pushforward.recipes.distil import teaching_denoiser
-from pushforward.recipes.flow import trajectories_for
+from pushforward.recipes.distillation import distil as distil_maps, teaching_denoiser
+from pushforward.recipes.flow_matching import trajectories_for
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.recipes.students import jump_grid, straightened, times_of_jumps
-from pushforward.recipes.vae import vae
 from pushforward.solvers import DPMSDE
 from pushforward.tables.column import Known
 from pushforward.tables.denoiser import TableDenoiser, TableDenoising, TableDistillation

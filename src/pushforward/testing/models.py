@@ -29,8 +29,7 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.training import Run, fit, load
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.storage import latest
-from pushforward.training.checkpoint.tensors import MEASURED, Groups
-from pushforward.training.checkpoint.tensors import load as load_checkpoint
+from pushforward.training.checkpoint.tensors import MEASURED, Groups, load as load_checkpoint
 from pushforward.training.loop.model_setup import fields_of
 from pushforward.transports import Flow, Transport
 

@@ -22,15 +22,13 @@ from pushforward.errors import CheckpointError, DataError, Diverged, UsageError,
 from pushforward.files import disk, sweep
 from pushforward.methods.method import Method
 from pushforward.numbers import counted
-from pushforward.plugins import files_of
-from pushforward.plugins import load as load_plugin
+from pushforward.plugins import files_of, load as load_plugin
 from pushforward.recipes import Recipe
 from pushforward.registries import own_name
 from pushforward.runtime import device_named
 from pushforward.trackers import trackers_of
 from pushforward.training.checkpoint.storage import fault, latest, next_good, step_name
-from pushforward.training.checkpoint.tensors import load as load_checkpoint
-from pushforward.training.checkpoint.tensors import restore
+from pushforward.training.checkpoint.tensors import load as load_checkpoint, restore
 from pushforward.training.distributed.processes import Processes, joined
 from pushforward.training.estimates import steps_within
 from pushforward.training.loop.budget import Budget, Settings

@@ -277,8 +277,7 @@ def pixel_hash(pixels: Pixels) -> Hashes:
 
 def fit(image: Image, size: tuple[int, int]) -> Image:
     """Scale an image to cover (height, width), antialiased, and crop it at the centre."""
-    from PIL import Image as Images
-    from PIL import ImageOps
+    from PIL import Image as Images, ImageOps
 
     return ImageOps.fit(image, size[::-1], method=Images.Resampling.BICUBIC)
 

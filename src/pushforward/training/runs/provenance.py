@@ -12,8 +12,7 @@ from torch import tensor
 
 from pushforward.data import Dataset, dataset_of
 from pushforward.data.core.dataset import Seen
-from pushforward.data.core.load import DataLike
-from pushforward.data.core.load import read as read_data
+from pushforward.data.core.load import DataLike, read as read_data
 from pushforward.denoisers import Denoiser
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.files import read_object

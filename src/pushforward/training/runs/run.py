@@ -42,8 +42,7 @@ from pushforward.training.checkpoint.storage import (
     unfinished,
     weights_of,
 )
-from pushforward.training.checkpoint.tensors import load as load_checkpoint
-from pushforward.training.checkpoint.tensors import restore
+from pushforward.training.checkpoint.tensors import load as load_checkpoint, restore
 from pushforward.training.monitor.alarms import lost
 from pushforward.training.runs import log
 from pushforward.training.runs.folder import checkpoint_in

@@ -40,12 +40,12 @@ from pushforward.networks.pretrained import FeatureHeads
 from pushforward.recipes.defaults import (
     augmentation,
     batch_size,
+    critic as choose_critic,
     denoising_training,
     flat,
     precision,
 )
-from pushforward.recipes.defaults import critic as choose_critic
-from pushforward.recipes.flow import times_for, trajectories_for
+from pushforward.recipes.flow_matching import times_for, trajectories_for
 from pushforward.recipes.recipe import (
     LossOption,
     NetworkOption,

@@ -23,10 +23,15 @@ from pushforward.networks import (
     Rounding,
 )
 from pushforward.networks.autoencoder import map_shape
-from pushforward.recipes.defaults import batch_size, flat, perceptron, precision
-from pushforward.recipes.defaults import critic as choose_critic
-from pushforward.recipes.defaults import decoder as choose_decoder
-from pushforward.recipes.defaults import encoder as choose_encoder
+from pushforward.recipes.defaults import (
+    batch_size,
+    critic as choose_critic,
+    decoder as choose_decoder,
+    encoder as choose_encoder,
+    flat,
+    perceptron,
+    precision,
+)
 from pushforward.recipes.recipe import (
     LossOption,
     NetworkOption,

@@ -11,9 +11,14 @@ from pushforward.arguments import whole
 from pushforward.data import Space
 from pushforward.methods import GAN
 from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Penalties
-from pushforward.recipes.defaults import augmentation, batch_size, flat, precision
-from pushforward.recipes.defaults import critic as choose_critic
-from pushforward.recipes.defaults import generator as choose_generator
+from pushforward.recipes.defaults import (
+    augmentation,
+    batch_size,
+    critic as choose_critic,
+    flat,
+    generator as choose_generator,
+    precision,
+)
 from pushforward.recipes.recipe import (
     LossOption,
     NetworkOption,

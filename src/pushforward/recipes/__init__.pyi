@@ -1,0 +1,28 @@
+from pushforward.recipes.adversarial import gan as gan
+from pushforward.recipes.autoencoding import (
+    autoencoder as autoencoder,
+    hvae as hvae,
+    vae as vae,
+    vqvae as vqvae,
+)
+from pushforward.recipes.diffusion import ddpm as ddpm, edm as edm, vdm as vdm
+from pushforward.recipes.distillation import distil as distil, dmd as dmd, finish as finish
+from pushforward.recipes.flow_matching import (
+    consistency as consistency,
+    flow as flow,
+    meanflow as meanflow,
+    shortcut as shortcut,
+)
+from pushforward.recipes.recipe import (
+    MODELS as MODELS,
+    Recipe as Recipe,
+    RecipeFunction as RecipeFunction,
+    Schedule as Schedule,
+    Training as Training,
+    frozen_parts as frozen_parts,
+    load_file as load_file,
+    missing_parts as missing_parts,
+    named as named,
+    settings as settings,
+    words_of as words_of,
+)
