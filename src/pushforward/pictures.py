@@ -139,7 +139,7 @@ def scatter_picture(
     """Draw points (n, d) as translucent dots over real data (m, d) as grey rings.
 
     Args:
-        points: Points, of which the first two columns are drawn.
+        points: Points; the first two columns are drawn.
         real: Real data, or None.
         limits: Limits of the plot; None to fit them to the real data, else to the points.
         size: Pixels along a side.

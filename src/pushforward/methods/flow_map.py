@@ -37,7 +37,7 @@ from pushforward.transports import Flow
 
 
 class Pairs(ABC):
-    """Distribution of pairs of times t >= s, of which a fraction ``diagonal`` is equal."""
+    """Distribution of pairs of times t >= s; a fraction ``diagonal`` of them is equal."""
 
     group = 1  # Number of examples that are drawn together
     only_to_data = False  # Whether every s is 0

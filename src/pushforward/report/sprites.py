@@ -65,7 +65,7 @@ def _tiled(images: np.ndarray, columns: int | None = None) -> tuple[Image.Image,
 
 
 def shrunk(rows: np.ndarray, most: int) -> np.ndarray:
-    """Reduce images (n, height, width, channels) to at most so many pixels."""
+    """Reduce images (n, height, width, channels) to a maximum number of pixels."""
     from PIL import Image
 
     height, width = rows.shape[1:3]

@@ -23,7 +23,7 @@ Draw = Callable[[Condition, ExampleDraws], Tensor]
 
 TURNS = 100  # further draws of a sample at most
 MEASURED = 20  # further draws at most if a model is measured, so that bad models cost bounded time
-HOPELESS = 1000  # a request stops if none of so many first draws satisfies the constraints
+HOPELESS = 1000  # a request stops if none of its first 1,000 draws satisfies the constraints
 
 
 @dataclass

@@ -44,7 +44,7 @@ _COPIES = {
 }
 _VECTOR_FACTS = ("range", "mean", "std", "constant", "integer", "binary", "held_out_classes")
 FORMAT = "pushforward-files-1"
-# Entries of a report about coordinates, which rows of a table have in place of values
+# Entries of a report about coordinates, which table rows have instead of values
 COORDINATES = (
     "range",
     "mean",

@@ -49,7 +49,7 @@ def frame_table(frame: Any) -> RawTable:
         cells = []
         for value in values:
             if single and not _missing(value):
-                value = float(str(np.float32(value)))  # 45.9 in place of 45.90000152587891
+                value = float(str(np.float32(value)))  # 45.9 instead of 45.90000152587891
             cells.append(_cell(name, value, whole, days))
         columns.append(RawColumn.of(name, cells))
         kind, levels = _type_of(series)

@@ -202,7 +202,7 @@ class Group(Processes):
         return sums
 
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        # gradients of sharded weights are added up as they are computed
+        # backward sums the gradients of sharded weights
         for network in self._networks:
             network.reshard()
         _add([p.grad for p in parameters if p.grad is not None and not hasattr(p, "device_mesh")])

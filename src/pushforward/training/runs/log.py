@@ -24,7 +24,7 @@ LONGEST = 1 << 20  # bytes of a row; a longer one is none, and what follows it i
 LARGEST = 1e300  # above every number of a row
 FLUSH = 25  # steps whose losses are held before they are checked and written
 IN_A_ROW = 3  # skipped steps in a row after which a training has diverged
-# more than so many skipped steps among the last ones are too many
+# maximum number of skipped steps within a window
 WINDOW = 1000
 MOST = 10
 ADVICE = "Try a lower `lr` or `precision=float32`, or check the data with `pushforward data check`."

@@ -1,4 +1,4 @@
-"""Runs, as they are written and read."""
+"""Read and write runs."""
 
 from __future__ import annotations
 

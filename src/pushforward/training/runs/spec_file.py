@@ -1,4 +1,4 @@
-"""The spec of a run, ``spec.json``, and its frozen parts, as they are written and read."""
+"""The spec of a run, ``spec.json``, and its frozen parts."""
 
 from __future__ import annotations
 
