@@ -431,6 +431,8 @@ RENAMED = {
     "Repathed": "Rescheduled",
     "Start": "StartTarget",
 }
+# Arguments of earlier versions, by class, with the value that changes nothing
+RETIRED: dict[str, dict[str, Any]] = {}
 PARTS = Registry(
     "class",
     {name: f"{module}:{name}" for module, names in _PARTS.items() for name in names.split()},

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.registries import PARTS, RENAMED, concrete
+from pushforward.registries import PARTS, RENAMED, RETIRED, concrete
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _PLAIN = (str, int, float, bool, type(None))
@@ -113,6 +113,10 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
         return None
     part = PARTS[name]
     unfit = f"The run's spec does not fit {name} of this version"
+    for argument, only in RETIRED.get(name, {}).items():
+        value = arguments.pop(argument, only)
+        if value != only:
+            raise CheckpointError(f"{unfit}: `{argument}` = {value} is no longer offered.")
     if part.__module__.startswith("pushforward."):
         wrong = misfit(part, arguments)
         if wrong is not None:
