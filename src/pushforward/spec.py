@@ -7,14 +7,12 @@ file cannot make the library import anything else.
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
 import json
 import os
 import sys
-import types
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from typing import Any
 
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.registries import PARTS, RENAMED, RETIRED, concrete
@@ -117,10 +115,6 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
         value = arguments.pop(argument, only)
         if value != only:
             raise CheckpointError(f"{unfit}: `{argument}` = {value} is no longer offered.")
-    if part.__module__.startswith("pushforward."):
-        wrong = misfit(part, arguments)
-        if wrong is not None:
-            raise CheckpointError(f"{unfit}: {wrong} is not one of its values.")
     try:
         return part(**arguments)
     except TypeError as error:
@@ -153,61 +147,3 @@ def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
             "Build the network as for training, from the same class."
         )
     return complete
-
-
-# What JSON gives for a type
-_WIDER: dict[Any, tuple[type, ...]] = {float: (int, float), tuple: (tuple, list)}
-
-
-def misfit(part: type, arguments: Mapping[str, Any]) -> str | None:
-    """Return the first argument that does not fit its annotation, or None."""
-    hints = _hints(part)
-    for name, value in arguments.items():
-        if name in hints and not _fits(value, hints[name]):
-            return f"{name}={value!r:.60}"
-    return None
-
-
-@functools.cache
-def _hints(part: type) -> dict[str, Any]:
-    try:
-        hints = get_type_hints(part.__init__)  # type: ignore[misc]
-        names = inspect.signature(part).parameters
-    except (NameError, TypeError, ValueError, AttributeError):
-        return {}
-    return {name: hint for name, hint in hints.items() if name in names}
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    kind = get_origin(hint) or hint
-    parts = get_args(hint)
-    if kind in (Union, types.UnionType):
-        return any(_fits(value, part) for part in parts)
-    if kind is Literal:
-        return any(value == part and type(value) is type(part) for part in parts)
-    if kind is type(None):
-        return value is None
-    if not inspect.isclass(kind) or kind is object:
-        return True
-    if isinstance(value, bool) and kind in (int, float):
-        return kind is int  # True is stored where an integer was meant
-    try:
-        known = isinstance(value, _WIDER.get(kind, kind))
-    except TypeError:  # a protocol, which says nothing at run time
-        return True
-    return known and _items_fit(value, kind, parts)
-
-
-def _items_fit(value: Any, kind: type, parts: tuple[Any, ...]) -> bool:
-    if isinstance(value, str):
-        return kind is not Sequence
-    if not parts:
-        return True
-    if isinstance(value, Mapping):
-        fit = [_fits(name, parts[0]) and _fits(item, parts[-1]) for name, item in value.items()]
-        return all(fit)
-    if not isinstance(value, (list, tuple)):
-        return True
-    if kind is tuple and len(parts) > 1 and parts[1] is not Ellipsis:
-        return len(value) == len(parts) and all(map(_fits, value, parts))
-    return all(_fits(item, parts[0]) for item in value)

@@ -13,7 +13,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "cli/demo.py": [
-        ("        refuse_links(unfinished[0], ())\n", "", "damaged_runs"),
+        ("        refuse_links(unfinished[0].iterdir())\n", "", "damaged_runs"),
     ],
     "cli/editing.py": [
         ("words = [named[side] for side in _SIDES]", "words = list(named.values())", "words"),

@@ -139,7 +139,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "files.py": [
-        ("    except RecursionError:", "    except ZeroDivisionError:", "hostile"),
+        ("except RecursionError as error:", "except ZeroDivisionError as error:", "hostile"),
         (
             "temporary = folder / path.name",
             'temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")',
@@ -149,20 +149,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("            shutil.rmtree(left, ignore_errors=True)", "            pass", "crashes"),
         ("            left.unlink(missing_ok=True)", "            pass", "crashes"),
         ("        shutil.rmtree(folder, ignore_errors=True)", "        pass", "export"),
-        ("if depth > DEEPEST:", "if False:", "hostile"),
-        ("if len(digits) > MOST_DIGITS:", "if False:", "hostile"),
+        ("if len(named) < len(pairs):", "if False:", "hostile"),
+        ("if path.is_symlink():", "if False:", "damaged_runs"),
         ("if path.exists() and not path.is_file() and not path.is_dir():", "if False:", "hostile"),
         ("    except PermissionError as error:\n", "    except KeyError as error:\n", "hostile"),
-        ("if known is not None and", "if False and", "hostile"),
         ('"O_NONBLOCK", ', "", "hostile"),
-        ("if not folder and not entry.is_file(", "if False and not entry.is_file(", "hostile"),
         (
             "if math.isfinite(value):\n            return float(value)\n        return None",
             "return float(value)",
             "report_files",
         ),
-        (" and isinstance(value, bool) == (kind is bool)", "", "report_files"),
-        ("_check(value in parts,", "_check(bool(value),", "report_files"),
     ],
     "paths/couplings.py": [
         ("source(draws", "source.starts(draws", "source_students"),
@@ -254,8 +250,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "spec.py": [
         ('part["network"] = copy.deepcopy(network)', 'part["network"] = network', "training"),
         ("if stored in (described, before):", 'if "network" in part:', "training"),
-        ("return kind is int", "return True", "hostile"),
-        ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],
     "tables/column.py": [
         ("type(cell).__name__ in (", "False and type(cell).__name__ in (", "given_values"),

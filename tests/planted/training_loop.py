@@ -254,7 +254,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if step > follower.logged:", "if True:", "trackers"),
         ("self._followers.remove(follower)", "pass", "trackers"),
         ("0 if identity is None else logged", "logged", "trackers"),
-        ("refuse_links(inside, ())", "pass", "trackers"),
+        ("refuse_links(inside.iterdir())", "pass", "trackers"),
         (
             "known = follower.tracker.start(self.folder, facts, config, follower.known)",
             "known = follower.tracker.start(self.folder, facts, config, None)",

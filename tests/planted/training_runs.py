@@ -36,7 +36,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("                self.journal.sync()\n", "", "crashes"),
     ],
     "training/checkpoint/storage.py": [
-        ('    "peak_memory_mb": (*_NUMBER, _NONE),\n', "", "hostile"),
         (
             "    with staged(final) as temporary:\n        fill(",
             "    [_remove(old) for old in all_in(folder)]\n    with staged(final) as temporary:\n  "
@@ -58,7 +57,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("    check_space(final, bytes_of(tensors.values()))\n", "", "saving"),
         ('and state["step"] != step_of(folder):', "and False:", "crashes"),
-        ("    if name is not None:\n", "    if False:\n", "damaged_runs"),
         ("if isinstance(error.__cause__, PermissionError):", "if False:", "hostile"),
         ('sha256(path) == entry["sha256"]', "True", "crashes"),
         ("    if version != FORMAT:\n", "    if False:\n", "crashes"),
@@ -100,7 +98,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("{what}{run_suggestion(folder)}", "{what}", "newcomers named_runs"),
         ("self.replaced.rename(self.folder)", "pass", "sampling"),
         ('(Path("runs"), folder.parent)', "(folder.parent,)", "named_runs"),
-        ("    refuse_links(folder, (), known=())\n", "", "damaged_runs"),
+        ("    refuse_links([folder / LOCK])\n", "", "damaged_runs"),
         ("raise busy(folder) from None", "return None", "run_folders"),
         (
             "if self._closed_at != self._standing()",
@@ -149,11 +147,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/runs/spec_file.py": [
         ("if sha256(path) != hashes.get(name):", "if False:", "codes"),
-        (
-            "if counted and isinstance(content, (int, float))",
-            "if False and isinstance(content, (int, float))",
-            "hostile",
-        ),
         ("FORMAT = 4\n", "FORMAT = 5\n", "golden_folders"),
     ],
     "training/runs/run.py": [

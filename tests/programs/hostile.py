@@ -79,7 +79,7 @@ def attack(base, place, damage):
     for read in READERS:
         try:
             read(run)
-        except PushforwardError as error:
+        except (MemoryError, PushforwardError) as error:
             messages.append(str(error))
     return messages
 

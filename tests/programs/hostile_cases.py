@@ -159,9 +159,18 @@ FOLDERS = {
     "lock": lambda run: run / ".lock",
 }
 for _kind, _make in SPECIAL.items():
-    cases(f"{_kind} instead of", FILES, lambda run, name, make=_make: make(file_of(run, name)))
+    unread = _kind in ("pipe", "socket")  # most readers never open such a file
     cases(
-        f"{_kind} instead of the folder", FOLDERS, lambda run, where, make=_make: make(where(run))
+        f"{_kind} instead of",
+        FILES,
+        lambda run, name, make=_make: make(file_of(run, name)),
+        harmless=FILES if unread else (),
+    )
+    cases(
+        f"{_kind} instead of the folder",
+        FOLDERS,
+        lambda run, where, make=_make: make(where(run)),
+        harmless=FOLDERS if unread else (),
     )
 cases(
     "folder instead of",

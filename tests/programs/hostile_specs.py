@@ -116,10 +116,8 @@ cases(
 )
 
 SIZES = {
-    "a width of 10^6": ("width", 10**6),
     "a width over 2^63": ("width", 2**64),
     "a negative width": ("width", -1),
-    "a depth of 10^6": ("depth", 10**6),
     "a width of text": ("width", "48"),
     "no width": ("width", None),
 }
@@ -161,7 +159,7 @@ OTHERS = {
     "rows of nothing": {"rows": {}},
     "checkpoints of zero steps": {"checkpoint_every": 0},
 }
-_READ_ON = ("true seed", "training of nothing")
+_READ_ON = ("true seed", "training of nothing", "batch of 10^12")
 cases(
     "spec.json with",
     OTHERS,
@@ -176,7 +174,7 @@ COUNTERS = {
     "trajectories of 10^12": {"trajectories": 10**12},
     "memory of text": {"peak_memory_mb": "x"},
 }
-_COUNTED = ("true step", "seconds below zero", "step of 10^30", "trajectories of 10^12")
+_COUNTED = COUNTERS.keys() - {"step of text"}
 cases(
     "state.json with",
     COUNTERS,

@@ -138,7 +138,7 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
         if not (path / "report.html").exists() and read_object(path / FILE) == wanted:
             unfinished.append(path)
     if unfinished:
-        refuse_links(unfinished[0], ())
+        refuse_links(unfinished[0].iterdir())
         begun = RunLock(unfinished[0], hold(unfinished[0]))
         say(f"continuing the interrupted demo in {unfinished[0]}")
     else:

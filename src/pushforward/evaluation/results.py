@@ -433,17 +433,15 @@ class Comparison(Record):
         return {"format_version": FORMAT, **super().to_plain(), "differences": self.differences()}
 
     @classmethod
-    def from_plain(cls, data: object, where: str = "") -> Self:
+    def from_plain(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild a comparison; a `CheckpointError` if the format is not supported."""
-        version = None
-        if isinstance(data, Mapping):
-            version = data.get("format_version")
+        version = data.get("format_version")
         if version != FORMAT:
             raise CheckpointError(
                 f"This report has format {version}; expected format {FORMAT}. Compare its runs "
                 "again."
             )
-        return super().from_plain(data, where)
+        return super().from_plain(data)
 
     def to_frame(self) -> Any:
         """Return a data frame of pandas, or of polars if pandas is not installed.

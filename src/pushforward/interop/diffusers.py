@@ -15,7 +15,7 @@ from pushforward.conditions.label import Label
 from pushforward.data.spaces import ImageSpace, Space
 from pushforward.denoisers import Condition, Denoiser, Preconditioning
 from pushforward.errors import CheckpointError, UsageError, did_you_mean, imported
-from pushforward.files import check_tensors, parse_json, read_whole, replacing
+from pushforward.files import parse_json, read_whole, replacing
 from pushforward.networks.blocks import check_condition
 from pushforward.paths import Linear, Tabulated
 
@@ -71,8 +71,6 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
             "If you trust them, save them again with diffusers: pipeline.save_pretrained(NEW, "
             "safe_serialization=True)."
         )
-    for path in sorted(folder.glob("*.safetensors")):
-        check_tensors(path.resolve())  # a folder of a download cache holds links
     from safetensors import SafetensorError
 
     try:

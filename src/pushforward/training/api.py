@@ -295,7 +295,7 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             if start is None:
                 recipe = _started_over(folder, complete, method)
             else:
-                recipe = recipe_of(complete, method, weights=(start, folder / "parts"))
+                recipe = recipe_of(complete, method)
             settings = Settings(
                 seed=content["seed"],
                 device=device,

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
 from pushforward.files import (
-    check_tensors,
     disk,
     opened,
     private,
@@ -37,22 +36,6 @@ LATEST = "latest.json"
 MANIFEST = "MANIFEST.json"
 WHOLE = {"state.json", "method.safetensors", "average.safetensors", "optimizer.safetensors"}
 """The files of a checkpoint."""
-MOST = 1 << 62  # above every counter
-_NUMBER = (int, float)
-_NONE = type(None)
-NEEDED: dict[str, Any] = {"step": int, "samples": int, "seconds": _NUMBER, "total": (int, _NONE)}
-"""The required entries of ``state.json``."""
-MAY: dict[str, Any] = {
-    "budget": dict,
-    "spec_sha256": str,
-    "precision": str,
-    "batch": int,
-    "weights_step": int,
-    "trajectories": (int, _NONE),
-    "store_seconds": _NUMBER,
-    "peak_memory_mb": (*_NUMBER, _NONE),
-}
-"""The optional entries of ``state.json``."""
 
 
 def flush(path: Path) -> None:
@@ -113,7 +96,6 @@ def read_tensors(path: Path, device: Any = "cpu") -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    check_tensors(path)
     try:
         return load_file(path, device=str(device))
     except SafetensorError as error:
@@ -372,28 +354,9 @@ def read_state(folder: Path) -> dict[str, Any]:
     if wrong is not None:
         raise damaged(folder, *wrong)
     state = read_json(folder / "state.json")
-    name = wrong_counter(state)
-    if name is not None:
-        raise damaged(folder, "state.json", f"has a missing or invalid entry: {name}")
     if is_checkpoint(folder.name) and state["step"] != step_of(folder):
-        raise damaged(folder, "state.json", f"belongs to step {state['step']:,}")
+        raise damaged(folder, "state.json", f"belongs to step {state['step']}")
     return dict(state)
-
-
-def wrong_counter(state: Any) -> str | None:
-    """Return the name of the first missing or invalid counter, or None."""
-    given = state if isinstance(state, Mapping) else {}
-    for name, kinds in {**NEEDED, **MAY}.items():
-        if name not in given:
-            if name in NEEDED:
-                return name
-            continue
-        value = given[name]
-        if isinstance(value, bool) or not isinstance(value, kinds):
-            return name
-        if isinstance(value, (int, float)) and not 0 <= value < MOST:
-            return name
-    return None
 
 
 def unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:

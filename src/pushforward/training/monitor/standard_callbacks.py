@@ -220,7 +220,7 @@ class Tracked(Observer):
         self, folder: Path, trackers: Sequence[Tracker], rates: Callable[[], Mapping[str, float]]
     ) -> None:
         if (inside := folder / FOLDER).exists():
-            refuse_links(inside, ())
+            refuse_links(inside.iterdir())
         self.folder = folder
         self.rates = rates
         known = _known(folder)

@@ -23,7 +23,7 @@ _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 def hold(folder: Path) -> BaseFileLock | None:
     """Lock a run folder for training; return None if it is not writable."""
-    refuse_links(folder, (), known=())
+    refuse_links([folder / LOCK])
     # all who may write to the folder may lock it
     lock = FileLock(
         folder / LOCK, timeout=_WAIT, thread_local=False, mode=folder.stat().st_mode & 0o666
@@ -203,9 +203,15 @@ def _is_unbegun(folder: Path) -> bool:
         return False
     if is_locked(folder):
         raise busy(folder)
-    refuse_links(folder, FOLDERS, known=ENTRIES)
+    _refuse_links(folder)
     names = {path.name for path in folder.iterdir()}
     return not names or (LOCK in names and not names & {"spec.json", "report.html"})
+
+
+def _refuse_links(folder: Path) -> None:
+    refuse_links(folder / name for name in ENTRIES)
+    for name in FOLDERS:
+        refuse_links((folder / name).rglob("*"))
 
 
 def _others(folder: Path) -> list[Path]:
@@ -252,10 +258,10 @@ def is_run(path: str | Path) -> bool:
 
 
 def check_run(folder: str | Path) -> None:
-    """Raise an error if a path is not a run folder, or contains links or pipes."""
+    """Raise an error if a path is not a run folder, or contains links."""
     folder = Path(folder)
     if os.path.isfile(folder / "spec.json"):
-        refuse_links(folder, FOLDERS, known=ENTRIES)
+        _refuse_links(folder)
         return
     if (folder / LOCK).is_file() and not runs_inside(folder):
         raise CheckpointError(

@@ -51,7 +51,6 @@ from pushforward.training.runs.log import best_of
 from pushforward.training.runs.provenance import read_seen, seen_by
 from pushforward.training.runs.spec_file import (
     UNFIT,
-    check_counts,
     check_spec,
     read_parts,
     read_spec,
@@ -338,7 +337,7 @@ def load(
     stored = load_checkpoint(pick(folder, checkpoint), device)
     check_spec(folder, content, stored.state)
     complete = spec.with_network(content, network)
-    built = recipe_of(complete, method, weights=(stored.folder, folder / "parts")).method.to(device)
+    built = recipe_of(complete, method).method.to(device)
     read_parts(folder, content, built, device)
     restore(built, stored.weights(raw), stored.folder)
     built.eval().requires_grad_(False)
@@ -358,7 +357,6 @@ def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
         stored = (content.get("samplers") or {}).get(part)
         if stored is None:
             return None
-        check_counts(stored["solver"])
         return Flow(flow.denoiser, spec.build(stored["solver"]), stored["steps"], stored["grid"])
     except (*UNFIT, UsageError) as error:
         raise CheckpointError(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,17 +76,6 @@ UNFIT = (
     ValueError,
 )
 """What constructors raise for unsuitable arguments."""
-
-
-LARGEST = 10_000
-"""Largest number in a spec of a network or solver, unless the run stores more weights."""
-MOST = 1_000_000  # largest such number of a run without weights, and the largest batch
-_COUNTED = (
-    "pushforward.interop.",
-    "pushforward.networks.",
-    "pushforward.solvers.",
-    "pushforward.transports.",
-)
 
 
 def begin(
@@ -190,67 +178,24 @@ def read_spec(
             f"{folder}/spec.json has format {number!r}, but this version reads format {FORMAT}. "
             "Use the version that trained the run, or restore the file."
         )
-    wrong = [name for name, kind in _KINDS.items() if not isinstance(content.get(name), kind)]
-    if not wrong and not all(map(_is_plugin, content["plugins"])):
-        wrong = ["plugins"]
-    if wrong:
+    try:
+        load_needed(content["plugins"], plugins)
+    except (LookupError, TypeError) as error:
         raise CheckpointError(
-            f"{folder}/spec.json is damaged: its entry {wrong[0]} is missing or invalid. Restore "
-            "the file."
-        )
-    load_needed(content["plugins"], plugins)
+            f"{folder}/spec.json is damaged: its entry plugins is missing or invalid. Restore the "
+            "file."
+        ) from error
     return dict(content)
-
-
-def _is_plugin(entry: Any) -> bool:
-    if not isinstance(entry, dict):
-        return False
-    return isinstance(entry.get("file"), str) and isinstance(entry.get("sha256"), str)
-
-
-_KINDS: dict[str, Any] = {
-    **dict.fromkeys(("recipe", "family", "fingerprint", "examples_fingerprint"), str),
-    **dict.fromkeys(("method", "training", "rows", "budget"), dict),
-    **dict.fromkeys(("plugins", "augment"), list),
-    "seed": int,
-    "checkpoint_every": (int, type(None)),
-    "init": (str, type(None)),
-    "init_step": (int, type(None)),
-    **dict.fromkeys(("data", "parts", "asked", "samplers"), (dict, type(None))),
-}
-"""The required entries of a spec, by name."""
-
-
-def check_counts(content: Any, most: float = LARGEST, counted: bool = False) -> None:
-    """Raise an error if a part in a spec has a number above ``most``, such as layers."""
-    if isinstance(content, dict):
-        part = spec.registered().get(str(content.get("part")))
-        if part is not None:
-            counted = f"{part.__module__}.".startswith(_COUNTED)
-        content = list(content.values())
-    if isinstance(content, list):
-        for inner in content:
-            check_counts(inner, most, counted)
-    if counted and isinstance(content, (int, float)) and not abs(content) <= most:
-        raise CheckpointError(
-            f"The run's spec.json contains the number {content:.4g}, which its weights do not "
-            "account for. Restore the file. If the run is your own, pass the method: pf.load(run, "
-            "method=...)."
-        )
 
 
 def recipe_of(
     content: dict[str, Any],
     method: Method | None = None,
     seed: int = 0,
-    weights: Sequence[Path] = (),
 ) -> Recipe:
     """Build the recipe of a spec, with weights drawn from the seed or a given method."""
     try:
-        if not 0 < content["training"].get("batch", 1) <= MOST:
-            raise ValueError(f"a batch of {content['training']['batch']:.4g} examples")
         if method is None:
-            check_counts(content["method"], _most(weights))
             built = seeded(lambda: spec.build(content["method"]), seed)
         else:
             built = method
@@ -264,13 +209,6 @@ def recipe_of(
             "The run's spec.json does not describe a recipe of this version: "
             f"{str(error).rstrip('.')}. Restore the file."
         ) from error
-
-
-def _most(weights: Sequence[Path]) -> int:
-    if not weights:
-        return MOST
-    stored = sum(os.lstat(path).st_size for folder in weights for path in folder.rglob("*"))
-    return max(LARGEST, stored // 4)
 
 
 def budget_of(content: dict[str, Any]) -> Budget:
