@@ -19,7 +19,7 @@ from pushforward.evaluation.measurements import Health
 from pushforward.evaluation.models import health_of
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.monitor.health import Jumps
+from pushforward.training.monitor.health import FixedNoise
 from pushforward.training.runs.log import BETTER, best_of, quality
 
 DATA = space_data((2,), labels=False, n=200)
@@ -70,9 +70,9 @@ def measured(monkeypatch):
             return row(0, *distances[moment.step])["health"]
         return {}
 
-    monkeypatch.setattr(Jumps, "due", lambda self, moment: moment.step % 2 == 0)
-    monkeypatch.setattr(Jumps, "look", look)
-    monkeypatch.setattr(Jumps, "decides", True)
+    monkeypatch.setattr(FixedNoise, "due", lambda self, moment: moment.step % 2 == 0)
+    monkeypatch.setattr(FixedNoise, "look", look)
+    monkeypatch.setattr(FixedNoise, "decides", True)
 
 
 def test_the_best_checkpoint_stays_and_is_read(measured, tmp_path, capsys):

@@ -22,7 +22,7 @@ from pushforward.paths import Independent, Linear, Source
 from pushforward.testing import space_data
 from pushforward.training.api import distil
 from pushforward.training.loop.callbacks import Moment
-from pushforward.training.monitor.health import Jumps, Variety, starts_of
+from pushforward.training.monitor.health import FixedNoise, Variety, starts_of
 from pushforward.training.recipe_argument import with_frozen
 from pushforward.transports import Flow
 
@@ -134,7 +134,7 @@ def test_what_decides_in_training_starts_at_training_examples(teacher, student, 
     source = teacher.transport.source
     noise, _ = starts_of(student.transport, 50)
     assert from_training(noise, source)
-    jumps = Jumps(moons, 64)
+    jumps = FixedNoise(moons, 64)
     method = student.method
     jumps.look(moment_of(method, moons))
     assert from_training(jumps._starts[0], source)
@@ -169,21 +169,6 @@ def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
     assert recipe.method.couple.trajectories.teacher.steps == 32
     run = pf.fit(recipe, moons, steps=2, out=tmp_path / "run", progress=False)
     assert pf.load(run.folder).transport.source.data == GAUSSIANS
-
-
-def test_targets_are_measured_between_data_and_the_source(teacher, moons):
-    method = with_frozen("distil", {"teacher": teacher})(
-        moons.space, rule="middle", stored=0.0, teacher_steps=2
-    ).method
-    jumps = Jumps(moons, 64)
-    measured = []
-    target = method.target
-    method.target = lambda where, velocity, *others: (
-        measured.append((where, velocity)) or target(where, velocity, *others)
-    )
-    dict(jumps._targets(moment_of(method, moons)))
-    (x_t, t, _), velocity = measured[0]
-    assert from_training(x_t + (1 - t[:, None]) * velocity, method.couple.source)
 
 
 def test_a_map_and_its_coupling_start_from_the_same_data(moons):

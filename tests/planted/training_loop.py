@@ -217,11 +217,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("not used > threshold", "used > threshold", "alarms"),
         ("known.append((ratio - limit, name", "known.append((0, name", "finishing"),
         ("reached < threshold - SLACK", "reached < threshold + 1", "alarms"),
-        ("(_missing, 2000)", "(_missing, 50)", "alarms"),
         ("(_divergence, 49)", "(_divergence, 48)", "alarms"),
         ("(_posterior, 500)", "(_posterior, 50)", "alarms"),
-        ("ratio < TIMES_DIAGONAL", "ratio < 2 * TIMES_DIAGONAL", "alarms"),
         ("look is None:", "look is None or kind in self._standing:", "alarms"),
+        ("and mean_gap >= WIDE", "", "alarms"),
     ],
     "training/monitor/health.py": [
         (
@@ -232,7 +231,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         (
             "finite(sampled(transport, *self._noise))",
-            "transport.sample(len(self._real), seed=0)",
+            "transport.sample(self.reference.count, seed=0)",
             "source_students",
         ),
         ("CHANCE * error / start", "0", "finishing"),
@@ -240,7 +239,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return now > before", "return True", "finishing"),
         ("if not self._start:", "if True:", "finishing"),
         ("except Diverged:", "except ZeroDivisionError:", "finishing"),
-        ("method.couple.sourc", "Non", "source_students"),
         ("source.fixed(n, transport.device)", "flow.noise(ExampleDraws(0, n))", "source_students"),
         ("transport.space.to_data(x)", "inner_of(transport).space.to_data(x)", "codes"),
     ],

@@ -35,7 +35,9 @@ from pushforward.report.statistics import (
     value_text,
 )
 from pushforward.training.loop.budget import PASSES, STEPS
-from pushforward.training.monitor.alarms import IMPROVED
+
+# A Fréchet distance below this fraction of the best before is an improvement
+IMPROVED = 0.95
 
 
 def answers(comparison: Comparison) -> dict[str, str]:

@@ -45,7 +45,7 @@ from pushforward.training.loop.optimizers import Average, PlayerOptimizer
 from pushforward.training.loop.signals import interruptible
 from pushforward.training.loop.state import Clock, TrainState, check_weights
 from pushforward.training.loop.step import Rounds, Statistics, StepResult
-from pushforward.training.monitor.health import FixedNoise, Jumps, Variety
+from pushforward.training.monitor.health import FixedNoise, Variety
 from pushforward.training.monitor.standard_callbacks import Alarms, Pictures, Tracked
 from pushforward.training.monitor.threads import Threads
 from pushforward.training.runs.folder import RunLock, claim
@@ -299,7 +299,6 @@ class Trainer:
         batch = self.training.batch
         observers: list[Observer] = [
             FixedNoise(self.data, batch),
-            Jumps(self.data, batch),
             Variety(self.data),
             Alarms(self.folder, watcher),
             Pictures(watcher),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +17,10 @@ from pushforward.denoisers import Condition
 from pushforward.denoisers.denoiser import condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged
-from pushforward.methods.method import Guard, Method, StepContext
+from pushforward.methods.method import Guard, Method
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import reached
 from pushforward.metrics.modes import Centred, count_modes
-from pushforward.paths import Coupling, training_noise
 from pushforward.training.loop.callbacks import Action, CallbackRequest, Moment, Observer
 from pushforward.training.runs.log import Best, best_of
 from pushforward.transports import BATCH, Flow, Map, Transport, inner_of, with_inner
@@ -71,13 +70,13 @@ def as_sampled(method: Method) -> Iterator[None]:
 
 
 class Reference:
-    """Fixed training examples with which samples are compared."""
+    """Fixed training examples with which as many samples are compared."""
 
-    def __init__(self, data: Dataset, most: int = SAMPLES) -> None:
+    def __init__(self, data: Dataset, count: int) -> None:
         truth = data.truth
         train = data.train
         self.space = data.space
-        self.count = min(most, len(train))
+        self.count = count
         self.truth: Centred | None = None
         if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0:
             self.truth = truth
@@ -109,45 +108,12 @@ class Reference:
             measures["coverage"] = float(near.double().mean())
         return {**measures, "frechet": frechet_distance(samples, self._real)}
 
-    def recall(self, x: Tensor) -> dict[str, float]:
-        """Compute ``recall`` (`pushforward.metrics.manifold.prdc`) of samples in data units."""
-        samples = self._projected(x)
-        if min(self.count, len(samples)) <= NEIGHBOURS:
-            return {}
-        reach = _distances(samples, samples).kthvalue(NEIGHBOURS + 1, dim=1).values
-        near = (_distances(self._real, samples) < reach).any(1)
-        return {"recall": float(near.double().mean())}
+    def reached(self, x: Tensor) -> dict[str, np.ndarray]:
+        """Find the examples that samples reach (`pushforward.metrics.manifold.reached`)."""
+        return reached(self._projected(x), self._real, NEIGHBOURS)
 
     def _projected(self, x: Tensor) -> np.ndarray:
         return (self.space.to_model(x).flatten(1).double().numpy() - self._centre) @ self._axes
-
-
-class FixedNoise(Observer):
-    """Observer that compares samples from fixed noise with training examples."""
-
-    def __init__(self, data: Dataset, batch: int) -> None:
-        self.data = data
-        self.every = interval(batch)
-        self._cheap: bool | None = None
-
-    def due(self, moment: Moment) -> bool:
-        return moment.step % self.every == 0 and self._cheap is not False
-
-    def look(self, moment: Moment) -> dict[str, float]:
-        return self.of(moment.method)
-
-    def of(self, method: Method) -> dict[str, float]:
-        with as_sampled(method):
-            transport = method.transport()
-            if self._cheap is None:
-                self._cheap = isinstance(inner_of(transport), Map)
-                if self._cheap:
-                    self.reference = Reference(self.data)
-                    self._starts = starts_of(transport, self.reference.count)
-            if not self._cheap:
-                return {}
-            x = sampled(transport, *self._starts)
-        return self.reference.measures(x)
 
 
 def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
@@ -240,66 +206,41 @@ class Variety(Observer):
         return measures
 
     def _prepare(self, guard: Guard, reference: Transport) -> None:
-        train = self.data.train
         self._noise = starts_of(reference, self._count(guard))
-        rows = permutation(len(train), 0)[: len(self._noise[0])]
-        examples = self.data.space.to_model(train.data_units(rows)).flatten(1).double().numpy()
-        self._centre, self._axes = principal(examples)
-        self._real = (examples - self._centre) @ self._axes
+        self.reference = Reference(self.data, len(self._noise[0]))
         self._start = self._reached(reference)
 
     def _count(self, guard: Guard) -> int:
         return min(guard.samples, len(self.data.train))
 
     def _reached(self, transport: Transport) -> dict[str, np.ndarray]:
-        if len(self._real) <= NEIGHBOURS:
-            nothing = np.zeros(len(self._real), dtype=bool)
-            return {"coverage": nothing, "recall": nothing}
         with without_rejection(), torch.no_grad():
             x = finite(sampled(transport, *self._noise))
-        examples = self.data.space.to_model(x).flatten(1).double().numpy()
-        return reached((examples - self._centre) @ self._axes, self._real, NEIGHBOURS)
+        return self.reference.reached(x)
 
 
 COUNTS = {1: 1, 2: 1, 4: 4}
 """Numbers of calls, each with the number of measurements between its marks: on average four calls
 per mark."""
-BINS = {
-    "low": 1 / 6,
-    "middle": 1 / 2,
-    "high": 5 / 6,
-}  # times t at which targets are measured, by their third of [0, 1]
-TARGETS = 128  # examples on which targets are measured at each of those times
 
 
-@runtime_checkable
-class HasTargets(Protocol):
-    """Method of maps between two times (`pushforward.methods.flow_map.FlowMapMatching`)."""
+class FixedNoise(Observer):
+    """Observer that compares samples of maps from fixed noise with training examples.
 
-    couple: Coupling
-
-    def target(
-        self,
-        where: tuple[Tensor, Tensor, Tensor],
-        velocity: Tensor,
-        condition: Condition,
-        now: StepContext,
-    ) -> Tensor:
-        """Compute the target of the mean velocity from t to s at (x_t, t, s)."""
-
-
-class Jumps(Observer):
-    """Observer of maps between two times: samples in 1, 2 and 4 calls, and target sizes."""
+    Maps between two times are measured with averaged weights, in 1, 2 and 4 calls.
+    """
 
     def __init__(self, data: Dataset, batch: int) -> None:
         self.data = data
         self.every = interval(batch)
-        self._jumps: bool | None = None
+        self._jumps = False
+        self._reference: Reference | None = None
+        self._prepared = False
         self._best: Best | None = None
 
     @property
     def decides(self) -> bool:  # type: ignore[override]
-        return bool(self._jumps)
+        return self._jumps
 
     def requests(self, moment: Moment) -> list[CallbackRequest]:
         if self._best is None:
@@ -311,41 +252,48 @@ class Jumps(Observer):
         return {}
 
     def due(self, moment: Moment) -> bool:
-        return moment.step % self.every == 0 and self._jumps is not False
+        known = self._reference is not None or not self._prepared
+        return known and moment.step % self.every == 0
 
     def look(self, moment: Moment) -> dict[str, float]:
-        self._prepare(moment.average)
+        self._prepare(moment.method)
         if not self._jumps:
-            return {}
+            return self.of(moment.method)
         mark = moment.step // self.every
         counts = [count for count, marks in COUNTS.items() if mark % marks == 0]
-        return {**self.of(moment.average, counts), **dict(self._targets(moment))}
+        return self.of(moment.average, counts)
 
     def _prepare(self, method: Method) -> None:
-        if self._jumps is not None:
+        if self._prepared:
             return
+        self._prepared = True
         with as_sampled(method):
             transport = method.transport()
-            flow = inner_of(transport)
-            self._jumps = isinstance(flow, Flow) and flow.solver.jumps
-            self._fresh = isinstance(flow, Flow) and flow.solver.stochastic
-            if self._jumps:
+            inner = inner_of(transport)
+            self._jumps = isinstance(inner, Flow) and inner.solver.jumps
+            if self._jumps or isinstance(inner, Map):
                 self._starts = starts_of(transport, min(SAMPLES, len(self.data.train)))
-                self.reference = Reference(self.data, len(self._starts[0]))
+                self._reference = Reference(self.data, len(self._starts[0]))
 
-    def of(self, method: Method, counts: Sequence[int]) -> dict[str, float]:
+    def of(self, method: Method, counts: Sequence[int] = (1,)) -> dict[str, float]:
         """Measure a method's samples in these numbers of calls."""
         self._prepare(method)
+        reference = self._reference
+        if reference is None:
+            return {}
         samples = {count: self._samples(method, count) for count in counts}
         by_count = {}
         for count, x in samples.items():
-            scores = self.reference.measures(x)
+            scores = reference.measures(x)
             if scores:
                 by_count[count] = scores
         if 1 not in by_count:
             return {}
-        measures = self.reference.recall(samples[1])
-        if "coverage" in by_count[1]:
+        if not self._jumps:
+            return by_count[1]
+        measures = {}
+        if reference.count > NEIGHBOURS:
+            measures["recall"] = float(reference.reached(samples[1])["recall"].mean())
             measures["coverage_1"] = by_count[1]["coverage"]
         if max(COUNTS) in by_count:
             best = 1
@@ -355,7 +303,7 @@ class Jumps(Observer):
         for count, scores in by_count.items():
             name = "frechet" if count == 1 else f"frechet_{count}"
             measures[name] = scores["frechet"]
-        if 2 in by_count and not self._fresh:
+        if 2 in by_count and not self._fresh(method):
             measures["disagreement"] = disagreement(samples[1], samples[2])
         return measures
 
@@ -363,36 +311,13 @@ class Jumps(Observer):
         with as_sampled(method):
             transport = method.transport()
             flow = inner_of(transport)
-            assert isinstance(flow, Flow)
-            return sampled(
-                with_inner(transport, flow.with_solver(flow.solver, count)), *self._starts
-            )
+            if isinstance(flow, Flow):
+                transport = with_inner(transport, flow.with_solver(flow.solver, count))
+            return sampled(transport, *self._starts)
 
-    def _targets(self, moment: Moment) -> Iterator[tuple[str, float]]:
-        method = moment.method
-        if not isinstance(method, HasTargets) or moment.progress < getattr(method, "stored", 0.0):
-            return
-        split = self.data.train
-        space = method.space
-        index = permutation(len(split), 0)[:TARGETS]
-        device = next(method.parameters()).device
-        x = space.to_model(split.data_units(index).to(device))
-        condition = split.condition(space.conditions, index, device)
-        draws = ExampleDraws(0, len(x), "targets", device=device)
-        z = training_noise(method.couple.source, x.shape[1:], draws)
-        s = draws.stream("second time").uniform()
-        with as_sampled(method):
-            for name, at in BINS.items():
-                t = torch.full_like(s, at)
-                x_t = (1 - at) * x + at * z
-                now = StepContext(draws.stream(name), 0, moment.progress)
-                target = method.target((x_t, t, s * t), z - x, condition, now)
-                velocity = method.target((x_t, t, t), z - x, condition, now)
-                size = float(velocity.square().mean())
-                ratio = math.nan
-                if size > 0:
-                    ratio = (float(target.square().mean()) / size) ** 0.5
-                yield f"target_size_{name}", ratio
+    def _fresh(self, method: Method) -> bool:
+        flow = inner_of(method.transport())
+        return isinstance(flow, Flow) and flow.solver.stochastic
 
 
 def disagreement(once: Tensor, twice: Tensor) -> float:
