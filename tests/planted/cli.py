@@ -16,7 +16,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        refuse_links(unfinished[0], ())\n", "", "damaged_runs"),
     ],
     "cli/editing.py": [
-        ("words = [named[side] for side in _SIDES]", "words = list(named.values())", "words"),
+        ("x, holes, **_leading(loaded, options, rounds)", "x, holes", "cli_editing"),
     ],
     "cli/entry.py": [
         (
