@@ -40,11 +40,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if key not in known:", "if False:", "cli"),
         ("xer.quotes = ", "xer.wordchars = ", "given_values"),
         ("            if value not in texts:", "            if True:", "given_values"),
-        (
-            "if sharing.shard and sharing.devices in (None, 1)",
-            "if sharing.shard and False",
-            "planning",
-        ),
     ],
     "cli/inventory.py": [
         (
@@ -72,9 +67,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/training.py": [
         ("130 if number ==", "75 if number ==", "cli"),
         ("            if trainer.done:", "            if False:", "named_runs"),
-        ("show_default=default is not None", "show_default=True", "help"),
-        ("sort_key=11 + place", "sort_key=11", "help"),
-        ("better = _start(run) or str(run.folder)", "better = str(run.folder)", "best_checkpoint"),
         ("if size < 2**20", "if False", "planning"),
         ("(overwrite or dry_run or launched", "(overwrite or launched", "planning"),
     ],

@@ -13,7 +13,6 @@ from cyclopts import Parameter
 
 from pushforward.cli.inputs import (
     amounts,
-    asked_for,
     check_names,
     data_file,
     device_of,
@@ -57,7 +56,7 @@ from pushforward.cli.options import (
     show_report,
     tell,
 )
-from pushforward.cli.training import announce, nothing_left, say_estimate, train_all
+from pushforward.cli.training import announce, nothing_left, train_all
 from pushforward.errors import UsageError, suggestion
 from pushforward.plugins import plugin_options, resume_command
 from pushforward.registries import RECIPES, own_name
@@ -68,6 +67,9 @@ if TYPE_CHECKING:
     from pushforward.extractors import Spaces
     from pushforward.report import Report
     from pushforward.training import Run, Trainer
+
+
+SECONDS = 60.0  # Training time per recipe without a budget
 
 
 @app.command(group=TRAIN, sort_key=3)
@@ -148,7 +150,7 @@ def compare(
     if out is not None:
         _report_folder(out)
     longest, shorter = _sweep(budgeting)
-    ends = amounts(longest, default="60s", flops=flops)
+    ends = amounts(longest, flops) or {"seconds": SECONDS}
     runs = [(name, load(name, plugins=files)) for name in finished]
     loaded = _shared_data(runs, data, reading, condition)
     _check_protocol(reports, loaded, n, features)
@@ -169,8 +171,6 @@ def compare(
     }
     folder, trainers = _trainers(planned, loaded, out, options)
     scoring = {"--n": n, "--repeats": repeats, "--features": features, "--out": f"{folder}/report"}
-    if trainers:
-        say_estimate(trainers, thorough)
     with _going_on([*reports, *finished], trainers, scoring):
         trained = {}
         if trainers:
@@ -348,7 +348,7 @@ def _planned(
     planned = []
     for name in fresh:
         others = [file for file in files if Path(file) != Path(name)]
-        asked = asked_for(size, changes, {})
+        asked: dict[str, Any] = {"size": size, **changes.of_training()}
         if others:
             asked["plugin"] = others
         for seed, seconds in runs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +25,7 @@ from pushforward.cli.options import (
     show_report,
     tell,
 )
-from pushforward.cli.training import announce, nothing_left, say_estimate, train_all
+from pushforward.cli.training import announce, nothing_left, train_all
 from pushforward.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -99,10 +98,8 @@ def demo(
     with demo_folder(out, loaded.name, options) as folder:
         try:
             opening = _opening(folder / "two-dimensions", opening_seconds, seed)
-            began = time.perf_counter()
             trainers = _demo_trainers(folder, loaded, sizes, seconds, seed)
-            say_estimate(trainers, thorough)
-            runs = train_all(trainers, TURN, began)
+            runs = train_all(trainers, TURN)
             report = Report(_compared(runs, loaded, budget, thorough), opening)
         except (SystemExit, KeyboardInterrupt) as stop:
             say(f"interrupted. To continue: {command()}")
@@ -167,7 +164,6 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
 
     say(f"first, eight points on a circle, {seconds:g} s per model")
     trainers = story_trainers(folder, seconds, seed=seed, progress=Progress())
-    say_estimate(trainers)
     runs = train_all(trainers, STORY_TURN)
     models = dict(zip(DEMO_MODELS, runs, strict=True))
     comparison = compare(models, n=STORY_N, repeats=1, curve=False, tell=tell)

@@ -431,7 +431,12 @@ def _write_inversion(
         gap = np.abs(given.astype(np.int16) - inverted).astype(np.uint8)
         rows = np.stack([given, inverted, gap], 1).reshape(-1, *given.shape[1:])
         return save_picture(grid_picture(rows, 3, scale=zoom), path)
-    arrays: dict[str, Any] = {"z": inversion.z, "x": inverted, "error": inversion.error, "files": np.array(files)}
+    arrays: dict[str, Any] = {
+        "z": inversion.z,
+        "x": inverted,
+        "error": inversion.error,
+        "files": np.array(files),
+    }
     arrays |= inversion.condition or {}
     with replacing(path) as temporary:
         np.savez_compressed(temporary, **arrays)

@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from operator import itemgetter
@@ -33,8 +32,6 @@ from pushforward.registries import RECIPES
 
 if TYPE_CHECKING:
     from pushforward.report import Report
-
-STARTED = time.perf_counter()  # When this process began, about
 
 # The groups of verbs
 TRAIN = Group("Train", sort_key=1)
@@ -569,6 +566,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         lines.append([cell(value) for value in row.values()])
     return columns(lines)
+
+
+def listed(facts: Mapping[str, Any]) -> str:
+    """Format facts as two aligned columns, names and values."""
+    return columns([[name.replace("_", " "), cell(value)] for name, value in facts.items()])
 
 
 def cell(value: Any) -> str:
