@@ -7,13 +7,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("report.opening, LIVE)", "report.opening)", "cli"),
         ("(model.trainings or (model,))[0].name", "model.name", "cli"),
         (
-            "except (KeyboardInterrupt, SystemExit) as stop:",
-            "except ZeroDivisionError as stop:",
+            "except (KeyboardInterrupt, SystemExit):",
+            "except ZeroDivisionError:",
             "named_runs",
         ),
-    ],
-    "cli/demo.py": [
-        ("        refuse_links(unfinished[0], ())\n", "", "damaged_runs"),
     ],
     "cli/editing.py": [
         ("x, holes, **_leading(loaded, options, rounds)", "x, holes", "cli_editing"),

@@ -58,7 +58,6 @@ from pushforward.cli.options import (
 )
 from pushforward.cli.training import announce, nothing_left, train_all
 from pushforward.errors import UsageError, suggestion
-from pushforward.plugins import plugin_options, resume_command
 from pushforward.registries import RECIPES, own_name
 
 if TYPE_CHECKING:
@@ -170,8 +169,7 @@ def compare(
         "trackers": track,
     }
     folder, trainers = _trainers(planned, loaded, out, options)
-    scoring = {"--n": n, "--repeats": repeats, "--features": features, "--out": f"{folder}/report"}
-    with _going_on([*reports, *finished], trainers, scoring):
+    with _going_on(folder):
         trained = {}
         if trainers:
             trained = {run.name: run for run in train_all(trainers, turn=TURN)}
@@ -402,34 +400,17 @@ def _trainers(
 
 
 @contextmanager
-def _going_on(
-    others: Sequence[str], trainers: Sequence[Trainer], scoring: Mapping[str, Any]
-) -> Iterator[None]:
+def _going_on(folder: Path) -> Iterator[None]:
     try:
         yield
-    except (KeyboardInterrupt, SystemExit) as stop:
-        if isinstance(stop, KeyboardInterrupt):
-            for trainer in trainers:
-                if not trainer.done and any(trainer.folder.glob("checkpoints/step_*")):
-                    say(f"next: {resume_command(trainer.folder, trainer.content)}")
-        again = command()
-        if trainers:
-            words = ["pushforward", "compare", *others]
-            words += [str(trainer.folder) for trainer in trainers]
-            for name, value in scoring.items():
-                if value is not None:
-                    words += [name, str(value)]
-            plugins = dict.fromkeys(plugin_options(trainer.content) for trainer in trainers)
-            again = f"{shlex.join(words)}{''.join(plugins)}"
-        say(f"interrupted. To write the report once all models are trained: {again}")
-        raise SystemExit(exit_code(stop)) from None
-
-
-def exit_code(stop: BaseException) -> Any:
-    """Return the exit code of a command that a signal ended."""
-    if isinstance(stop, SystemExit):
-        return stop.code
-    return 130
+    except (KeyboardInterrupt, SystemExit):
+        if any(folder.glob("*/spec.json")):
+            runs = shlex.quote(str(folder))
+            say(
+                "to write the report once all models are trained: "
+                f"pushforward compare {runs}/* --out {runs}/report"
+            )
+        raise
 
 
 def _report(
