@@ -583,7 +583,7 @@ def cell(value: Any) -> str:
         return ", ".join(f"{name} {cell(inner)}" for name, inner in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(map(cell, value))
-    return str(value)
+    return str(value).replace("\n", "\\n")
 
 
 def columns(rows: list[list[str]]) -> str:
