@@ -10,8 +10,7 @@ import pytest
 
 import pushforward as pf
 from pushforward.cli import demo as demonstration, main
-from pushforward.cli.demo import demo_folder
-from pushforward.cli.training import _next, closing_notes
+from pushforward.cli.training import closing_notes
 from pushforward.errors import CheckpointError
 from pushforward.evaluation import comparison
 from pushforward.evaluation.comparison import DEMO_MODELS
@@ -194,20 +193,13 @@ def finish_run(coverage, recall, earlier=(1.0, 1.0), **state):
     )
 
 
-def test_a_finish_says_what_it_lost_and_what_to_use_instead(monkeypatch):
-    monkeypatch.setattr("pushforward.samples.usual_ending", lambda space: ".csv")
+def test_a_finish_says_what_it_lost():
     assert closing_notes(finish_run(0.98, 0.999), 1000) == []
-    assert _next(finish_run(0.98, 0.999)) == "sample runs/f --n 64 --out samples.csv"
     (taken,) = closing_notes(finish_run(0.98, 0.8, weights_step=7), 1000)
     assert "the weights of step 7" in taken
-    (note,) = closing_notes(finish_run(0.98, 0.8, weights_step=0), 1000)
-    assert "Use runs/m instead" in note  # why, the alarm has said
-    assert _next(finish_run(0.98, 0.8, weights_step=0)) == "sample runs/m --n 64 --out samples.csv"
 
 
-def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(
-    tmp_path, monkeypatch, capsys, pictured
-):
+def test_the_demo_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, capsys, pictured):
     """The whole verb on few models and few samples: what is trained and measured is tested
     elsewhere.
     """
@@ -222,50 +214,17 @@ def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(
     )
     monkeypatch.chdir(tmp_path)
     words = ["demo", "--data", "digits", "--size", "tiny", "--budget", "1.5s", "--story", "0.1s"]
-    train_all = demonstration.train_all
-
-    def interrupted(trainers, *rest):
-        if trainers[0].data.name == "digits":
-            trainers[0].stop = trainers[0].advance(0.05) or True
-            trainers[0].finish()
-            raise SystemExit(130)
-        return train_all(trainers, *rest)
-
-    monkeypatch.setattr(demonstration, "train_all", interrupted)
-    assert main(words) == 130
+    assert main(words) == 0
     folder = tmp_path / "runs" / "compare-digits-report"
-    first = {name: pf.load(folder / name).losses() for name in ("vae", "two-dimensions/flow")}
-    assert all(first.values()), "both have been trained before the interruption"
-    monkeypatch.setattr(demonstration, "train_all", train_all)
-    assert main(words) == 0, "the same command goes on"
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [folder.name]
-    again = {name: pf.load(folder / name).losses() for name in first}
-    assert again["two-dimensions/flow"] == first["two-dimensions/flow"], (
-        "finished models are not trained again"
-    )
-    assert again["vae"][: len(first["vae"])] == first["vae"], (
-        "steps before are not repeated: seconds are in the log"
-    )
-    assert len(again["vae"]) > len(first["vae"])
+    assert pf.load(folder / "two-dimensions" / "flow").losses()
     assert pf.load(folder / "vae").state["seconds"] >= 0.9 * 1.5
     page = (folder / "report.html").read_text()
     assert page.index('href="live.html"') < page.index('id="answers"') < page.index('id="story"')
-    (folder / "report.html").unlink()
-    (folder / "live.html").unlink()
     capsys.readouterr()
     monkeypatch.setitem(sys.modules, "onnx", None)
-    assert main(words) == 0, "without the extra it ends without the page"
+    other = tmp_path / "other"
+    assert main([*words, "--out", str(other)]) == 0, "without the extra it ends without the page"
     assert "pip install 'pushforward[onnx]'" in capsys.readouterr().err
-    assert "live.html" not in (folder / "report.html").read_text()
-    assert not (folder / "live.html").exists()
-
-
-def test_a_demo_that_still_runs_is_not_taken_for_an_interrupted_one(tmp_path):
-    folder = tmp_path / "demo"
-    with demo_folder(str(folder), "digits", {"seed": 0}) as first:
-        (first / "vae" / "checkpoints" / "step_000001").mkdir(parents=True)
-        held = pytest.raises(CheckpointError, match="is being trained")
-        with held, demo_folder(str(folder), "digits", {"seed": 0}):
-            pass
-    with demo_folder(str(folder), "digits", {"seed": 0}) as again:
-        assert again == first
+    assert "live.html" not in (other / "report.html").read_text()
+    assert not (other / "live.html").exists()

@@ -25,12 +25,11 @@ def here(editing_folder):
 
 def test_interpolation_ends_at_the_images(here, capsys):
     words = ["interpolate", "flow", "--from", "a.png", "--to", "b.png", "--frames", "4", *MANY]
-    said = done(capsys, *words, "--out", "frames")
+    done(capsys, *words, "--out", "frames")
     assert sorted(os.listdir("frames")) == ["0.png", "1.png", "2.png", "3.png"]
-    for name, frame, error in zip(("a.png", "b.png"), ("0", "3"), said["end_errors"], strict=True):
+    for name, frame in (("a.png", "0"), ("b.png", "3")):
         gap = pixels(name).astype(float) / 255 - pixels(f"frames/{frame}.png").astype(float) / 255
-        assert np.sqrt(np.mean(gap**2)) == pytest.approx(error, abs=2e-3)
-        assert error < 0.05
+        assert np.sqrt(np.mean(gap**2)) < 0.05
     assert run(capsys, *words, "--out", "strip.png")[0] == 0
     strip = pixels("strip.png")
     assert strip.shape == (64, 4 * 64 + 3 * 2)
@@ -178,20 +177,14 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
     )
     ends = ["--from", "ends/0-3.png", "--to", "ends/1-3.png", "--frames", "3"]
     # without a label, which its encoder would need, the z is searched for
-    assert (
-        max(done(capsys, "interpolate", "vae", *ends, "--out", "searched.npz")["end_errors"]) < 0.05
-    )
+    done(capsys, "interpolate", "vae", *ends, "--out", "searched.npz")
     x = np.load("searched.npz")["x"][..., 0].astype(int)
     for end, name in ((0, "ends/0-3.png"), (2, "ends/1-3.png")):
         assert np.abs(x[end] - pixels(name)).max() < 15
-    assert (
-        max(
-            done(capsys, "interpolate", "vae", *ends, "--label", "3", "--out", "coded.npz")[
-                "end_errors"
-            ]
-        )
-        < 0.15
-    )
+    done(capsys, "interpolate", "vae", *ends, "--label", "3", "--out", "coded.npz")
+    x = np.load("coded.npz")["x"][..., 0].astype(float)
+    for end, name in ((0, "ends/0-3.png"), (2, "ends/1-3.png")):
+        assert np.sqrt(np.mean((x[end] - pixels(name)) ** 2)) < 0.15 * 255
     gaps = []
     for strength in ("0.01", "0.5", "1"):
         words = [
@@ -234,8 +227,8 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
         (["vary", "moons", "a.png"], 2, "vectors"),
         (["inpaint", "flow", "a.png"], 2, "--mask MASK.png"),
         (["inpaint", "flow", "a.png", "--box", "0,0,8,8"], 2, "neither everywhere"),
-        (["inpaint", "vae", "a.png", "--box", "0,0,4,4"], 2, "(VAE)"),
-        (["upscale", "flow", "a.png"], 2, "4 x 4 or 2 x 2"),
+        (["inpaint", "vae", "a.png", "--box", "0,0,4,4"], 2, "not an iterative model"),
+        (["upscale", "flow", "a.png"], 2, "smaller by an integer factor"),
         (["interpolate", "flow", "--seeds", "0"], 2, "--seeds takes 2 numbers"),
         (
             ["interpolate", "flow", "--from", "a.png", "--to", "b.png", "--solver", "ancestral"],
@@ -243,7 +236,7 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
             "inverted",
         ),
         (["sample", "flow", "--truncation", "0.7"], 2, "iterative model ("),
-        (["invert", "flow", "a.png"], 2, "iterative model ("),
+        (["invert", "flow", "a.png"], 2, "supports one-call models"),
         (["nearest", "gan", "--k", "9999"], 2, "at most 4,096"),
         (["sample", "flow", "--scale", "2", "--interval", "2"], 2, "--interval takes 2 numbers"),
         (["sample", "flow", "--weaker", "gan"], 2, "one-call"),

@@ -11,7 +11,6 @@ from programs.trained import run_folder
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.cli.demo import demo_folder
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import reopen
@@ -244,14 +243,3 @@ def test_a_linked_lock_is_refused_by_all_that_would_train(tmp_path):
     with pytest.raises(OSError, match="link"):  # the installed version by itself
         filelock.FileLock(tmp_path / "run" / ".lock", timeout=0).acquire()
     assert (tmp_path / "kept").read_text() == "of the user"
-
-
-def test_a_demo_goes_on_through_no_link(tmp_path):
-    with demo_folder(str(tmp_path / "demo"), "digits", {"seed": 0}) as folder:
-        (folder / "vae" / "checkpoints" / "step_000001").mkdir(parents=True)
-    (tmp_path / "demo" / "two-dimensions").symlink_to(tmp_path)
-    with (
-        pytest.raises(CheckpointError, match="two-dimensions"),
-        demo_folder(str(folder), "digits", {"seed": 0}),
-    ):
-        pass

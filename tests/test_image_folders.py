@@ -293,7 +293,7 @@ def test_training_leaves_them_out_and_check_names_each(folder, tmp_path, capsys)
     assert notes == {name: says for name, (_, says) in CONVERTED.items()}
     assert main(["data", "check", str(folder)]) == 0
     output = capsys.readouterr().out
-    assert all(f"{name}; reason: " in output for name in refused)
+    assert all(f"{name}, reason " in output for name in refused)
     data = pf.data.load(folder, stream=True)
     assert len(data.skipped) == 8
     assert pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run").state["step"] == 2
@@ -301,7 +301,7 @@ def test_training_leaves_them_out_and_check_names_each(folder, tmp_path, capsys)
         (folder / f"more{number}.png").write_bytes(b"")
     assert main(["data", "check", str(folder)]) == 3
     output = capsys.readouterr().out
-    assert all(f"more{number}.png; reason: empty file" in output for number in range(20))
+    assert all(f"more{number}.png, reason empty file" in output for number in range(20))
     assert main(["train", "flow", "--data", str(folder), "--out", str(tmp_path / "refused")]) == 3
     assert not (tmp_path / "refused").exists()
 

@@ -189,7 +189,6 @@ def test_a_method_with_two_networks_and_a_teacher_is_one_file(run, corners, monk
         "--teacher",
         corners,
     ]
-    assert "[required]" not in run("train", "follower", "--help", "--plugin", "./follower.py")[1]
     named = killed_and_resumed(run, monkeypatch, "taught", train, ["./follower.py", "./corners.py"])
     assert json.loads(Path("taught/spec.json").read_text())["parts"].keys() == {"teacher"}
     assert run("sample", "taught", "--n", "5", "--out", "taught.csv", *named)[0] == 0

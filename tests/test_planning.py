@@ -100,6 +100,4 @@ def test_the_command_writes_nothing(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "KiB" in printed
     assert "0.0 MiB" not in printed
-    assert main([*words[:-1], "1", "--shard"]) == 2
-    assert "--devices 2" in capsys.readouterr().err
     assert [path.name for path in tmp_path.rglob("*")] == ["taken", "note"]

@@ -299,36 +299,6 @@ def columns_picture(
     return figure_picture(figure)
 
 
-def groups_picture(
-    points: np.ndarray, labels: np.ndarray | None, names: Sequence[str]
-) -> Image.Image:
-    """Draw points (n, 2) coloured by group, with group names at the centres."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 7.2), dpi=100, layout="constrained")
-    axes = figure.subplots()
-    points, groups = _groups(points, labels, len(names))
-    area = 90 / max(1.0, len(points) / 400) ** 0.5
-    for number, colour, members in groups:
-        x, y = members.T
-        axes.scatter(x, y, s=area, color=colour, alpha=0.6, linewidths=0)
-        if labels is not None and len(names) <= 20:
-            box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour}
-            axes.annotate(
-                names[number],
-                (np.median(x), np.median(y)),
-                ha="center",
-                va="center",
-                fontsize=8,
-                bbox={**box, "alpha": 0.85},
-            )
-    left, right, bottom, top = limits_of(points)
-    axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
-    axes.set_aspect("equal")
-    axes.spines[:].set_color("0.85")
-    return figure_picture(figure)
-
-
 def figure_picture(figure: Figure) -> Image.Image:
     """Convert a matplotlib figure to RGB."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

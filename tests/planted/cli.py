@@ -7,16 +7,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("report.opening, LIVE)", "report.opening)", "cli"),
         ("(model.trainings or (model,))[0].name", "model.name", "cli"),
         (
-            "except (KeyboardInterrupt, SystemExit) as stop:",
-            "except ZeroDivisionError as stop:",
+            "except (KeyboardInterrupt, SystemExit):",
+            "except ZeroDivisionError:",
             "named_runs",
         ),
     ],
-    "cli/demo.py": [
-        ("        refuse_links(unfinished[0].iterdir())\n", "", "damaged_runs"),
-    ],
     "cli/editing.py": [
-        ("words = [named[side] for side in _SIDES]", "words = list(named.values())", "words"),
+        ("x, holes, **_leading(loaded, options, rounds)", "x, holes", "cli_editing"),
     ],
     "cli/entry.py": [
         (
@@ -40,18 +37,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if key not in known:", "if False:", "cli"),
         ("xer.quotes = ", "xer.wordchars = ", "given_values"),
         ("            if value not in texts:", "            if True:", "given_values"),
-        (
-            "if sharing.shard and sharing.devices in (None, 1)",
-            "if sharing.shard and False",
-            "planning",
-        ),
     ],
     "cli/inventory.py": [
-        (
-            "if _canonical(name) not in installed)",
-            "if False)",
-            "cli",
-        ),
+        ("{what: len(names) for what", "{what: 0 for what", "data"),
     ],
     "cli/options.py": [
         ("if recipes and", "if False and", "cli"),
@@ -72,9 +60,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/training.py": [
         ("130 if number ==", "75 if number ==", "cli"),
         ("            if trainer.done:", "            if False:", "named_runs"),
-        ("show_default=default is not None", "show_default=True", "help"),
-        ("sort_key=11 + place", "sort_key=11", "help"),
-        ("better = _start(run) or str(run.folder)", "better = str(run.folder)", "best_checkpoint"),
         ("if size < 2**20", "if False", "planning"),
         ("(overwrite or dry_run or launched", "(overwrite or launched", "planning"),
     ],

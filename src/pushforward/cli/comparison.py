@@ -13,7 +13,6 @@ from cyclopts import Parameter
 
 from pushforward.cli.inputs import (
     amounts,
-    asked_for,
     check_names,
     data_file,
     device_of,
@@ -57,9 +56,8 @@ from pushforward.cli.options import (
     show_report,
     tell,
 )
-from pushforward.cli.training import announce, nothing_left, say_estimate, train_all
+from pushforward.cli.training import announce, nothing_left, train_all
 from pushforward.errors import UsageError, suggestion
-from pushforward.plugins import plugin_options, resume_command
 from pushforward.registries import RECIPES, own_name
 
 if TYPE_CHECKING:
@@ -68,6 +66,9 @@ if TYPE_CHECKING:
     from pushforward.extractors import Spaces
     from pushforward.report import Report
     from pushforward.training import Run, Trainer
+
+
+SECONDS = 60.0  # Training time per recipe without a budget
 
 
 @app.command(group=TRAIN, sort_key=3)
@@ -148,7 +149,7 @@ def compare(
     if out is not None:
         _report_folder(out)
     longest, shorter = _sweep(budgeting)
-    ends = amounts(longest, default="60s", flops=flops)
+    ends = amounts(longest, flops) or {"seconds": SECONDS}
     runs = [(name, load(name, plugins=files)) for name in finished]
     loaded = _shared_data(runs, data, reading, condition)
     _check_protocol(reports, loaded, n, features)
@@ -168,10 +169,7 @@ def compare(
         "trackers": track,
     }
     folder, trainers = _trainers(planned, loaded, out, options)
-    scoring = {"--n": n, "--repeats": repeats, "--features": features, "--out": f"{folder}/report"}
-    if trainers:
-        say_estimate(trainers, thorough)
-    with _going_on([*reports, *finished], trainers, scoring):
+    with _going_on(folder):
         trained = {}
         if trainers:
             trained = {run.name: run for run in train_all(trainers, turn=TURN)}
@@ -348,7 +346,7 @@ def _planned(
     planned = []
     for name in fresh:
         others = [file for file in files if Path(file) != Path(name)]
-        asked = asked_for(size, changes, {})
+        asked: dict[str, Any] = {"size": size, **changes.of_training()}
         if others:
             asked["plugin"] = others
         for seed, seconds in runs:
@@ -402,34 +400,17 @@ def _trainers(
 
 
 @contextmanager
-def _going_on(
-    others: Sequence[str], trainers: Sequence[Trainer], scoring: Mapping[str, Any]
-) -> Iterator[None]:
+def _going_on(folder: Path) -> Iterator[None]:
     try:
         yield
-    except (KeyboardInterrupt, SystemExit) as stop:
-        if isinstance(stop, KeyboardInterrupt):
-            for trainer in trainers:
-                if not trainer.done and any(trainer.folder.glob("checkpoints/step_*")):
-                    say(f"next: {resume_command(trainer.folder, trainer.content)}")
-        again = command()
-        if trainers:
-            words = ["pushforward", "compare", *others]
-            words += [str(trainer.folder) for trainer in trainers]
-            for name, value in scoring.items():
-                if value is not None:
-                    words += [name, str(value)]
-            plugins = dict.fromkeys(plugin_options(trainer.content) for trainer in trainers)
-            again = f"{shlex.join(words)}{''.join(plugins)}"
-        say(f"interrupted. To write the report once all models are trained: {again}")
-        raise SystemExit(exit_code(stop)) from None
-
-
-def exit_code(stop: BaseException) -> Any:
-    """Return the exit code of a command that a signal ended."""
-    if isinstance(stop, SystemExit):
-        return stop.code
-    return 130
+    except (KeyboardInterrupt, SystemExit):
+        if any(folder.glob("*/spec.json")):
+            runs = shlex.quote(str(folder))
+            say(
+                "to write the report once all models are trained: "
+                f"pushforward compare {runs}/* --out {runs}/report"
+            )
+        raise
 
 
 def _report(

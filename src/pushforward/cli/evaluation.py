@@ -57,15 +57,15 @@ from pushforward.cli.options import (
     app,
     as_options,
     check_report,
-    columns,
     command,
     show,
     show_report,
+    table,
     tell,
 )
 from pushforward.cli.sampling import configured_run, precision_of, save_picture, target_of
 from pushforward.errors import DataError, UsageError
-from pushforward.numbers import clipped, shortened
+from pushforward.numbers import clipped
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -74,9 +74,7 @@ if TYPE_CHECKING:
     from pushforward.evaluation.models import ExternalSamples
     from pushforward.evaluation.pictures import Nearest
 
-# Samples of a table on the terminal, and characters of a cell there, at most
-LISTED = 8
-CELL = 20
+LISTED = 24  # Rows on the terminal; the file has all
 
 
 @app.command(group=INSPECT, sort_key=1)
@@ -300,7 +298,7 @@ def nearest(
         k: Number of training examples per sample.
         label: Class, by number or name. Default: random, with the frequencies of the training data.
         out: Output file: .png (each sample with the nearest examples to its right), or .csv for
-            vectors and tables, in which rank 0 marks the samples of a table. Default: a new file in
+            vectors and tables, in which rank 0 marks the samples. Default: a new file in
             RUN/samples.
     """
     from pushforward.evaluation.models import data_of
@@ -317,12 +315,19 @@ def nearest(
     with precision_of(loading):
         x = loaded.transport.sample(n, condition, seed=seed, batch=loading.batch)
     near = search(x, data, k)
-    samples = _samples_beside(data, near, seed)
+    samples = []
+    for i, examples in enumerate(near.examples.tolist()):
+        sample = {"seed": seed + i, "near_copy": bool(near.copies[i])}
+        samples.append(sample | {"distances": near.distances[i].tolist(), "examples": examples})
     if ending == ".png":
+        rows = samples
         save_picture(_picture(data, near, placing.zoom), target)
     else:
-        with replacing(target) as temporary:
-            _write(temporary, data, near, samples)
+        rows = _rows(data, near, seed)
+        with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
     result = {
         "out": str(target),
         "n": n,
@@ -332,118 +337,43 @@ def nearest(
         "near_copies": int(near.copies.sum()),
         "samples": samples,
     }
-    if data.space.names:
-        result["columns"] = list(data.space.names)
-    show(result, json, _in_words)
+    show(result, json, lambda result: _nearest_text(result, rows))
 
 
-def _samples_beside(data: Dataset, near: Nearest, seed: int) -> list[dict[str, Any]]:
-    space: Any = data.space
-    samples: list[dict[str, Any]] = []
-    for i, examples in enumerate(near.examples):
-        sample = {"seed": seed + i, "examples": examples.tolist()}
-        sample["distances"] = near.distances[i].tolist()
-        sample["near_copy"] = bool(near.copies[i])
-        samples.append(sample)
-    if space.names:
-        rows = space.records(near.x)
-        for sample, row, examples in zip(samples, rows, near.examples, strict=True):
-            others = space.records(data.train.data_units(examples))
-            sample["row"] = list(row)
-            sample["rows"] = [list(other) for other in others]
-    return samples
-
-
-def _picture(data: Dataset, near: Nearest, zoom: int | None) -> Image.Image:
-    from PIL import Image
-
-    from pushforward.pictures import grid_picture
-
+def _rows(data: Dataset, near: Nearest, seed: int) -> list[dict[str, Any]]:
     space = data.space
-    columns = near.examples.shape[1]
-    left = grid_picture(space.drawing(space.quantise(near.x)), 1, scale=zoom)
-    neighbours = space.quantise(data.train.data_units(near.examples.ravel()))
-    right = grid_picture(space.drawing(neighbours), columns, scale=zoom)
-    start = left.width + left.width // 4
-    sheet = Image.new(left.mode, (start + right.width, left.height), "white")
-    sheet.paste(left, (0, 0))
-    sheet.paste(right, (start, 0))
-    return sheet
+    names = list(space.names) or list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
+    rows = []
+    for i, sample in enumerate(space.records(near.x)):
+        facts = {"seed": seed + i, "rank": 0, "training_example": None, "distance": None}
+        copy = {"near_copy": int(near.copies[i])}
+        rows.append(facts | copy | dict(zip(names, sample, strict=True)))
+        examples = near.examples[i].tolist()
+        for rank, values in enumerate(space.records(data.train.data_units(examples))):
+            distance = float(near.distances[i, rank])
+            facts |= {"rank": rank + 1, "training_example": examples[rank], "distance": distance}
+            copy = {"near_copy": int(distance <= near.threshold)}
+            rows.append(facts | copy | dict(zip(names, values, strict=True)))
+    return rows
 
 
-def _write(path: Path, data: Dataset, near: Nearest, samples: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        if data.space.names:
-            _write_rows(file, data, near, samples)
-        else:
-            _write_points(file, data, near, samples)
-
-
-def _write_rows(file: Any, data: Dataset, near: Nearest, samples: list[dict[str, Any]]) -> None:
-    space: Any = data.space
-    writer = csv.writer(file, delimiter=space.layout.separator, lineterminator="\n")
-    writer.writerow(["seed", "rank", "distance", "near_copy", *space.names])
-    for sample in samples:
-        seed = sample["seed"]
-        writer.writerow([seed, 0, "", int(sample["near_copy"]), *sample["row"]])
-        neighbours = zip(sample["distances"], sample["rows"], strict=True)
-        for rank, (distance, row) in enumerate(neighbours, start=1):
-            writer.writerow([seed, rank, distance, int(distance <= near.threshold), *row])
-
-
-def _write_points(file: Any, data: Dataset, near: Nearest, samples: list[dict[str, Any]]) -> None:
-    space = data.space
-    names = list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
-    writer = csv.writer(file, lineterminator="\n")
-    head = ["seed", "rank", "training_example", "distance", "near_copy"]
-    writer.writerow([*head, *names, *(f"nearest_{name}" for name in names)])
-    drawn = space.quantise(near.x).tolist()
-    for sample, x, examples in zip(samples, drawn, near.examples, strict=True):
-        points = space.quantise(data.train.data_units(examples)).tolist()
-        neighbours = zip(examples, sample["distances"], points, strict=True)
-        for rank, (example, distance, point) in enumerate(neighbours, start=1):
-            copy = int(distance <= near.threshold)
-            writer.writerow([sample["seed"], rank, example, distance, copy, *x, *point])
-
-
-def _in_words(result: dict[str, Any]) -> str:
-    if "columns" in result:
-        listed = _rows(result["columns"], result["samples"])
-    else:
-        listed = _numbers(result["samples"])
+def _nearest_text(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    width = shutil.get_terminal_size((120, 24)).columns
+    lines = table(rows[:LISTED]).split("\n")
+    listing = "\n".join(clipped(line, width) for line in lines)
     return (
-        f"{listed}\n\n{result['near_copies']} of {result['n']} samples are near-copies: within "
+        f"{listing}\n\n{result['near_copies']} of {result['n']} samples are near-copies: within "
         f"{result['threshold']:.3f} of an example,\na quarter of the median distance of held-out "
         f"examples, in standard deviations of the data\nwritten to {result['out']}"
     )
 
 
-def _numbers(samples: list[dict[str, Any]]) -> str:
-    rows = [["seed", "distance", "", "nearest training examples"]]
-    for sample in samples:
-        copy = "near-copy" if sample["near_copy"] else ""
-        distance = f"{sample['distances'][0]:.3f}"
-        rows.append([str(sample["seed"]), distance, copy, " ".join(map(str, sample["examples"]))])
-    return columns(rows)
+def _picture(data: Dataset, near: Nearest, zoom: int | None) -> Image.Image:
+    import torch
 
+    from pushforward.pictures import grid_picture
 
-def _rows(names: list[str], samples: list[dict[str, Any]]) -> str:
-    rows = [["seed", "", "distance", *shortened(names, CELL)]]
-    for sample in samples[:LISTED]:
-        copy = "near-copy" if sample["near_copy"] else "sample"
-        rows.append([str(sample["seed"]), copy, "", *sample["row"]])
-        for distance, row in zip(sample["distances"], sample["rows"], strict=True):
-            rows.append(["", "training", f"{distance:.3f}", *row])
-    rows = [[clipped(cell, CELL) for cell in row] for row in rows]
-    terminal = shutil.get_terminal_size((120, 24)).columns
-    width = 0
-    fitting = 0
-    for column in zip(*rows, strict=True):
-        width += max(map(len, column)) + 2
-        if width - 2 <= terminal:
-            fitting += 1
-    fitting = max(4, fitting)
-    text = columns([row[:fitting] for row in rows])
-    if fitting < len(rows[0]) or len(samples) > LISTED:
-        return f"{text}\n... the file contains all samples and columns"
-    return text
+    n, k = near.examples.shape
+    examples = data.train.data_units(near.examples.ravel()).reshape(n, k, *near.x.shape[1:])
+    tiles = torch.cat([near.x[:, None], examples], 1).flatten(0, 1)
+    return grid_picture(data.space.drawing(data.space.quantise(tiles)), k + 1, scale=zoom)

@@ -15,7 +15,6 @@ from pushforward.cli.options import (
     Budgeting,
     Changes,
     Reading,
-    Sharing,
     app,
     as_options,
     say,
@@ -23,7 +22,6 @@ from pushforward.cli.options import (
 )
 from pushforward.errors import UsageError
 from pushforward.registries import EXTRACTORS, RECIPES
-from pushforward.runtime import launched
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset, Space
@@ -188,38 +186,29 @@ def recipe_of(
         origin = data.origin or {}
         source = Source(values["source"], data.space, origin.get("limit"), origin.get("seed", 0))
         values = {**values, "source": source}
-    if coder is None:
-        recipe = seeded(lambda: function(data.space, size, **values), seed)
-    else:
+
+    def build() -> Any:
+        if coder is None:
+            return function(data.space, size, **values)
         say(f"encoding {len(data.train):,} examples with {coder} ...")
-        recipe = seeded(lambda: in_latent(function, data, coder, size, **latent, **values), seed)
+        return in_latent(function, data, coder, size, **latent, **values)
+
+    recipe = seeded(build, seed)
     return replace(recipe, name=own_name, training=recipe.training.changed(**changes.of_training()))
 
 
-def amounts(
-    budgeting: Budgeting, default: str | None = None, flops: float | None = None
-) -> dict[str, Any]:
-    """Return the budget as arguments of `pushforward.fit`; at most one may be given."""
+def amounts(budgeting: Budgeting, flops: float | None = None) -> dict[str, Any]:
+    """Return the given budget as arguments of `pushforward.fit`."""
     from pushforward.training import Budget
 
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"epochs": budgeting.epochs, "flops": flops}
     if budgeting.steps is not None:
         given["steps"] = Budget.count(budgeting.steps)
     if budgeting.samples is not None:
         given["samples"] = Budget.count(budgeting.samples)
     if budgeting.budget is not None:
         given["seconds"] = Budget.duration(budgeting.budget)
-    if flops is not None:
-        given["flops"] = flops
-    if budgeting.epochs is not None:
-        given["epochs"] = budgeting.epochs
-    if len(given) > 1:
-        raise UsageError(
-            "Specify only one budget: --steps, --samples, --epochs, --budget or --flops."
-        )
-    if not given and default is not None:
-        given["seconds"] = Budget.duration(default)
-    return given
+    return {name: amount for name, amount in given.items() if amount is not None}
 
 
 def check_free(out: str | None) -> None:
@@ -235,14 +224,6 @@ def device_of(name: str) -> str:
     from pushforward.runtime import device_named
 
     return str(device_named(name))
-
-
-def asked_for(size: str, changes: Changes, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the given options by name, except those for the data."""
-    asked = {"size": size}
-    for name, value in (changes.of_training() | values).items():
-        asked[name.replace("_", "-")] = value
-    return asked
 
 
 def source(
@@ -424,12 +405,3 @@ def _between_commas(option: str, text: str) -> list[str]:
         return list(lexer)
     except ValueError:
         raise UsageError(f"{option} {text}: a closing quotation mark is missing.") from None
-
-
-def of_processes(sharing: Sharing) -> dict[str, Any]:
-    """Return the arguments of `pushforward.fit` for several processes."""
-    if sharing.shard and sharing.devices in (None, 1) and launched().count == 1:
-        raise UsageError(
-            "--shard needs several processes. Add --devices 2 or more, or use torchrun."
-        )
-    return {"shard": sharing.shard, "devices": sharing.devices}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,25 +22,46 @@ from pushforward.cli.options import (
     Reading,
     app,
     as_options,
-    columns,
+    cell,
     data_app,
     first_line,
     list_app,
+    listed,
     say,
     show,
+    table,
 )
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.numbers import clipped, percent, shortened, some
+from pushforward.numbers import clipped, percent
 from pushforward.registries import EXTRACTORS, METRICS, RECIPES, SOLVERS
 
 Listed = DataOption[Plugins]  # Plug-ins whose parts are listed too
-EVERYTHING = 1000  # Factor for all limits with --full
-# Limits: items of a fact, categories of a column; characters of a cell, a column's name, a category
-_SHOWN = 12
-_CATEGORIES = 4
-_WIDE = 44
-_NAME = 28
-_TEXT = 16
+PACKAGES = (
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pillow",
+    "safetensors",
+    "matplotlib",
+    "cyclopts",
+    "rich",
+)
+ONE_BY_ONE = ("warnings", "notes", "constraints", "skipped", "converted")  # A line for each
+# Characters of a value on the terminal, without and with --full
+WIDTH = 88
+EVERYTHING = 100_000
+
+
+def _show_parts(parts: Mapping[str, dict[str, Any]], as_json: bool, *shown: str) -> None:
+    rows = []
+    for name, facts in parts.items():
+        rows.append({"name": name, **{key: facts[key] for key in shown}})
+    show(parts, as_json, lambda _: table(rows))
+
+
+def _parameter(part: Any) -> str | None:
+    return next(iter(inspect.signature(part).parameters), None)
 
 
 @list_app.command(name="recipes")
@@ -49,36 +70,32 @@ def list_recipes(*, plugin: Listed = (), json: Json = False) -> None:
     from pushforward import recipes
 
     load_plugins(plugin)
-    rows = {}
+    parts = {}
     for name, recipe in RECIPES.items():
-        rows[name] = {"what": first_line(recipe), "settings": list(recipes.settings(recipe))}
-    show(rows, json, _named)
+        parts[name] = {"what": first_line(recipe), "settings": list(recipes.settings(recipe))}
+    _show_parts(parts, json, "what")
 
 
 @list_app.command(name="features")
 def list_features(*, plugin: Listed = (), json: Json = False) -> None:
     """List the feature extractors."""
     load_plugins(plugin)
-    rows = {}
+    parts = {}
     for name, part in EXTRACTORS.items():
-        argument = next(iter(inspect.signature(part).parameters), None)
-        rows[name] = {"what": first_line(part), "learns": part.learns, "argument": argument}
-    show(rows, json, _named)
+        facts = {"what": first_line(part), "learns": part.learns, "argument": _parameter(part)}
+        parts[name] = facts
+    _show_parts(parts, json, "argument", "what")
 
 
-@list_app.command(
-    name="solvers",
-    help="List the solvers with their parameter (as in dpm:3), order, calls per step and default "
-    "grid.",
-)
+@list_app.command(name="solvers")
 def list_solvers(*, plugin: Listed = (), json: Json = False) -> None:
-    """List the solvers with their properties."""
+    """List the solvers with their parameter (as in dpm:3), order, calls per step and grid."""
     load_plugins(plugin)
-    rows = {}
+    parts = {}
     for name, part in SOLVERS.items():
         solver = part()
-        parameter = next(iter(inspect.signature(part).parameters), None)
-        rows[name] = {
+        parameter = _parameter(part)
+        parts[name] = {
             "number": {parameter: getattr(solver, parameter)} if parameter else None,
             "order": solver.order,
             "calls_per_step": None if solver.adaptive else solver.calls_per_step,
@@ -86,20 +103,7 @@ def list_solvers(*, plugin: Listed = (), json: Json = False) -> None:
             "stochastic": solver.stochastic,
             "what": first_line(part),
         }
-    show(rows, json, _solvers)
-
-
-def _solvers(solvers: dict[str, Any]) -> str:
-    rows = []
-    for name, facts in solvers.items():
-        for parameter, value in (facts["number"] or {}).items():
-            name = f"{name}[:{parameter}={value:g}]"
-        calls = facts["calls_per_step"] or "adaptive"
-        order = f"order {facts['order']}"
-        rows.append(
-            [name, order, f"calls per step: {calls}", f"grid {facts['grid']}", facts["what"]]
-        )
-    return columns(rows)
+    _show_parts(parts, json, "number", "order", "calls_per_step", "grid", "what")
 
 
 @list_app.command(name="metrics")
@@ -108,23 +112,12 @@ def list_metrics(*, plugin: Listed = (), json: Json = False) -> None:
     from pushforward.evaluation.model_metrics import MODEL_METRICS
 
     load_plugins(plugin)
-    rows = {}
+    parts = {}
     for name, metric in METRICS.items():
-        rows[name] = {"what": first_line(metric), "scores": list(metric.scores)}
+        parts[name] = {"what": first_line(metric), "scores": list(metric.scores)}
     for name, score in MODEL_METRICS.items():
-        rows[name] = {"what": first_line(score), "scores": [name]}
-    show(rows, json, _metrics)
-
-
-def _metrics(metrics: dict[str, Any]) -> str:
-    rows = []
-    for name, facts in metrics.items():
-        rows.append([name, ", ".join(facts["scores"]), facts["what"]])
-    return columns(rows)
-
-
-def _named(rows: dict[str, Any]) -> str:
-    return columns([[name, row["what"]] for name, row in rows.items()])
+        parts[name] = {"what": first_line(score), "scores": [name]}
+    _show_parts(parts, json, "scores", "what")
 
 
 @list_app.command(name="runs")
@@ -140,11 +133,8 @@ def list_runs(folder: str = "runs", *, json: Json = False) -> None:
     if not Path(folder).is_dir() and folder != "runs":
         raise UsageError(f"{folder} is not a folder. Name a folder that contains runs.")
     runs = [_run(path) for path in sorted(Path(folder).glob("**/spec.json"))]
-    rows = [list(run) for run in runs[:1]]
-    for run in runs:
-        rows.append([str(value or "-") for value in run.values()])
     empty = f"no runs in {folder}. To train one: pushforward train flow --data digits --budget 60s"
-    show(runs, json, lambda _: columns(rows) or empty)
+    show(runs, json, lambda _: table(runs) or empty)
 
 
 def _run(path: Path) -> dict[str, Any]:
@@ -172,7 +162,7 @@ def _run(path: Path) -> dict[str, Any]:
 
 @app.command(group=INSPECT, sort_key=9)
 def doctor(*, json: Json = False) -> None:
-    """Print devices, package versions and missing extras."""
+    """Print devices and package versions."""
     from importlib import metadata
 
     import torch
@@ -180,9 +170,6 @@ def doctor(*, json: Json = False) -> None:
     from pushforward.denoisers.denoiser import resolve_precision
     from pushforward.training.loop.machine import machine
 
-    installed = {}
-    for distribution in metadata.distributions():
-        installed[_canonical(distribution.metadata["Name"])] = distribution.version
     facts = {
         **machine(),
         "cuda": torch.cuda.is_available(),
@@ -190,26 +177,12 @@ def doctor(*, json: Json = False) -> None:
         "data folder": os.environ.get("PUSHFORWARD_DATA")
         or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)",
     }
-    packages = "torchvision numpy scipy scikit-learn pillow safetensors matplotlib cyclopts rich"
-    for name in packages.split():
-        facts[name] = installed.get(name) or f"missing: pip install {name}"
-    needs: dict[str, list[str]] = {}
-    if "pushforward" in installed:
-        for requirement in metadata.requires("pushforward") or []:
-            parts = re.match(r"([\w.-]+).*\bextra == ['\"]([\w.-]+)", requirement)
-            if parts:
-                needs.setdefault(parts[2], []).append(parts[1])
-    for extra, names in needs.items():
-        missing = ", ".join(name for name in names if _canonical(name) not in installed)
-        if missing:
-            facts[f"extra {extra}"] = f"missing {missing}: pip install 'pushforward[{extra}]'"
-        else:
-            facts[f"extra {extra}"] = "installed"
-    show(facts, json, lambda rows: "\n".join(f"{name}: {value}" for name, value in rows.items()))
-
-
-def _canonical(package: str) -> str:
-    return package.lower().replace("_", "-")
+    for name in PACKAGES:
+        try:
+            facts[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            facts[name] = f"missing: pip install {name}"
+    show(facts, json, listed)
 
 
 @data_app.command(name="list")
@@ -218,11 +191,9 @@ def data_list(*, plugin: Listed = (), json: Json = False) -> None:
     from pushforward.data import listing
 
     load_plugins(plugin)
-    rows = []
     sets = listing()
-    for each in sets:
-        rows.append([each["name"], "x".join(map(str, each["shape"])), each["what"]])
-    show(sets, json, lambda _: columns(rows))
+    rows = [{name: each[name] for name in ("name", "shape", "what")} for each in sets]
+    show(sets, json, lambda _: table(rows))
 
 
 @data_app.command(name="check")
@@ -258,27 +229,18 @@ def data_check(
     data, _ = data_file(data, plugin)
     from pushforward.data import check
 
-    try:
-        with counting(data) as progress:
-            report = check(
-                data,
-                out=out,
-                against=against,
-                write_schema=write_schema,
-                progress=progress,
-                **options_of_reading(reading),
-            )
-    except DataError as error:
-        if json:
-            show({"error": as_options(str(error)), "skipped": []}, json, str)
-        raise
-    refused = report["refused"]
-    if refused:
-        sentence = as_options(refused)
-        report = {"error": sentence, **report, "refused": sentence}
+    with counting(data) as progress:
+        report = check(
+            data,
+            out=out,
+            against=against,
+            write_schema=write_schema,
+            progress=progress,
+            **options_of_reading(reading),
+        )
     show(report, json, lambda report: _checked(report, full))
-    if refused:
-        raise DataError(refused.replace("; `pushforward data check` lists them all", ""))
+    if report["refused"]:
+        raise DataError(report["refused"])
     if write_schema is not None:
         say(
             f"{write_schema} contains the kind of each column. To use it after editing: "
@@ -286,96 +248,59 @@ def data_check(
         )
     if against is None:
         return
-    changes = []
-    for what, names in (report["changes"] or {}).items():
-        if names:
-            changes.append(f"{what}: {len(names):,}")
-    if report["differs"]:
-        changes.append("different fingerprint")
-    if changes:
+    changes = {what: len(names) for what, names in (report["changes"] or {}).items() if names}
+    if changes or report["differs"]:
         raise DataError(
-            f"{data} has changed since {against} was written ({', '.join(changes)}). "
-            "Restore it, or write a new file with `out`."
+            f"{data} has changed since {against} was written "
+            f"({cell(changes) or 'different fingerprint'}). Restore it, or write a new file with "
+            "`out`."
         )
     say(f"{data} has not changed since {against} was written")
 
 
 def _checked(report: dict[str, Any], full: bool) -> str:
-    most = EVERYTHING if full else 1
+    width = EVERYTHING if full else WIDTH
     facts = dict(report)
-    table = facts.pop("table", None)
-    for name in ("error", "refused", *(("columns", "shape") if table else ())):
-        facts.pop(name, None)
-    header = facts.pop("header", None)
-    changes = facts.pop("changes", None) or {}
-    rows = []
+    for what, names in (facts.pop("changes", None) or {}).items():
+        facts[f"files {what}"] = names
+    content = facts.pop("table", None)
+    if content:
+        del facts["columns"], facts["shape"]
+        facts |= {name: value for name, value in content.items() if name != "fields"}
+        facts["missing_texts"] = [f'"{text}"' for text in content["missing_texts"]]
+    shown = {}
     for name, value in facts.items():
-        if value not in ([], {}, None, False):
-            rows.append([name.replace("_", " "), as_options(_words(value, most * _SHOWN))])
-    if header is not None:
-        rows.append(["header", "first line" if header else "none"])
-    for what, names in changes.items():
-        if names:
-            rows.append([f"files {what}", as_options(_words(names, most * _SHOWN))])
-    text = columns(rows)
-    if table:
-        text = f"{text}\n{_table(table, most)}"
-    if not full and ("…" in text or " more" in text):
-        return f"{text}\n\nTo see everything, add --full"
+        if name in ONE_BY_ONE:
+            shown[name] = "".join(f"\n  {as_options(cell(item))}" for item in value)
+        elif value:
+            shown[name] = clipped(as_options(cell(value)), width)
+    text = listed({name: value for name, value in shown.items() if value})
+    if content:
+        text = f"{text}\n\n{_columns(content['fields'], width)}"
+    if "…" in text:
+        text = f"{text}\n\nTo see everything, add --full"
     return text
 
 
-def _words(value: Any, most: int) -> str:
-    if isinstance(value, dict):
-        return some((f"{name} {_words(inner, most)}" for name, inner in value.items()), most)
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        lines = ""
-        for row in value:
-            cells = [f"{name}: {_words(inner, most)}" for name, inner in row.items()]
-            lines += f"\n  {'; '.join(cells)}"
-        return lines
-    if isinstance(value, (list, tuple)):
-        return some((_words(item, most) for item in value), most)
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)
-
-
-def _table(table: dict[str, Any], most: int) -> str:
-    missing = ", ".join(f'"{text}"' for text in table["missing_texts"])
-    facts = []
-    for name, value in (
-        ("separator", table["separator"]),
-        ("missing values", missing),
-        ("target", table["target"]),
-    ):
-        if value:
-            facts.append([name, value])
-    facts += [["constraint", text] for text in table["constraints"]]
-    facts += [["note", as_options(text)] for text in table["notes"]]
-    head = "column", "kind", "training rows: values (fraction) or range"
-    rows = [[*head, "all rows: missing", "examples", "reason"]]
-    names = shortened([field["name"] for field in table["fields"]], most * _NAME)
-    for name, field in zip(names, table["fields"], strict=True):
-        content = clipped(_content(field, most), most * _WIDE)
-        missing = percent(field["missing"]) if field["missing"] else ""
-        examples = clipped(", ".join(field["examples"]), most * _WIDE)
-        rows.append([name, field["kind"], content, missing, examples, field["why"]])
-    return f"{columns(facts)}\n\n{columns(rows)}"
-
-
-def _content(field: dict[str, Any], most: int) -> str:
-    if "shares" in field:
-        return _shares(field["shares"], most)
-    content = " to ".join(field.get("range") or ())
-    if field.get("atoms"):
-        return f"{content}; often {_shares(field['atoms'], most)}"
-    return content
-
-
-def _shares(shares: dict[str, float], most: int) -> str:
-    values = [f"{clipped(name, most * _TEXT)} ({percent(part)})" for name, part in shares.items()]
-    return some(values, most * _CATEGORIES)
+def _columns(fields: list[dict[str, Any]], width: int) -> str:
+    rows = []
+    for field in fields:
+        often = field.get("shares") or field.get("atoms") or {}
+        values = [
+            " to ".join(field.get("range") or ()),
+            cell({value: percent(share) for value, share in often.items()}),
+        ]
+        rows.append(
+            {
+                "column": clipped(field["name"], width // 2),
+                "kind": field["kind"],
+                "training rows": clipped("; often ".join(filter(None, values)), width // 2),
+                "missing": percent(field["missing"]),
+                "examples": clipped(cell(field["examples"]), width // 2),
+                "reason": field["why"],
+            }
+        )
+    return table(rows)
 
 
 @data_app.command(name="pack")
@@ -426,12 +351,11 @@ def data_pack(
 
 
 def _packed(out: str, manifest: dict[str, Any], data: str) -> str:
-    size = sum(shard["bytes"] for shard in manifest["shards"]) / 2**20
-    skipped = manifest["skipped"]
-    images = f"{manifest['train']:,} training and {manifest['held_out']:,} held-out images"
-    tars = f"{len(manifest['shards'])} tars, {size:,.1f} MB"
-    line = f"{out}: {images} in {tars}. To train on them: --data {out}"
-    if skipped:
+    text = (
+        f"{out}: {manifest['train']:,} training and {manifest['held_out']:,} held-out images in "
+        f"{len(manifest['shards'])} tars. To train on them: --data {out}"
+    )
+    if manifest["skipped"]:
         check = f"pushforward data check {shlex.quote(data)}"
-        line += f". {skipped:,} image files were left out; see {check}"
-    return line
+        text += f". {manifest['skipped']:,} image files were left out; see {check}"
+    return text

@@ -8,8 +8,7 @@ import os
 import re
 import shlex
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -33,8 +32,6 @@ from pushforward.registries import RECIPES
 
 if TYPE_CHECKING:
     from pushforward.report import Report
-
-STARTED = time.perf_counter()  # When this process began, about
 
 # The groups of verbs
 TRAIN = Group("Train", sort_key=1)
@@ -561,6 +558,32 @@ def show_report(report: Report, folder: Path, as_json: bool, full: bool, save: b
 def first_line(part: Any) -> str:
     """Return the first line of a docstring."""
     return (part.__doc__ or "").strip().split("\n")[0]
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Format rows with the same keys as aligned columns below their names."""
+    lines = [[name.replace("_", " ") for name in row] for row in rows[:1]]
+    for row in rows:
+        lines.append([cell(value) for value in row.values()])
+    return columns(lines)
+
+
+def listed(facts: Mapping[str, Any]) -> str:
+    """Format facts as two aligned columns, names and values."""
+    return columns([[name.replace("_", " "), cell(value)] for name, value in facts.items()])
+
+
+def cell(value: Any) -> str:
+    """Format a value of a result for people."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {cell(inner)}" for name, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(cell, value))
+    return str(value).replace("\n", "\\n")
 
 
 def columns(rows: list[list[str]]) -> str:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import inspect
-import math
+import dataclasses
 import shlex
+import shutil
 import signal
-import time
-import typing
-from collections import defaultdict
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Group, Parameter
+from cyclopts import Parameter
 
 from pushforward.cli.inputs import (
     amounts,
-    asked_for,
     check_free,
     check_names,
     data_file,
     device_of,
     examples,
     load_plugins,
-    of_processes,
     options_of,
     python_files,
     recipe_of,
@@ -37,7 +33,6 @@ from pushforward.cli.options import (
     NO_BUDGET,
     NO_CHANGES,
     PROCESSES,
-    STARTED,
     TRAIN,
     TRAINING,
     Budgeting,
@@ -62,12 +57,12 @@ from pushforward.cli.options import (
     TrainingOption,
     app,
     as_options,
-    columns,
     first_line,
+    listed,
     say,
     show,
 )
-from pushforward.numbers import duration, plain
+from pushforward.numbers import plain
 from pushforward.plugins import plugin_options, resume_command
 from pushforward.registries import own_name
 from pushforward.runtime import launched
@@ -77,18 +72,7 @@ if TYPE_CHECKING:
     from pushforward.recipes import Recipe
     from pushforward.training import Run, Trainer
 
-SHORTEST = 0.1  # Seconds below which a part of training is not reported
 PLANNED = 5000  # Training steps without a budget
-_MEMORY = {
-    "weights": "weights",
-    "gradients": "gradients",
-    "optimizers": "optimisers",
-    "average": "averaged weights",
-    "frozen": "frozen networks",
-    "gathered": "weights and gradients gathered for use",
-    "activations": "activations of a micro-batch",
-    "data": "training examples",
-}
 Every = Annotated[
     int | None,
     Parameter(
@@ -145,7 +129,7 @@ def train(
         out: Output folder. Default: runs/DATA-RECIPE.
         dry_run: Print the steps and memory that training needs, without training.
     """
-    ends = amounts(budgeting, flops=flops)
+    ends = amounts(budgeting, flops)
     recipe = own_name(recipe)
     check_names(plugin, recipe=recipe, data=None if settings else data)  # settings are named first
     from pushforward.training import Progress, load
@@ -169,22 +153,22 @@ def train(
     loaded = examples(data, runs, reading, condition)
     where = device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, runs, device=where)
-    processes = of_processes(sharing)
     if dry_run:
         return report_needs(chosen, loaded, ends, sharing, json)
-    asked = asked_for(size, changes, values)
+    asked = {"size": size, **changes.of_training()}
+    for name, value in values.items():
+        asked[name.replace("_", "-")] = value
     if "latent" in runs:
-        asked["latent"] = runs["latent"]
-    parts = [f"{name}={run}" for name, run in runs.items() if name != "latent"]
-    if parts:
-        asked["frozen"] = parts
+        asked["latent"] = runs.pop("latent")
+    if runs:
+        asked["frozen"] = [f"{name}={run}" for name, run in runs.items()]
     if others:
         asked["plugin"] = others
     trainer = prepare(
         chosen,
         loaded,
         **ends,
-        **processes,
+        **dataclasses.asdict(sharing),
         out=out,
         overwrite=overwrite,
         seed=seed,
@@ -197,35 +181,38 @@ def train(
         asked=asked,
         progress=Progress(),
     )
-    report_run(train_one(trainer), json, len(loaded.train))
+    report_run(train_one(trainer), json)
 
 
-def train_one(
-    trainer: Trainer, advice: str = "Start again with --overwrite", began: float = STARTED
-) -> Run:
-    """Announce and train a model; ``advice`` is for an interruption before the first step."""
+def train_one(trainer: Trainer) -> Run:
+    """Announce and train a model."""
     try:
         announce(trainer)
-        return train_all([trainer], began=began)[0]
+        return _trained(trainer)
     except KeyboardInterrupt:
         if trainer.clock.step:
             raise
-        raise KeyboardInterrupt(f"{trainer.folder} has not been trained yet. {advice}") from None
+        raise KeyboardInterrupt(
+            f"{trainer.folder} has not been trained yet. Start again with --overwrite"
+        ) from None
 
 
-def train_all(
-    trainers: Sequence[Trainer], turn: float | None = None, began: float = STARTED
-) -> list[Run]:
-    """Train models one after the other, or in turns of some seconds, and print the time spent.
+def _trained(trainer: Trainer) -> Run:
+    (run,) = train_all([trainer])
+    for note in closing_notes(run, len(trainer.data.train)):
+        say(f"{run.folder}: {note}")
+    return run
 
-    A signal saves all models and exits with 130 or 75. ``began`` is the start by
-    `time.perf_counter`.
+
+def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Run]:
+    """Train models one after the other, or in turns of some seconds.
+
+    A signal saves all models and exits with 130 or 75.
     """
     from pushforward.training.api import train_in_turns
     from pushforward.training.loop.signals import interruptible
     from pushforward.training.loop.trainer import finished
 
-    before = sum(trainer.clock.seconds for trainer in trainers)
     with interruptible(trainers), ExitStack() as stack:
         for trainer in trainers:
             stack.callback(trainer.progress.close)
@@ -251,33 +238,7 @@ def train_all(
                 say(f"stopped and saved at step {trainer.clock.step:,}")
                 say(f"next: {resume_command(trainer.folder, trainer.content)}")
         raise SystemExit(130 if number == signal.SIGINT else 75)
-    steps = sum(trainer.clock.seconds for trainer in trainers) - before
-    if steps:
-        _say_durations(trainers, steps, time.perf_counter() - began)
     return runs
-
-
-def _say_durations(trainers: Sequence[Trainer], steps: float, total: float) -> None:
-    spent: defaultdict[str, float] = defaultdict(float, {"in training steps": steps})
-    for trainer in trainers:
-        for what, seconds in trainer.spent.items():
-            spent[what] += seconds
-    spent["starting and reading data"] = total - sum(spent.values())
-    parts = [f"{duration(part, 2)} {what}" for what, part in spent.items() if part >= SHORTEST]
-    say(f"training took {duration(total, 2)}: {', '.join(parts)}")
-
-
-def say_estimate(trainers: Sequence[Trainer], thorough: bool = False) -> None:
-    """Print estimates of the time for training, if budgets are in seconds, and measuring."""
-    left = [(trainer.budget.seconds or math.nan) - trainer.clock.seconds for trainer in trainers]
-    ahead = sum(max(seconds, 0) for seconds in left)
-    training = ""
-    if ahead > 0:  # NaN for another kind of budget
-        training = f"training takes about {duration(ahead, 2)}; "
-    limit = "about as long as training at most, or 30 s if that is longer"
-    if thorough:
-        limit = "as long as it needs"
-    say(f"{training}measuring takes {limit}")
 
 
 @app.command(group=TRAIN, sort_key=2)
@@ -312,7 +273,7 @@ def resume(
     trainer = reopen(
         folder,
         **ends,
-        **of_processes(sharing),
+        **dataclasses.asdict(sharing),
         checkpoint=checkpoint,
         fallback=fallback,
         plugins=plugin,
@@ -321,8 +282,7 @@ def resume(
         progress=Progress(),
     )
     say(_standing(folder, trainer))
-    (result,) = train_all([trainer])
-    report_run(result, json, len(trainer.data.train))
+    report_run(_trained(trainer), json)
 
 
 def _standing(run: str, trainer: Trainer) -> str:
@@ -342,51 +302,26 @@ def _standing(run: str, trainer: Trainer) -> str:
 
 
 def print_recipe_help(name: str) -> None:
-    """Print the help of `train` with the options of a recipe, by name or Python file."""
+    """Print the help of `train` and the options of a recipe, by name or Python file."""
     from pushforward import recipes
     from pushforward.recipes.recipe import GROUPS
 
     recipe = recipes.named(own_name(name))
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    hints = typing.get_type_hints(train, include_extras=True)
-    shown = []
-    for part in inspect.signature(train).parameters.values():
-        if part.kind is keyword:
-            shown.append(part.replace(annotation=hints[part.name]))
-    for option in recipes.settings(recipe).values():
-        place = GROUPS.index(option.group) if option.group in GROUPS else len(GROUPS)
-        kind: Any = option.kind
-        default = option.default
-        if kind is bool:
-            kind = Literal["yes", "no"]
-            default = "yes" if default else "no"
-        panel = f"{recipe.__name__}: {option.group or 'other options'}"
-        parameter = Parameter(
-            group=Group(panel, sort_key=11 + place),
-            help=option.help,
-            negative=(),
-            show_default=default is not None,
-        )
-        annotation = Annotated[kind, parameter]
-        shown.append(
-            inspect.Parameter(option.name, keyword, default=default, annotation=annotation)
-        )
-
-    def function(**options: Any) -> None:
-        return None
-
-    function.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
-    function.__annotations__ = {part.name: part.annotation for part in shown}
-    function.__doc__ = train.__doc__
-    page = App(
-        name=f"pushforward train {name}",
-        help=first_line(recipe),
-        help_format="markdown",
-        help_flags=[],
-        version_flags=[],
-    )
-    page.default(function)
-    page.help_print([])
+    settings = recipes.settings(recipe).values()
+    app.help_print(["train"])
+    print(f"\n{recipe.__name__}: {first_line(recipe)}")
+    width = shutil.get_terminal_size().columns
+    for group in (*GROUPS, ""):
+        options = [option for option in settings if option.group == group]
+        if options:
+            print(f"\n{recipe.__name__}: {group or 'other options'}")
+        for option in options:
+            words = [f"--{option.name.replace('_', '-')}", option.help]
+            if option.kind is bool:
+                words.append(f"[yes or no; default: {'yes' if option.default else 'no'}]")
+            elif option.default is not None:
+                words.append(f"[default: {option.default}]")
+            print(textwrap.fill("  ".join(words), width, subsequent_indent="    "))
 
 
 @contextmanager
@@ -407,30 +342,18 @@ def nothing_left(folder: Path) -> Iterator[None]:
 def announce(trainer: Trainer) -> None:
     """Print what is trained, and warnings about the data."""
     from pushforward.data.core.dataset import rare_classes, seen_in_training, shared_examples
-    from pushforward.methods.method import parameters, training_only
-    from pushforward.training.runs.provenance import leaks, sources_of
+    from pushforward.methods.method import parameters
+    from pushforward.training.runs.provenance import leaks
 
-    method = trainer.method
     data = trainer.data
-    content = trainer.content
-    sampler = method.transport()
-    sizes = {"parameters": parameters(sampler), **training_only(method, sampler)}
     shape = "x".join(map(str, data.space.shape))
-    asked = content["asked"] or {}
     facts = [
-        f"{trainer.recipe.name} on {data.name} ({len(data.train):,} examples of shape {shape})"
+        f"{trainer.recipe.name} on {data.name} ({len(data.train):,} examples of shape {shape})",
+        f"{parameters(trainer.method.transport()):,} parameters",
+        trainer.precision,
+        trainer.processes.words,
     ]
-    for kind in method.space.conditions.values():
-        facts.append(kind.describe())
-    facts.append(", ".join(f"{name} {count:,}" for name, count in sizes.items() if count))
-    for part in asked.get("frozen") or ():
-        facts.append(part.replace("=", ": ", 1))
-    for name in sorted(sources_of(method)):
-        facts.append(f"starts from {name} instead of noise")
-    facts += [trainer.precision, trainer.processes.words]
     say(f"{trainer.folder}: {'; '.join(filter(None, facts))}")
-    if content.get("init") is not None:
-        say(f"{trainer.folder}: weights from {content['init']}, step {content['init_step']:,}")
     seen = seen_in_training(data, trainer.recipe.builds_on)
     for warning in (*leaks(seen, data), *shared_examples(data), *rare_classes(data)):
         say(f"{trainer.folder}: warning: {as_options(warning)}")
@@ -440,47 +363,32 @@ def closing_notes(run: Run, examples: int) -> list[str]:
     """Return notes on problems of a finished run with ``examples`` training examples."""
     from pushforward.training.loop.budget import PASSES, STEPS, Budget
     from pushforward.training.monitor.alarms import lost
-    from pushforward.training.runs.log import BETTER, best_of, in_words
+    from pushforward.training.runs.log import in_words
 
     rows = run.losses()
     notes = []
-    alarm = lost(rows)
     skipped = in_words(rows)
     if skipped:
         notes.append(f"{skipped}. If there are many, use a lower --lr or --precision float32.")
+    alarm = lost(rows)
     step = run.state["step"]
     passes = run.state["samples"] / max(1, examples)
-    guarded = any("coverage_ratio" in (row.get("health") or {}) for row in rows)
-    short = step < STEPS or passes < PASSES
-    if short and not alarm and not guarded:
+    if alarm:
+        notes.append(alarm.rpartition("; ")[2])
+    elif step < STEPS or passes < PASSES:
         longer = Budget(**run.spec["budget"]).longer(step)
         notes.append(
             f"{step:,} steps, {plain(passes, 2)} passes over the data: training was short, so "
             f"samples may be poor. To continue: {resume_command(run.folder, run.spec)} {longer}"
         )
-    best = best_of(rows)
-    if best is not None and best.step != best.last and best.quality <= BETTER * best.last_quality:
-        notes.append(f"{best.sentence}. To use it: {run.folder}@best")
-    start = _start(run)
-    if alarm and start:
-        notes.append(f"this run gives the same samples as {start}. Use {start} instead")
-    elif alarm:
-        notes.append(alarm.rpartition("; ")[2])
     return notes
 
 
-def _start(run: Run) -> str:
-    """Return the run that `finish` started from if its weights are unchanged; otherwise ""."""
-    if run.state.get("weights_step") == 0:
-        asked = run.spec.get("asked") or {}
-        for word in asked.get("frozen") or ():
-            if word.startswith("teacher="):
-                return str(word.removeprefix("teacher="))
-    return ""
+def report_run(run: Run, as_json: bool) -> None:
+    """Print the summary of a run, and the next command."""
+    from pushforward.methods.autoencoders import PerceptualAutoencoder
+    from pushforward.samples import usual_ending
 
-
-def report_run(run: Run, as_json: bool, examples: int) -> None:
-    """Print the summary of a run with ``examples`` training examples, and the next command."""
     state = run.state
     summary = {
         "run": str(run.folder),
@@ -492,29 +400,18 @@ def report_run(run: Run, as_json: bool, examples: int) -> None:
         "checkpoint": f"{run.folder}/checkpoints/step_{state['step']:06d}",
     }
     show(summary, as_json, _summary)
-    for note in closing_notes(run, examples):
-        say(f"{run.folder}: {note}")
-    say(f"next: pushforward {_next(run)}{plugin_options(run.spec)}")
+    folder = shlex.quote(str(run.folder))
+    command = f"sample {folder} --n 64 --out samples{usual_ending(run.space)}"
+    if isinstance(run.method, PerceptualAutoencoder):
+        command = f"train flow --latent {folder}"
+    say(f"next: pushforward {command}{plugin_options(run.spec)}")
 
 
 def _summary(facts: dict[str, Any]) -> str:
-    line = (
+    return (
         f"{facts['run']}: {facts['step']:,} steps, {facts['samples']:,} training examples, "
         f"{facts['seconds']:.1f} s"
     )
-    if facts["trajectory_seconds"]:
-        line += f" and {facts['trajectory_seconds']:.1f} s for trajectories"
-    return line
-
-
-def _next(run: Run) -> str:
-    from pushforward.methods.autoencoders import PerceptualAutoencoder
-    from pushforward.samples import usual_ending
-
-    if isinstance(run.method, PerceptualAutoencoder):
-        return f"train flow --latent {shlex.quote(str(run.folder))}"
-    better = _start(run) or str(run.folder)
-    return f"sample {shlex.quote(better)} --n 64 --out samples{usual_ending(run.space)}"
 
 
 def report_needs(
@@ -533,29 +430,21 @@ def report_needs(
     budget = Budget(**(ends or {"steps": PLANNED}))
     needs = plan(recipe, data, budget, processes=sharing.devices or 1, sharded=sharing.shard)
     result = {"recipe": recipe.name, "data": data.name, **needs.to_plain()}
-    show(result, json, lambda _: _needed(recipe, data, needs))
+    show(result, json, _needed)
 
 
-def _needed(recipe: Recipe, data: Dataset, needs: Any) -> str:
-    processes = f"{needs.processes}"
-    if needs.sharded:
-        processes += ", each with a part of the weights"
-    steps = "limited by time" if needs.steps is None else f"{needs.steps:,}"
-    parts = f"{needs.share:,} per process, {needs.part:,} per micro-batch"
-    rows = [
-        ["processes", processes],
-        ["parameters", f"{needs.parameters:,}"],
-        ["batch size", f"{needs.batch:,}; {parts}; {needs.precision}"],
-        ["steps", f"{steps}; {needs.steps_per_epoch:,.1f} per epoch"],
-        ["checkpoint", _size(needs.checkpoint)],
-        ["memory per process", _size(needs.memory.total)],
-    ]
-    for name, label in _MEMORY.items():
-        size = getattr(needs.memory, name)
-        if size != 0:
-            rows.append([f"  {label}", "unknown" if size is None else _size(size)])
-    head = f"{recipe.name} on {data.name}: dry run, nothing was trained or written"
-    return f"{head}\n\n{columns(rows)}"
+def _needed(result: dict[str, Any]) -> str:
+    shares = f"{result['share']:,} per process, {result['part']:,} per micro-batch"
+    facts = {
+        "processes": result["processes"],
+        "parameters": f"{result['parameters']:,}",
+        "batch size": f"{result['batch']:,}; {shares}; {result['precision']}",
+        "steps": "limited by time" if result["steps"] is None else f"{result['steps']:,}",
+        "checkpoint": _size(result["checkpoint"]),
+        "memory per process": _size(result["memory"]["total"]),
+    }
+    head = f"{result['recipe']} on {result['data']}: dry run, nothing was trained or written"
+    return f"{head}\n\n{listed(facts)}"
 
 
 def _size(size: float) -> str:

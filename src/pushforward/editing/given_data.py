@@ -73,9 +73,9 @@ def iterative(transport: Transport) -> Flow:
     check_transport(transport)
     if not has_steps(transport):
         raise UsageError(
-            f"A {type(transport).__name__} is not an iterative model: it has no inverse and no "
-            "noise levels, so it cannot edit given data. Use a diffusion or flow model, "
-            "interpolate between two seeds, or search for z with pushforward.editing.invert."
+            f"A {type(transport).__name__} samples in one call or in a latent space: it is not an "
+            "iterative model of the data and has no inverse. Use a diffusion or flow model of the "
+            "data; interpolate and vary support any model, and invert one-call models."
         )
     return transport
 

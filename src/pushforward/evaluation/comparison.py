@@ -19,7 +19,7 @@ import torch
 
 from pushforward import data as named_sets, recipes
 from pushforward.arguments import whole
-from pushforward.data import Dataset, dataset_of
+from pushforward.data import dataset_of
 from pushforward.data.core.load import DataLike
 from pushforward.data.readers.reader import is_frame
 from pushforward.errors import CheckpointError, UsageError
@@ -52,7 +52,7 @@ from pushforward.metrics.names import Choice, check_metrics, chosen
 from pushforward.numbers import finite, listing
 from pushforward.plugins import files_of, load as load_plugin
 from pushforward.training import Run, Trainer, Watcher, load
-from pushforward.training.api import prepare, reopen
+from pushforward.training.api import prepare
 from pushforward.training.loop.machine import seeded
 from pushforward.training.runs.folder import is_run
 from pushforward.training.runs.run import transport_of
@@ -685,10 +685,10 @@ def story_trainers(
     trainers = []
     for name, (kind, settings, training) in DEMO_MODELS.items():
         recipe = seeded(partial(recipes.named(kind), data.space, "tiny", **settings), seed)
-        trainer = continued(
-            folder / name.replace(" ", "-"),
+        trainer = prepare(
             replace(recipe, training=recipe.training.changed(**training)),
             data,
+            out=folder / name.replace(" ", "-"),
             seconds=seconds,
             seed=seed,
             progress=progress,
@@ -696,12 +696,3 @@ def story_trainers(
         )
         trainers.append(trainer)
     return trainers
-
-
-def continued(
-    folder: Path, recipe: Any, data: Dataset, *, progress: Watcher | None, **options: Any
-) -> Trainer:
-    """Continue the training run in a folder, or prepare a new one there."""
-    if (folder / "spec.json").is_file():
-        return reopen(folder, data=data, progress=progress)
-    return prepare(recipe, data, out=folder, progress=progress, **options)

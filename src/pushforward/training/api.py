@@ -484,6 +484,7 @@ def distil(
     data: DataLike | None = None,
     settings: Mapping[str, Any] | None = None,
     finish_settings: Mapping[str, Any] | None = None,
+    train: Callable[[Trainer], Run] = trained,
     **options: Unpack[FitOptions],
 ) -> Run:
     """Distil a run that samples in many network calls into one that samples in one call, or a few.
@@ -498,6 +499,7 @@ def distil(
         data: Data of the teacher, if it was passed in Python or has moved.
         settings: Settings of the recipe ``distil``: ``{"trajectories": 4096}``.
         finish_settings: Settings of the recipe ``finish``: ``{"anchor": 1.0}``.
+        train: Function that trains a student and returns the run.
         options: See `pushforward.training.options.FitOptions`; by default, the student is trained
             for as many steps as its teacher.
 
@@ -521,10 +523,10 @@ def distil(
             teacher, options.get("out"), options.get("overwrite", False), settings, finish_settings
         )
     trainer = student(teacher, calls=calls, data=data, settings=settings, **options)
-    run = trained(trainer)
+    run = train(trainer)
     if finish is None:
         return run
-    return trained(finisher(run, trainer.data, finish, finish_settings, **options))
+    return train(finisher(run, trainer.data, finish, finish_settings, **options))
 
 
 def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]:
