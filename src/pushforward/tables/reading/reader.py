@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +20,12 @@ from pushforward.tables.column import Column, Floats, Mask
 from pushforward.tables.columns import Category
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.tables.reading.csv_dialect import (
-    Cells,
     GappyFile,
     Layout,
-    cells_of,
+    check_names,
     gappy_values,
-    has_header,
+    text_table,
+    with_names,
 )
 from pushforward.tables.reading.frames import frame_table, parquet_frame
 from pushforward.tables.reading.inference import Finding, form_of, of_levels
@@ -97,16 +96,14 @@ def _examples(path: Path, reading: DataOptions) -> Examples:
 
 
 def _opened(path: Path, reading: DataOptions) -> tuple[RawTable, Faults]:
+    faults = Faults()
     if path.suffix.lower() == ".parquet":
-        return frame_table(parquet_frame(path)), Faults()
-    cells = _cells(path)
-    return _table(path, cells, reading.header, reading.columns, reading.target), cells.faults
-
-
-def _cells(path: Path) -> Cells:
+        return frame_table(parquet_frame(path)), faults
     if path.stat().st_size > MAX_BYTES:
         raise DataError(f"{path} is larger than {MAX_BYTES >> 30} GB. Save it as .npy.")
-    return cells_of(path.read_bytes())
+    cells = text_table(path.read_bytes(), faults)
+    options = reading.header, reading.columns, reading.target
+    return with_names(str(path), cells, faults, *options), faults
 
 
 def read_pair(train: Path, held_out: Path, reading: DataOptions) -> Dataset:
@@ -128,10 +125,8 @@ def read_rows(path: Path, space: TableSpace) -> Floats:
     """
     if path.suffix.lower() == ".parquet":
         return frame_rows(parquet_frame(path), space, str(path))
-    file = GappyFile.read(path, space.names, space.layout)
-    _check_columns(str(path), file.header, space)
-    values, _ = file.values(space.fields, space.layout.missing, foreign=True)
-    return values
+    table = GappyFile.read(path, space.names, space.layout).table
+    return _foreign(str(path), table, space)
 
 
 def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> Floats:
@@ -141,56 +136,18 @@ def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> F
         frame: Data frame of pandas or polars; columns with other names are ignored. Dates may be in
             ISO 8601 format.
     """
-    table = frame_table(frame)
-    _check_columns(name, table.names, space)
-    values, _ = gappy_values(name, table.columns, space.fields, space.layout.missing, foreign=True)
+    return _foreign(name, frame_table(frame), space)
+
+
+def _foreign(where: str, table: RawTable, space: TableSpace) -> Floats:
+    lacking = [name for name in space.names if name not in table.names]
+    if lacking:
+        raise DataError(
+            f"{where} does not contain the columns {some(lacking)}. It contains "
+            f"{some(table.names, 12)}."
+        )
+    values, _ = gappy_values(where, table, space.fields, space.layout.missing, foreign=True)
     return values
-
-
-def _check_columns(place: str, names: Sequence[str], space: TableSpace) -> None:
-    if lacking := [name for name in space.names if name not in names]:
-        raise DataError(
-            f"{place} does not contain the columns {some(lacking)}. It contains {some(names, 12)}."
-        )
-
-
-def _table(
-    path: Path, cells: Cells, header: bool | None, columns: Sequence[str], target: str | None = None
-) -> RawTable:
-    faults = cells.faults
-    first = cells.rows[0] if cells.rows else []
-    if not any(first):
-        faults.refuse(str(path))
-        raise DataError(
-            f"{path} is empty: expected rows of data, optionally below a line of column names."
-        )
-    if header is None:
-        known = {*columns, *([target] if target else ())}
-        header = (known and known <= set(first)) or has_header(first, cells.rows[1:])
-        if header is None and len(columns) == len(first):
-            header = False
-    if header is None:
-        listed = f"{', '.join(first[:4])}{', ...' * (len(first) > 4)}"
-        faults.add(
-            f"The first line ({listed}) may contain column names or data. Use `header=True` for "
-            "column names, or `header=False` for data."
-        )
-    named = header is not False
-    if named:
-        check_names(first, faults)
-    elif columns and (len(columns) != len(first) or len(set(columns)) < len(first)):
-        raise UsageError(
-            f"{path} has no header line, so `columns` must contain {len(first)} distinct names, "
-            "one for each of its columns."
-        )
-    names = first if named else list(columns) or [f"x{i}" for i in range(len(first))]
-    rows = cells.rows[named:]
-    if not rows:
-        faults.refuse(str(path))
-        raise DataError(f"{path} has a header but no rows.")
-    notes = (f"ignored comment lines: {some(cells.comments)}",) if cells.comments else ()
-    raw = tuple(RawColumn(name, *rows.column(place)) for place, name in enumerate(names))
-    return RawTable(raw, cells.lines[named:], named, cells.separator, notes)
 
 
 TABLES = Reader((".csv", ".tsv", ".data", ".txt", ".parquet"), _read, _examples, read_pair)
@@ -441,22 +398,6 @@ def frame_dataset(frame: Any, reading: DataOptions) -> Dataset:
     table = frame_table(frame)
     check_names(table.names, faults)
     return table_dataset("frame", "The data frame", table, reading, faults)
-
-
-def check_names(names: Sequence[str], faults: Faults) -> None:
-    """Report empty and repeated column names."""
-    empty = [place for place, name in enumerate(names, 1) if not name]
-    if empty:
-        faults.add(
-            f"Every column needs a name, but column {some(empty)} has none. In pandas, save with "
-            "index=False."
-        )
-    repeated = [name for name, count in Counter(names).items() if name and count > 1]
-    if repeated:
-        faults.add(
-            "Column names must be unique, but these occur more than once: "
-            f"{some(map(quoted, repeated))}."
-        )
 
 
 def _chosen(
