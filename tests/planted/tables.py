@@ -161,7 +161,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("drawn.cast(source.dtype)", "drawn.cast(source.dtype, strict=False)", "polars"),
     ],
     "tables/reading/inference.py": [
-        ("            if self.rounds:\n", "            if False:\n", "table_reading"),
+        ("        if self.rounds:\n", "        if False:\n", "table_reading"),
         ("identifier = n > IDENTIFIER_ROWS and ", "identifier = ", "table_kinds"),
         ("several = different > MOST_CATEGORIES", "several = False", "table_reading"),
         (">= CODES * n", ">= n", "table_kinds"),
