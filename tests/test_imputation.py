@@ -236,14 +236,14 @@ def filled(path, content, cells, layout):
     file = GappyFile.read(path, NAMES, layout)
     gaps = [
         (row, place)
-        for row, old in enumerate(file.rows)
+        for row, old in enumerate(zip(*(c.cells() for c in file.table.columns), strict=True))
         for place, cell in enumerate(old)
         if cell in ("", "?")
     ]
-    given = {name: {} for name in file.header}
+    given = {name: {} for name in file.table.names}
     for (row, place), cell in zip(gaps, cells, strict=True):
-        given[file.header[place]][row] = cell
-    return file.filled(given).encode(file.encoding)
+        given[file.table.names[place]][row] = cell
+    return file.filled(given).encode(file.table.encoding)
 
 
 @pytest.mark.parametrize(
@@ -281,15 +281,15 @@ def test_files_are_read_as_training_reads_them(tmp_path):
     ]
     path.write_text("3, drop, ?\n?, this, b\n")
     file = GappyFile.read(path, ["x0", "x2"], Layout(header=False))
-    values, missing = file.values(fields)
+    values, missing = gappy_values("t", file.table, fields)
     np.testing.assert_array_equal(values, [[3, np.nan], [np.nan, 1]])
     assert missing.tolist() == [[False, True], [True, False]]
     path.write_text("1,2,3\n4,5,6\n")
-    with pytest.raises(DataError, match=r"3 columns.*p, q"):
+    with pytest.raises(UsageError, match=r"3 columns.*p, q"):
         GappyFile.read(path, NAMES, Layout(header=False))
     path.write_text("x0,x2,x0\n3,a,4\n")
     with pytest.raises(DataError, match="unique"):
-        GappyFile.read(path, ["x0", "x2"]).values(fields)
+        GappyFile.read(path, ["x0", "x2"])
     path.write_text(f"x0,x2\n3,{'a' * 200_000}\n")
     with pytest.raises(DataError, match="ine 2: field larger"):
         GappyFile.read(path, ["x0", "x2"])
@@ -308,7 +308,7 @@ def test_frames_keep_their_types_and_samples_can_be_filled_in():
     ]
     values = np.array([[86400.0, 0, 1, 0, 3], [2 * 86400, 1, 0, 1, 4]])
     sampled = frame_of(fields, values)
-    read, missing = gappy_values("f", frame_table(sampled).columns, fields)
+    read, missing = gappy_values("f", frame_table(sampled), fields)
     np.testing.assert_array_equal(read, values)
     assert not missing.any()
     types = {
@@ -321,7 +321,7 @@ def test_frames_keep_their_types_and_samples_can_be_filled_in():
     holes = frame.copy()
     for name in holes:
         holes.loc[7, name] = None
-    read, missing = gappy_values("f", frame_table(holes).columns, fields)
+    read, missing = gappy_values("f", frame_table(holes), fields)
     assert missing.tolist() == [[True] * 5, [False] * 5]
     np.testing.assert_array_equal(read[1], values[1])
     pd.testing.assert_frame_equal(filled_frame(holes, fields, values, missing), frame)

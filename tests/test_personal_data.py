@@ -241,11 +241,11 @@ def test_texts_of_one_row_are_counted_and_not_learned(tmp_path):
         load(path, rare="perhaps")
 
 
-def test_a_column_of_mostly_such_texts_is_advised_to_be_dropped(tmp_path):
+def test_a_column_of_mostly_such_texts_is_reported(tmp_path):
     path = tmp_path / "t.csv"
     rows = [f"{i % 30},{f'own {i}' if i % 3 else 'none'}" for i in range(90)]
     path.write_text("\n".join(["age,note", *rows]))
-    with pytest.warns(UserWarning, match='more than half of the training rows.*`drop="note"`'):
+    with pytest.warns(UserWarning, match='"note".*`rare=keep`'):
         data = load(path)
     assert data.space.fields[1].names == ("none",)
 

@@ -158,7 +158,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("bool(np.isnan(column).any()) for column", "False for column", "table_reading"),
         ("table.header is not Fals", "Tru", "table_samples"),
         (' or kind.endswith("category:Enum")', "", "polars"),
-        ("It contains {some(names, 12)}", "It contains {some(space.names, 12)}", "given_values"),
+        ("{some(table.names, 12)}", "{some(space.names, 12)}", "given_values"),
         ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
     ],
     "data/sets/binary.py": [

@@ -340,7 +340,7 @@ def _imputed(imputed: Imputed) -> dict[str, Any]:
     lines: Sequence[int] = range(len(missing))
     if isinstance(imputed.source, GappyFile):
         what = "lines"
-        lines = imputed.source.numbers
+        lines = imputed.source.table.lines
     for name, why in (("unmet", "after all attempts"), ("given_unmet", "with their given cells")):
         violating = getattr(imputed, name)
         report[name] = [lines[row] for row in violating]

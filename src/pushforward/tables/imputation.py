@@ -65,10 +65,11 @@ class Imputed:
     @property
     def absent(self) -> tuple[str, ...]:
         """Return the model's columns that the file or data frame does not have."""
-        there = getattr(self.source, "header", None)
-        if is_frame(self.source):
+        if isinstance(self.source, GappyFile):
+            there: Sequence[str] = self.source.table.names
+        elif is_frame(self.source):
             there = list(self.source.columns)
-        if there is None:
+        else:
             return ()
         return tuple(field.name for field in self.space.fields if field.name not in there)
 
@@ -105,7 +106,7 @@ class Imputed:
         Empty if there are none.
         """
         rows = np.flatnonzero(self.missing.any(1))
-        lines = self.source.numbers if isinstance(self.source, GappyFile) else None
+        lines = self.source.table.lines if isinstance(self.source, GappyFile) else None
         places = [f"row {row}" if lines is None else f"line {lines[row]}" for row in rows.tolist()]
         return beyond_ranges(self.space.fields, self.values[0, rows], ~self.missing[rows], places)
 
@@ -148,7 +149,7 @@ class Imputed:
             return
         text = self.text(draw)
         with replacing(target) as temporary:
-            temporary.write_bytes(text.encode(self.source.encoding))
+            temporary.write_bytes(text.encode(self.source.table.encoding))
 
     def frame(self, draw: int = 0) -> Any:
         """Return the pandas or polars data frame with missing values filled in."""
@@ -258,13 +259,17 @@ def _read(
     if isinstance(table, (str, Path)) and Path(table).suffix.lower() == ".parquet":
         table = parquet_frame(Path(table))
     if isinstance(table, (str, Path)):
-        file = GappyFile.read(Path(table), space.names, space.layout)
-        chosen = chosen_columns(fields, only, file.header)
-        return file, *file.values(fields, absent), chosen
-    if is_frame(table):
+        source: Any = GappyFile.read(Path(table), space.names, space.layout)
+        raw = source.table
+    elif is_frame(table):
+        source = table
         raw = frame_table(table)
+    else:
+        source = None
+    if source is not None:
         chosen = chosen_columns(fields, only, raw.names)
-        return table, *gappy_values("The frame", raw.columns, fields, absent), chosen
+        where = "The data frame" if source is table else str(table)
+        return source, *gappy_values(where, raw, fields, absent), chosen
     chosen = chosen_columns(fields, only, space.names)
     values = np.asarray(table, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != len(fields):

@@ -8,29 +8,27 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import itertools
-import re
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.files import plain_path
 from pushforward.numbers import counted, finite, some
 from pushforward.tables.column import Column, Floats, Mask
 from pushforward.tables.reading.string_columns import (
     MISSING,
-    CellRows,
-    Collector,
     Faults,
     RawColumn,
+    RawTable,
+    numbering,
 )
-
-if TYPE_CHECKING:
-    pass
 
 SEQUENCE = "sequence"  # what fills a column with consecutive numbers
 SEPARATORS = (
@@ -43,11 +41,11 @@ SEPARATORS = (
 SEPARATOR_NAMES = {"\t": "tab", ";": "semicolon", "|": "pipe", ",": "comma", " ": "blanks"}
 COMMENTS = ("#", "%", "|", "//")
 LOOKED_AT = 200  # lines by which the separator is chosen
+AT_ONCE = 4096  # rows that are split into columns at a time
 MOST_COLUMNS = 10_000
 LONGEST = 1000  # characters of the text of a missing value
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-YEARS = range(1800, 2201)  # whole numbers that may be years
-ROWS = 2000  # how many rows below the first line are looked at
+ROWS = 2000  # rows that show whether there is a header
 # How tables write that there is no value, in lower case.
 _ABSENT = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
 
@@ -93,188 +91,212 @@ class Layout:
             )
 
 
-@dataclass(frozen=True)
-class Cells:
-    """Cells of a table's text, without surrounding blanks.
+def text_table(content: bytes, faults: Faults) -> RawTable:
+    """Split the content of a file into cells without surrounding blanks.
 
-    Args:
-        rows: Cells of each line, including the first line.
-        lines: Number of the line on which each row ends, from 1.
-        separator: Separator of cells; a blank means any number of blanks.
-        encoding: Encoding of the text.
-        comments: Numbers of the lines that were skipped as comments.
-        faults: Problems found so far.
+    Columns have no names yet, and the first line is a row like the others.
     """
-
-    rows: CellRows
-    lines: Sequence[int]
-    separator: str = ","
-    encoding: str = "utf-8"
-    comments: tuple[int, ...] = ()
-    faults: Faults = field(default_factory=Faults)
-
-
-def cells_of(content: bytes) -> Cells:
-    """Split the content of a file into cells.
-
-    Returns:
-        The cells; what is wrong with them is in ``faults``.
-    """
-    faults = Faults()
     encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
     text = content.decode(encoding, errors="replace")
-    if "\ufffd" in text:
-        lines = [number for number, line in enumerate(text.split("\n"), 1) if "\ufffd" in line]
+    valid, invalid, _ = text.partition("\ufffd")
+    if invalid:
+        line = valid.count("\n") + 1
         faults.add(
-            f"The file is not UTF-8 text; the first invalid line is {lines[0]}. Save it as UTF-8. "
+            f"The file is not UTF-8 text; the first invalid line is {line}. Save it as UTF-8. "
             "If it is in Windows-1252, as older programs write it, use `iconv -f WINDOWS-1252 -t "
             "UTF-8 OLD > NEW`."
         )
-    if max(map(re.split("[\r\n]", text, maxsplit=1)[0].count, SEPARATORS)) >= MOST_COLUMNS:
+    separator, width = _dialect(text)
+    del text, valid  # it is read again part by part
+    if width > MOST_COLUMNS:
         faults.add(
             f"The first line has more than {MOST_COLUMNS:,} cells. Save such a table as .npy, "
             "which is read as vectors."
         )
-        return Cells(CellRows(), (), faults=faults)
-    separator = _separator("\n".join(text.split("\n", LOOKED_AT)[:LOOKED_AT]))
-    del text  # it is read again part by part
-    split = _split(content, encoding, separator, faults)
-    usual, ends = split.rows()
+        return RawTable((), ())
+    texts = [numbering() for _ in range(width)]
+    codes = [array("i") for _ in range(width)]
+    lines = array("q")
     comments = []
     others = []
-    for place, row in split.others:
-        line = split.lines[place]
-        if row[0].startswith(COMMENTS):
-            comments.append(line)
-        elif any(row):
-            others.append(f"line {line} has {counted(len(row), 'cell')}")
-    if others:
-        listed = some(others)
+    last: list[str] = []
+    reader = _reader(content, encoding, separator)
+    try:
+        while rows := [(row, reader.line_num) for row in islice(reader, AT_ONCE)]:
+            usual = []
+            for row, line in rows:
+                if len(row) == width and (width > 1 or row[0].strip()):
+                    usual.append(row)
+                    lines.append(line)
+                elif "".join(row).lstrip().startswith(COMMENTS):
+                    comments.append(line)
+                elif "".join(row).strip():
+                    others.append(f"line {line} has {counted(len(row), 'cell')}")
+            for place, column in enumerate(zip(*usual, strict=True)):
+                numbers = map(texts[place].__getitem__, map(str.strip, column))
+                codes[place].extend(numbers)
+            last = rows[-1][0]
+    except csv.Error as error:
         faults.add(
-            f"Lines have different numbers of cells: most have {split.width}, but {listed}. "
-            f"Detected separator: {SEPARATOR_NAMES.get(separator, separator)}. Correct or remove "
+            f"Line {reader.line_num}: {error}. A quote at the start of a cell may not be closed."
+        )
+    if others:
+        faults.add(
+            f"Lines have different numbers of cells: most have {width}, but {some(others)}. "
+            f"Detected separator: {SEPARATOR_NAMES[separator]}. Correct or remove "
             "these lines, and put quotes around cells that contain the separator."
         )
-    if any("\n" in cell for cell in split.last) and content.count(b'"') % 2:
+    breaks = "".join(last).count("\n")
+    if breaks and content.count(b'"') % 2:
         faults.add(
-            f"The quote opened after line {[0, *split.lines][-2]} is never closed. Close or remove "
-            "it."
+            f"The quote opened after line {reader.line_num - breaks} is never closed. Close or "
+            "remove it."
         )
-    return Cells(usual, ends, separator, encoding, tuple(comments), faults)
+    columns = []
+    for numbers_of, column_codes in zip(texts, codes, strict=True):
+        columns.append(RawColumn("", tuple(numbers_of), np.asarray(column_codes, dtype=np.int32)))
+    notes = (f"ignored comment lines: {some(comments)}",) if comments else ()
+    return RawTable(tuple(columns), lines, False, separator, notes, encoding=encoding)
 
 
-def _separator(text: str) -> str:
-    lines = text.split("\n")
-    head = "\n".join(line for line in lines if not line.startswith(COMMENTS)) or text
-    best = ","
+def _dialect(text: str) -> tuple[str, int]:
+    """Detect the separator of cells, and the usual number of cells of a line."""
+    lines = text.split("\n", LOOKED_AT)[:LOOKED_AT]
+    head = [line for line in lines if not line.startswith(COMMENTS)] or lines
+    content = "\n".join(head).encode()
+    best = (",", 1)
     most = 0.0
     for separator in SEPARATORS:
-        split = _split(head.encode(), "utf-8", separator, Faults())
-        share = 0.0
-        if split.usual > 1:
-            share = split.widths[split.usual] / max(1, len(split.lines))
-        if share > most + (0.2 if separator == " " else 0):
-            best = separator
-            most = share
+        widths = Counter[int]()
+        with suppress(csv.Error):
+            for row in _reader(content, "utf-8", separator):
+                if "".join(row).strip():
+                    widths[len(row)] += 1
+        for width, count in widths.most_common(1):
+            share = count / widths.total()
+            if width > 1 and share > most + (0.2 if separator == " " else 0):
+                best = (separator, width)
+                most = share
     return best
 
 
-def _split(content: bytes, encoding: str, separator: str, faults: Faults) -> Collector:
+def _reader(content: bytes, encoding: str, separator: str) -> csv._reader:
     lines: Iterable[str] = io.TextIOWrapper(
         io.BytesIO(content), encoding, errors="replace", newline=""
     )
     if separator == " ":
         lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-    split = Collector()
-    try:
-        for row in reader:
-            if row and (len(row) > 1 or row[0].strip()):
-                split.add(row, reader.line_num)
-    except csv.Error as error:
-        faults.add(
-            f"Line {reader.line_num}: {error}. A quote at the start of a cell may not be closed."
+    return csv.reader(lines, delimiter=separator, skipinitialspace=True)
+
+
+def with_names(
+    where: str,
+    table: RawTable,
+    faults: Faults,
+    header: bool | None,
+    names: Sequence[str],
+    target: str | None = None,
+) -> RawTable:
+    """Name the columns of a text by its first line, by given names, or as x0, x1, ...
+
+    Args:
+        header: Whether the first line contains names; None decides by its cells.
+        names: Names of some columns, or of all columns of a text without header.
+        target: Name of a further column.
+    """
+    first = [text for column in table.columns for text in column.texts[:1]]
+    if not any(first):
+        faults.refuse(where)
+        raise DataError(
+            f"{where} is empty: expected rows of data, optionally below a line of column names."
         )
-    split.take_apart()
-    return split
+    if header is None and {*names, target} & set(first):
+        header = True
+    if header is None:
+        header = has_header(islice(column.cells(), ROWS) for column in table.columns)
+        if header is None and len(names) == len(first):
+            header = False
+        if header is None and len(table.lines) > 1:
+            listed = f"{', '.join(first[:4])}{', ...' * (len(first) > 4)}"
+            faults.add(
+                f"The first line ({listed}) may contain column names or data. Use `header=True` "
+                "for column names, or `header=False` for data."
+            )
+    if header is not False:
+        if len(table.lines) < 2:
+            faults.refuse(where)
+            raise DataError(f"{where} has a header but no rows.")
+        check_names(first, faults)
+        pairs = zip(first, table.columns, strict=True)
+        columns = tuple(column.below(name) for name, column in pairs)
+        return replace(table, columns=columns, lines=table.lines[1:], header=True)
+    numbered = [f"x{place}" for place in range(len(first))]
+    if len(names) != len(first) and not set(names) <= set(numbered):
+        raise UsageError(
+            f"{where} has {len(first)} columns and no line of column names, but {some(names)} "
+            f"{'is' if len(names) == 1 else 'are'} expected. Add the line, or give "
+            f"{len(first)} names."
+        )
+    given = names if len(names) == len(first) else numbered
+    check_names(given, faults)
+    pairs = zip(given, table.columns, strict=True)
+    return replace(table, columns=tuple(replace(column, name=name) for name, column in pairs))
 
 
-def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | None:
-    """Decide whether a table's first line contains column names.
+def check_names(names: Sequence[str], faults: Faults) -> None:
+    """Report empty and repeated column names."""
+    empty = [place for place, name in enumerate(names, 1) if not name]
+    if empty:
+        faults.add(
+            f"Every column needs a name, but column {some(empty)} has none. In pandas, save with "
+            "index=False."
+        )
+    repeated = [quoted(name) for name, count in Counter(names).items() if name and count > 1]
+    if repeated:
+        faults.add(
+            f"Column names must be unique, but these occur more than once: {some(repeated)}."
+        )
+
+
+def has_header(columns: Iterable[Iterable[str]]) -> bool | None:
+    """Decide by the cells of each column whether the first cells are column names.
 
     Returns:
         True for names, False for data, None if both are possible.
     """
-    cells = [cell.strip() for cell in first]
-    rows = list(rows[:ROWS])
-    if not rows:
-        return any(finite(cell) is None for cell in cells)
-    whole = [int(cell) for cell in cells if cell.isdecimal()]
-    steps = {b - a for a, b in itertools.pairwise(whole)}
-    counted = len(steps) == 1 and min(steps) > 0
-    evidence = []
-    for i, cell in enumerate(cells):
-        below = [row[i].strip() for row in rows]
-        evidence.append(_sign(cell, below, counted))
-    signs = set(evidence)
-    if "repeated" in signs:
-        outweighed = evidence.count("name") >= 2 and evidence.count("repeated") == 1
-        signs.remove("repeated")
-        signs.add("" if outweighed else "data")
+    cells = [list(column) for column in columns]
+    numbers = [int(first) for first, *_ in cells if first.isdecimal()]
+    # such as 0, 1, 2 and years
+    counted = len(numbers) > 1 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    signs = {_sign(first, below, counted) for first, *below in cells}
     for name, data in (("name", "data"), ("name?", "data?")):
         if name in signs and data in signs:
             return None
-        if name in signs:
-            return True
-        if data == "data?" and data in signs and counted:
-            if whole[0] == 0 and len(whole) >= 3 and not _continued(cells, rows):
-                return True
-            return None
-        if data in signs:
-            return False
-    if not whole:
-        return True
-    # rising numbers that name columns are 0, 1, 2, ... or 1, 2, 3, ..., or years
-    usual = whole[:2] in ([0, 1], [1, 2]) or all(number in YEARS for number in whole)
-    if counted and usual and not _continued(cells, rows):
-        return True
-    return None
-
-
-def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    for i, cell in enumerate(cells):
-        if not cell.isdecimal():
-            continue
-        values = [finite(row[i]) for row in rows]
-        column = [int(cell), *(value for value in values if value is not None)]
-        if column != sorted(column):
-            return False
+        if name in signs or data in signs:
+            return name in signs
+    if numbers:
+        return None
     return True
 
 
 def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
-    """Evidence of a cell for its line.
-
-    "name", "data", "name?" or "data?" (probably), "repeated" text, or none.
-    """
+    """Return what a first cell is: a name or data, with a question mark if only probably."""
     below = [other for other in column if other.lower() not in _ABSENT]
     if cell.lower() in _ABSENT or not below:
         return ""
     number = finite(cell)
     numbers = [value for value in map(finite, below) if value is not None]
     if len(numbers) < len(below):  # a column of text
-        repeated = len(set(below)) <= max(1, len(below) // 2)
         if cell in below:
-            return "repeated"
-        if number is None and repeated:
+            return "data?"
+        if number is None and len(set(below)) <= max(1, len(below) // 2):
             return "name?"
         return ""
     if number is None:
         return "name"
     if not cell.isdecimal():
         return "data"
-    fractions = not all(other.lstrip("+-").isdecimal() for other in below)
-    if min(numbers) <= number <= max(numbers) and not (counted and fractions):
+    if min(numbers) <= number <= max(numbers) and not counted:
         return "data?"
     return ""
 
@@ -285,91 +307,51 @@ class GappyFile:
 
     Args:
         path: Path of the file.
-        encoding: Encoding of the text.
-        separator: Separator of cells; a blank means any number of blanks.
+        table: Cells of the file.
         ending: Line ending.
-        header: Column names.
-        named: Whether the first line contains the column names.
-        rows: Cells of each row, without surrounding blanks.
-        numbers: Number of the line on which each row ends, from 1, counting the header.
     """
 
     path: Path
-    encoding: str
-    separator: str
+    table: RawTable
     ending: str
-    header: tuple[str, ...]
-    named: bool
-    rows: CellRows
-    numbers: Sequence[int]
 
     @classmethod
     def read(cls, path: Path, names: Sequence[str] = (), layout: Layout = Layout()) -> GappyFile:
-        """Read a file."""
+        """Read a file that has some of the named columns."""
         try:
             content = plain_path(path).read_bytes()
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-        cells = cells_of(content)
-        cells.faults.refuse(str(path))
-        if not cells.rows:
-            raise DataError(f"{path} is empty.")
-        header = cells.rows[0]
-        known = set(header) & set(names)
-        named = len(known) == len(names)
-        if not named and layout.header:
-            named = bool(known) or has_header(header, cells.rows[1:]) is not False
-        numbered = [f"x{place}" for place in range(len(header))]
-        if not named and len(header) != len(names) and not set(names) <= set(numbered):
-            raise DataError(
-                f"{path} has {len(header)} columns and no header line. Add one; the expected "
-                f"columns are {some(names)}."
-            )
-        ending = "\r\n" if "\r\n" in content.decode(cells.encoding) else "\n"
-        if not named:
-            header = list(names) if len(header) == len(names) else numbered
-        return cls(
-            path,
-            cells.encoding,
-            cells.separator,
-            ending,
-            tuple(header),
-            named,
-            cells.rows[named:],
-            cells.lines[named:],
-        )
-
-    def values(
-        self, fields: Sequence[Column], absent: Iterable[str] = (), **options: Any
-    ) -> tuple[Floats, Mask]:
-        """Return the values of a table's columns, and which cells are missing.
-
-        See `gappy_values`.
-        """
-        columns = []
-        for place, name in enumerate(self.header):
-            columns.append(RawColumn(name, *self.rows.column(place)))
-        return gappy_values(str(self.path), columns, fields, absent, self.numbers, **options)
+        faults = Faults()
+        table = text_table(content, faults)
+        first = {text for column in table.columns for text in column.texts[:1]}
+        header = None if layout.header or set(names) <= first else False
+        table = with_names(str(path), table, faults, header, names)
+        faults.refuse(str(path))
+        ending = "\r\n" if "\r\n" in content.decode(table.encoding) else "\n"
+        return cls(path, table, ending)
 
     def filled(self, cells: Mapping[str, Mapping[int, str]]) -> str:
         """Return the file's text with new cells, by column and row."""
         out = io.StringIO(newline="")
-        writer = csv.writer(out, delimiter=self.separator, lineterminator=self.ending)
-        if self.named:
-            writer.writerow(self.header)
-        columns = [cells.get(name, {}) for name in self.header]
-        for number, row in enumerate(self.rows):
-            pairs = zip(columns, row, strict=True)
-            writer.writerow(column.get(number, cell) for column, cell in pairs)
+        writer = csv.writer(out, delimiter=self.table.separator, lineterminator=self.ending)
+        if self.table.header:
+            writer.writerow(self.table.names)
+        columns = []
+        for column in self.table.columns:
+            texts = list(column.cells())
+            for row, cell in cells.get(column.name, {}).items():
+                texts[row] = cell
+            columns.append(texts)
+        writer.writerows(zip(*columns, strict=True))
         return out.getvalue()
 
 
 def gappy_values(
-    name: str,
-    columns: Sequence[RawColumn],
+    where: str,
+    table: RawTable,
     fields: Sequence[Column],
     absent: Iterable[str] = (),
-    lines: Sequence[int] | None = None,
     foreign: bool = False,
 ) -> tuple[Floats, Mask]:
     """Return the values of a table's columns and which cells are missing, (n, columns) each.
@@ -379,27 +361,24 @@ def gappy_values(
 
     Args:
         fields: Expected columns; dates may be in ISO 8601 format instead of their own.
-        lines: Line of each row in the file, for messages; None for a table without a file, whose
-            rows are counted from 0.
+        absent: Further texts of missing values.
+        foreign: Whether unknown texts are the number after the last category, instead of faults.
     """
     faults = Faults()
-    known = {column.name: column for column in columns}
-    texts = {*MISSING, *absent}
-    names = [column.name for column in columns]
-    if not known.keys() & {column.name for column in fields} or len(known) < len(columns):
+    known = {column.name: column for column in table.columns}
+    if len(known) < len(table.columns) or not known.keys() & {field.name for field in fields}:
         raise DataError(
-            f"{name} has the columns {', '.join(names)}. At least one must be an expected column, "
-            "and names must be unique."
+            f"{where} has the columns {', '.join(table.names)}. At least one must be an expected "
+            "column, and names must be unique."
         )
-    values = np.full((len(columns[0].codes), len(fields)), np.nan)
+    values = np.full((len(table.lines), len(fields)), np.nan)
     missing = np.zeros(values.shape, dtype=bool)
-    numbers = range(len(values)) if lines is None else lines
     for place, wanted in enumerate(fields):
         if wanted.name not in known:
             continue
         column = known[wanted.name]
         levels = getattr(wanted, "names", ())
-        absences = texts.difference(levels)
+        absences = {*MISSING, *absent}.difference(levels)
         gaps = np.array([text in absences for text in column.texts], dtype=bool)
         read = wanted.read(column.texts)
         if wanted.rare or (foreign and levels):
@@ -409,9 +388,11 @@ def gappy_values(
         missing[:, place] = gaps[column.codes]
         if odd:
             expected = f" Expected one of: {some(levels)}." if levels else ""
-            where = column.where(odd, numbers)
-            faults.add(f'The column "{wanted.name}" does not have these values: {where}.{expected}')
-    faults.refuse(name)
+            faults.add(
+                f'The column "{wanted.name}" does not have these values: '
+                f"{column.where(odd, table.lines)}.{expected}"
+            )
+    faults.refuse(where)
     return values, missing
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress, product
 
@@ -13,7 +13,6 @@ import numpy as np
 from pushforward.numbers import counted
 from pushforward.tables.column import Column, Floats
 from pushforward.tables.columns import TWO, Category, Format, Number
-from pushforward.tables.reading.personal import looks_like
 from pushforward.tables.reading.string_columns import Faults, RawColumn
 
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
@@ -183,6 +182,8 @@ class Finding:
             (`pushforward.tables.reading.schema`).
         personal: Kind of personal data that the column seems to contain, such as "names"; usually
             empty.
+        examples: First distinct cells.
+        missing: Fraction of missing cells.
     """
 
     name: str
@@ -193,6 +194,8 @@ class Finding:
     rounds: bool = False
     rare: int = 0
     personal: str = ""
+    examples: tuple[str, ...] = ()
+    missing: float = 0.0
 
     @property
     def numeric(self) -> bool:
@@ -200,17 +203,15 @@ class Finding:
         return self.kind in NUMERIC
 
     def values(self, column: RawColumn, missing: Sequence[str]) -> Floats:
-        texts = np.full(len(column.texts), np.nan)
-        places = column.present(missing)
-        if self.numeric:
-            numbers = np.array([self.form.value(column.texts[place]) for place in places])
-            if self.rounds:
-                numbers = self.form.rounded(numbers)
-            texts[places] = numbers + 0.0
-        else:
-            known = {name: float(number) for number, name in enumerate(self.names)}
-            texts[places] = [known.get(column.texts[place], np.nan) for place in places]
-        return column.numbered(texts)
+        read: Callable[[str], float | None] = self.form.value
+        if not self.numeric:
+            read = {name: float(number) for number, name in enumerate(self.names)}.get
+        absent = set(missing)
+        cells = [None if text in absent else read(text) for text in column.texts]
+        values = np.array(cells, dtype=np.float64)
+        if self.rounds:
+            values = self.form.rounded(values)
+        return column.numbered(values + 0.0)
 
     def measured(self, values: Floats, missing: bool = False) -> Column:
         """Fit a column to training values, float64 (n,).
@@ -347,21 +348,18 @@ def _of_texts(
     odd = list(compress(places, ~are))
     codes = all(is_code(column.texts[place]) for place in odd)
     codes = codes and counts[~are].sum() >= CODES * n and not (identifier or several)
-    what = looks_like(name, texts, n, "category")
-    seems = f" (it looks like {what})" if what else ""
     cells = counts[are].sum()
     if cells > MIXED * n and are.sum() > min(FEW, cells / 2) and not codes:
+        others = counted(int(counts[~are].sum()), "cell")
         faults.add(
-            f'The column "{name}"{seems} contains numbers and '
-            f"{counted(int(counts[~are].sum()), 'cell')} "
-            f"with other text: {column.where(odd, lines)}. Correct or remove these rows, treat a "
-            f'text as missing with `missing="{column.texts[odd[0]]}"`, or drop the column with '
-            f'`drop="{name}"`.'
+            f'The column "{name}" contains numbers and {others} with other text: '
+            f"{column.where(odd, lines)}. Correct or remove these rows, treat a text as missing "
+            f'with `missing="{column.texts[odd[0]]}"`, or drop the column with `drop="{name}"`.'
         )
         return Finding(name, "drop", "numbers and other text")
     if (several and not identifier) or ((several or identifier) and amounts.all()):
         faults.add(
-            f'The column "{name}"{seems} contains {different:,} distinct texts, such as '
+            f'The column "{name}" contains {different:,} distinct texts, such as '
             f'"{texts[0][:40]}", which are too many categories. Write numbers with the same unit '
             f'or without units, group the texts, or drop the column with `drop="{name}"`.'
         )

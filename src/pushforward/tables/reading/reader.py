@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,20 +17,19 @@ from pushforward.data.spaces import TableSpace
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import counted, finite, some
 from pushforward.tables.column import Column, Floats, Mask
-from pushforward.tables.columns import Category
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.tables.reading.csv_dialect import (
-    Cells,
     GappyFile,
     Layout,
-    cells_of,
+    check_names,
     gappy_values,
-    has_header,
+    text_table,
+    with_names,
 )
 from pushforward.tables.reading.frames import frame_table, parquet_frame
 from pushforward.tables.reading.inference import Finding, form_of, of_levels
 from pushforward.tables.reading.personal import looks_like
-from pushforward.tables.reading.schema import TableFacts, decide, pooled, schema_of
+from pushforward.tables.reading.schema import EXAMPLES, TableFacts, decide, pooled, schema_of
 from pushforward.tables.reading.string_columns import MISSING, Faults, RawColumn, RawTable
 
 # a column of at most so many decimals is one of a table, which keeps decimals, whole numbers and
@@ -52,35 +50,28 @@ def _read(path: Path, reading: DataOptions) -> Dataset:
             "a table. Leave them out."
         )
     table, faults = _opened(path, reading)
-    given_table = reading.table
-    options = reading.of_tables
-    vectors = not given_table if given_table is not None or reading.given else None
-    if vectors is None:
-        vectors = (
-            path.suffix.lower() == ".csv" and not options and are_vectors(table, reading.target)
-        )
+    vectors = bool(reading.given)
+    read_as = "read as vectors; use `table=True` to read a table, whose samples keep the decimals"
+    if reading.table is not None:
+        vectors = not reading.table
+        read_as = ""
+    elif not vectors and path.suffix.lower() == ".csv" and not reading.of_tables:
+        vectors = are_vectors(table, reading.target)
     if vectors and not faults.sentences:
         split, schema = vectors_of(path, table, reading)
-        if given_table is False:
-            read_as = ""
-        else:
-            read_as = (
-                "read as vectors; use `table=True` to read a table, whose samples keep the "
-                "number "
-                "of decimals"
-            )
-        parts: dict[str, Any] = {
-            "limit": reading.limit,
-            "seed": reading.seed,
-            "header": table.header,
-            "read_as": read_as,
-        }
-        return build(path.stem, split, schema=schema, **parts)
+        return build(
+            path.stem,
+            split,
+            schema=schema,
+            limit=reading.limit,
+            seed=reading.seed,
+            header=table.header,
+            read_as=read_as,
+        )
     if reading.given:
         raise UsageError(
-            f"`given` supports only tables of plain numbers, and {path} is read as a table of "
-            "mixed types. Leave it out: a model of such a table can be given values of any "
-            "columns when sampling."
+            f"`given` applies only to vectors, and {path} is read as a table. Leave it out: a "
+            "model of a table can be given values of any columns when sampling."
         )
     return table_dataset(path.stem, str(path), table, reading, faults)
 
@@ -97,16 +88,14 @@ def _examples(path: Path, reading: DataOptions) -> Examples:
 
 
 def _opened(path: Path, reading: DataOptions) -> tuple[RawTable, Faults]:
+    faults = Faults()
     if path.suffix.lower() == ".parquet":
-        return frame_table(parquet_frame(path)), Faults()
-    cells = _cells(path)
-    return _table(path, cells, reading.header, reading.columns, reading.target), cells.faults
-
-
-def _cells(path: Path) -> Cells:
+        return frame_table(parquet_frame(path)), faults
     if path.stat().st_size > MAX_BYTES:
         raise DataError(f"{path} is larger than {MAX_BYTES >> 30} GB. Save it as .npy.")
-    return cells_of(path.read_bytes())
+    cells = text_table(path.read_bytes(), faults)
+    options = reading.header, reading.columns, reading.target
+    return with_names(str(path), cells, faults, *options), faults
 
 
 def read_pair(train: Path, held_out: Path, reading: DataOptions) -> Dataset:
@@ -128,10 +117,8 @@ def read_rows(path: Path, space: TableSpace) -> Floats:
     """
     if path.suffix.lower() == ".parquet":
         return frame_rows(parquet_frame(path), space, str(path))
-    file = GappyFile.read(path, space.names, space.layout)
-    _check_columns(str(path), file.header, space)
-    values, _ = file.values(space.fields, space.layout.missing, foreign=True)
-    return values
+    table = GappyFile.read(path, space.names, space.layout).table
+    return _foreign(str(path), table, space)
 
 
 def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> Floats:
@@ -141,56 +128,18 @@ def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> F
         frame: Data frame of pandas or polars; columns with other names are ignored. Dates may be in
             ISO 8601 format.
     """
-    table = frame_table(frame)
-    _check_columns(name, table.names, space)
-    values, _ = gappy_values(name, table.columns, space.fields, space.layout.missing, foreign=True)
+    return _foreign(name, frame_table(frame), space)
+
+
+def _foreign(where: str, table: RawTable, space: TableSpace) -> Floats:
+    lacking = [name for name in space.names if name not in table.names]
+    if lacking:
+        raise DataError(
+            f"{where} does not contain the columns {some(lacking)}. It contains "
+            f"{some(table.names, 12)}."
+        )
+    values, _ = gappy_values(where, table, space.fields, space.layout.missing, foreign=True)
     return values
-
-
-def _check_columns(place: str, names: Sequence[str], space: TableSpace) -> None:
-    if lacking := [name for name in space.names if name not in names]:
-        raise DataError(
-            f"{place} does not contain the columns {some(lacking)}. It contains {some(names, 12)}."
-        )
-
-
-def _table(
-    path: Path, cells: Cells, header: bool | None, columns: Sequence[str], target: str | None = None
-) -> RawTable:
-    faults = cells.faults
-    first = cells.rows[0] if cells.rows else []
-    if not any(first):
-        faults.refuse(str(path))
-        raise DataError(
-            f"{path} is empty: expected rows of data, optionally below a line of column names."
-        )
-    if header is None:
-        known = {*columns, *([target] if target else ())}
-        header = (known and known <= set(first)) or has_header(first, cells.rows[1:])
-        if header is None and len(columns) == len(first):
-            header = False
-    if header is None:
-        listed = f"{', '.join(first[:4])}{', ...' * (len(first) > 4)}"
-        faults.add(
-            f"The first line ({listed}) may contain column names or data. Use `header=True` for "
-            "column names, or `header=False` for data."
-        )
-    named = header is not False
-    if named:
-        check_names(first, faults)
-    elif columns and (len(columns) != len(first) or len(set(columns)) < len(first)):
-        raise UsageError(
-            f"{path} has no header line, so `columns` must contain {len(first)} distinct names, "
-            "one for each of its columns."
-        )
-    names = first if named else list(columns) or [f"x{i}" for i in range(len(first))]
-    rows = cells.rows[named:]
-    if not rows:
-        faults.refuse(str(path))
-        raise DataError(f"{path} has a header but no rows.")
-    notes = (f"ignored comment lines: {some(cells.comments)}",) if cells.comments else ()
-    raw = tuple(RawColumn(name, *rows.column(place)) for place, name in enumerate(names))
-    return RawTable(raw, cells.lines[named:], named, cells.separator, notes)
 
 
 TABLES = Reader((".csv", ".tsv", ".data", ".txt", ".parquet"), _read, _examples, read_pair)
@@ -198,8 +147,6 @@ TABLES = Reader((".csv", ".tsv", ".data", ".txt", ".parquet"), _read, _examples,
 
 def are_vectors(table: RawTable, target: str | None) -> bool:
     """Return whether all columns but the target are finite numbers without atoms."""
-    if target is not None and target not in table.names:
-        return True
     for column in table.columns:
         if column.name == target:
             if "" in column.texts:
@@ -236,65 +183,49 @@ def vectors_of(path: Path, table: RawTable, reading: DataOptions) -> tuple[Split
         Its rows, and their description.
     """
     target = reading.target
-    names = table.names
     labels = None
     classes = tuple[str, ...]()
     columns = [column for column in table.columns if column.name != target]
-    if target is not None:
-        if target not in names:
-            raise UsageError(
-                f'{path} does not contain a column "{target}".{did_you_mean(target, names)} '
-                f"Columns: {', '.join(names)}."
-            )
-        label_column = table.columns[names.index(target)]
-        if "" in label_column.texts:
-            where = label_column.where([label_column.texts.index("")], table.lines)
-            raise DataError(
-                f'{path}: the label column "{target}" has missing values in {where}. Fill them in '
-                "or remove the rows."
-            )
-        cells = np.array(label_column.texts)[
-            label_column.codes
-        ]  # as numbers if all are, so that labels sort as numbers
-        as_text = np.isnan(_numbers(label_column)).any()
-        labels, classes = numbered(
-            cells if as_text else cells.astype(np.float64), f'{path}, column "{target}"'
-        )
     if not columns:
         raise DataError(
             f"{path} contains no column except the target: expected at least one column of numbers."
         )
-    x = np.empty((len(table.lines), len(columns)))
-    for place, column in enumerate(columns):
-        values = _numbers(column)
-        if odd := np.flatnonzero(~_finite(values)).tolist():
-            free = reading.target is None and column.name not in reading.given
-            label = f', or use the column as the label: `target="{column.name}"`' if free else ""
-            if reading.given:
-                as_table = " Without `given`, the file is read as a table that may contain texts."
-            else:
-                as_table = ""
+    if target is not None:
+        (label,) = _chosen(str(path), table, (target,), ())
+        where = f'{path}, column "{target}"'
+        if "" in label.texts:
+            rows = label.where([label.texts.index("")], table.lines)
             raise DataError(
-                f'{path}, column "{column.name}": expected finite numbers; got '
-                f"{column.where(odd, table.lines)}. Correct or remove these rows, or drop the "
-                f"column{label}.{as_table}"
+                f"{where}: labels are missing in {rows}. Fill them in or remove the rows."
+            )
+        cells = np.array(label.texts)[label.codes]
+        if np.isfinite(_numbers(label)).all():
+            cells = cells.astype(np.float64)  # labels sort as numbers
+        labels, classes = numbered(cells, where)
+    x = np.empty((len(table.lines), len(columns)))
+    integer = []
+    hashes = np.zeros(len(x), dtype=np.uint64)
+    for place, column in enumerate(columns):
+        where = f'{path}, column "{column.name}"'
+        values = _numbers(column)
+        odd = np.flatnonzero(~_finite(values)).tolist()
+        if odd:
+            raise DataError(
+                f"{where}: expected finite numbers; got {column.where(odd, table.lines)}. Correct "
+                "or remove these rows, drop the column, use it as the label "
+                f'(`target="{column.name}"`), or read a table, which may contain texts '
+                "(`table=True`)."
             )
         x[:, place] = values[column.codes]
-    integer = tuple(
-        place
-        for place, column in enumerate(columns)
-        if (x[:, place] == np.rint(x[:, place])).all()
-        and not any(set(text) & set(".eE") for text in column.texts)
-    )
-    for place in integer:
-        refuse_rounding(x[:, place], f'{path}, column "{columns[place].name}"')
-    hashes = np.zeros(len(x), dtype=np.uint64)
+        exact = not any(set(text) & set(".eE") for text in column.texts)
+        if exact and (values == np.rint(values)).all():
+            integer.append(place)
+            refuse_rounding(x[:, place], where)
     for column in table.columns:
         hashes += column.hashes
     apart = reading.apart(hashes, list(x.T))
-    schema = Schema(
-        classes, tuple(column.name for column in columns), integer, target or "", apart=apart
-    )
+    names = tuple(column.name for column in columns)
+    schema = Schema(classes, names, tuple(integer), target or "", apart=apart)
     return Split(x.astype(np.float32), labels, numbered_copies(hashes) if apart else hashes), schema
 
 
@@ -320,16 +251,17 @@ def table_dataset(
         target = str(schema.get("target") or "")
     constraints = tuple(map(Constraint, reading.constraints or schema.get("constraints", ())))
     entries: Mapping[str, Any] = schema.get("columns", {})
-    columns = _chosen(where, table, reading, [*entries, *filter(None, [target])])
+    named = [*entries, target] if target else entries
+    columns = _chosen(where, table, reading.columns, reading.drop, list(named))
     findings = [
         _finding(column, entries.get(column.name), table, missing, faults) for column in columns
     ]
     fields = [finding for finding in findings if finding.kind != "drop"]
-    facts = TableFacts.of(table, columns, findings, missing)
+    facts = TableFacts.of(table, findings, missing)
     faults.refuse(where, schema_of(facts, target, [constraint.text for constraint in constraints]))
     if not fields:
         raise DataError(
-            f"{where}: no column is left. The table has the columns {', '.join(table.names)}."
+            f"{where}: all columns are left out. Columns of the table: {', '.join(table.names)}."
         )
     known = {finding.name: finding.kind for finding in fields}
     if target and target not in known:
@@ -349,7 +281,8 @@ def table_dataset(
             hashes += cells
             if column.name in known:
                 contents += cells
-    _check_constraints(where, constraints, fields, rows.T, table.lines)
+    if constraints:
+        _check_constraints(where, constraints, fields, rows.T, table.lines)
     layout = _layout(table, used, missing)
     header = table.header
     # of all rows, so that held-out ones fit
@@ -394,8 +327,7 @@ def table_dataset(
         header=header,
     )
     assert isinstance(data.space, TableSpace)
-    assert data.train.table_values is not None
-    return replace(data, table=facts.fitted(data.space.fields, data.train.table_values))
+    return replace(data, table=facts.fitted(data.space.fields))
 
 
 def _finding(
@@ -413,8 +345,12 @@ def _finding(
     if finding is None:
         finding = decide(column, entry, missing, table.lines, faults)
     texts, count = column.values(missing)
-    personal = looks_like(column.name, texts, count, finding.kind)
-    return replace(finding, personal=personal)
+    return replace(
+        finding,
+        personal=looks_like(column.name, texts, count, finding.kind),
+        examples=tuple(texts[:EXAMPLES]),
+        missing=1 - count / max(1, len(column.codes)),
+    )
 
 
 def _layout(table: RawTable, used: Sequence[RawColumn], missing: Sequence[str]) -> Layout:
@@ -443,42 +379,17 @@ def frame_dataset(frame: Any, reading: DataOptions) -> Dataset:
     return table_dataset("frame", "The data frame", table, reading, faults)
 
 
-def check_names(names: Sequence[str], faults: Faults) -> None:
-    """Report empty and repeated column names."""
-    empty = [place for place, name in enumerate(names, 1) if not name]
-    if empty:
-        faults.add(
-            f"Every column needs a name, but column {some(empty)} has none. In pandas, save with "
-            "index=False."
-        )
-    repeated = [name for name, count in Counter(names).items() if name and count > 1]
-    if repeated:
-        faults.add(
-            "Column names must be unique, but these occur more than once: "
-            f"{some(map(quoted, repeated))}."
-        )
-
-
 def _chosen(
-    where: str, table: RawTable, reading: DataOptions, named: Sequence[str]
+    where: str, table: RawTable, keep: Sequence[str], drop: Sequence[str], named: Sequence[str] = ()
 ) -> list[RawColumn]:
-    keep = set(reading.columns)
-    drop = set(reading.drop)
-    known = set(table.names)
-    for name in (*reading.columns, *reading.drop, *named):
-        if name not in known:
-            hint = did_you_mean(name, table.names)
+    for name in (*keep, *drop, *named):
+        if name not in table.names:
             raise UsageError(
-                f'{where} has no column "{name}", which an option or the schema refers to.{hint} '
-                f"Columns: {', '.join(table.names)}."
+                f'{where} has no column "{name}", which an option or the schema refers to.'
+                f"{did_you_mean(name, table.names)} Columns: {', '.join(table.names)}."
             )
-    kept = (keep or known) - drop
-    left = [column for column in table.columns if column.name in kept]
-    if not left:
-        raise UsageError(
-            f"{where}: `columns` and `drop` leave out all columns: {', '.join(table.names)}."
-        )
-    return left
+    kept = set(keep or table.names).difference(drop)
+    return [column for column in table.columns if column.name in kept]
 
 
 def _check_constraints(
@@ -488,16 +399,11 @@ def _check_constraints(
     values: Floats,
     lines: Sequence[int],
 ) -> None:
-    named = {name for constraint in constraints for name in constraint.names}
-    columns: dict[str, Floats] = {}
+    columns = {}
     fields: dict[str, Column] = {}
     for finding, column in zip(findings, values, strict=True):
-        name = finding.name
-        columns[name] = column
-        if name in named:
-            fields[name] = finding.measured(column)
-        else:  # only its name matters
-            fields[name] = Category(name, (), (1.0,), True)
+        columns[finding.name] = column
+        fields[finding.name] = finding.measured(column)
     check_constraints(constraints, fields)
     for constraint in constraints:
         broken = np.flatnonzero(~holds(constraint, fields, columns)).tolist()

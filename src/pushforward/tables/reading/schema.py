@@ -86,8 +86,6 @@ class TableFacts:
     Args:
         names: Names of all columns of the table, including those that options leave out.
         findings: Contents of all other columns, including those left out because of their content.
-        examples: First distinct cells of each column.
-        missing: Fraction of missing cells in each column.
         texts: Texts that denote a missing value.
         rows: Number of rows.
         separator: Separator of cells; empty for a table that is not text.
@@ -96,27 +94,13 @@ class TableFacts:
 
     names: tuple[str, ...]
     findings: tuple[Finding, ...]
-    examples: tuple[tuple[str, ...], ...]
-    missing: tuple[float, ...]
     texts: tuple[str, ...]
     rows: int
     separator: str = ""
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(
-        cls,
-        table: RawTable,
-        columns: Sequence[RawColumn],
-        findings: Sequence[Finding],
-        missing: Sequence[str],
-    ) -> TableFacts:
-        examples = []
-        shares = []
-        for column in columns:
-            present = column.present(missing)
-            examples.append(tuple(column.texts[place] for place in present[:EXAMPLES]))
-            shares.append(1 - int(column.counts[present].sum()) / max(1, len(column.codes)))
+    def of(cls, table: RawTable, findings: Sequence[Finding], missing: Sequence[str]) -> TableFacts:
         rows = len(table.lines)
         notes = list(table.notes)
         if rows < FEW:
@@ -143,32 +127,31 @@ class TableFacts:
                 f"{some(map(quoted, numbered))}. "
                 f'If so, drop them with `drop="{",".join(numbered)}"`'
             )
-        return cls(
-            table.names,
-            tuple(findings),
-            tuple(examples),
-            tuple(shares),
-            texts=tuple(dict.fromkeys(missing)),
-            rows=rows,
-            separator="" if table.header is None else table.separator,
-            notes=tuple(notes),
-        )
+        separator = "" if table.header is None else table.separator
+        texts = tuple(dict.fromkeys(missing))
+        return cls(table.names, tuple(findings), texts, rows, separator, tuple(notes))
 
-    def fitted(self, fields: Sequence[Column], known: Floats) -> TableFacts:
+    def fitted(self, fields: Sequence[Column]) -> TableFacts:
         """Add the handling of rare values once the columns are fitted.
 
         Findings no longer list these values.
-
-        Args:
-            known: Values of the training rows, (n, columns).
         """
-        rare = {field.name for field in fields if field.rare}
+        rare = {field.name: field for field in fields if field.rare}
+        if not rare:
+            return self
         findings = []
         for finding in self.findings:
             names = () if finding.name in rare else finding.names
             findings.append(replace(finding, names=names))
-        notes = (*self.notes, *rare_notes(fields, known))
-        return replace(self, findings=tuple(findings), notes=notes)
+        replaced = []
+        for name, field in rare.items():
+            texts = len(field.levels) + field.rare
+            replaced.append(f'"{name}" ({field.rare:,} of {texts:,} texts)')
+        note = (
+            "texts that at most one training row has are replaced by random other texts of their "
+            f"column: {some(replaced)}. Use `rare=keep` to learn them"
+        )
+        return replace(self, findings=tuple(findings), notes=(*self.notes, note))
 
     @property
     def sentences(self) -> list[str]:
@@ -187,15 +170,13 @@ class TableFacts:
         """
         content = {field.name: _content(field) for field in fields}
         columns = []
-        for finding, examples, missing in zip(
-            self.findings, self.examples, self.missing, strict=True
-        ):
+        for finding in self.findings:
             column = {
                 "name": finding.name,
                 "kind": "left out" if finding.kind == "drop" else finding.kind,
                 **content.get(finding.name, {}),
-                "missing": round(missing, 6),
-                "examples": list(examples),
+                "missing": round(finding.missing, 6),
+                "examples": list(finding.examples),
                 "why": _reason(finding),
                 "personal": finding.personal,
             }
@@ -252,16 +233,18 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
             raise DataError(f"The schema {source} does not exist. {hint}") from None
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{source} is not a valid JSON file: {error}.") from error
-    if not isinstance(content, Mapping) or not isinstance(content.get("columns", {}), Mapping):
+    if not (
+        isinstance(content, Mapping)
+        and isinstance(content.get("columns", {}), Mapping)
+        and isinstance(content.get("target"), str | None)
+        and _texts(content.get("missing", []))
+        and _texts(content.get("constraints", []))
+    ):
         raise DataError(
-            'The schema has the wrong form: expected {"columns": {"NAME": {"kind": KIND}, ...}, '
-            "...}."
+            'The schema has the wrong form: expected {"columns": {NAME: {"kind": KIND, ...}, ...}, '
+            '"target": NAME or null, "missing": [TEXT, ...], "constraints": [TEXT, ...]}.'
         )
     _refuse_unknown("The schema", content, _WHOLE)
-    if not _texts(content.get("missing", [])) or not _texts(content.get("constraints", [])):
-        raise DataError('The schema: "missing" and "constraints" must be lists of strings.')
-    if not isinstance(content.get("target"), str | None):
-        raise DataError('The schema: "target" must be the name of a column, or null.')
     for name, entry in content.get("columns", {}).items():
         where = f'The schema, column "{name}"'
         if not isinstance(entry, Mapping) or entry.get("kind") not in KINDS:
@@ -299,14 +282,12 @@ def schema_of(facts: TableFacts, target: str, constraints: Sequence[str]) -> dic
     Columns that options left out are dropped.
     """
     columns: dict[str, Any] = {name: {"kind": "drop"} for name in facts.names}
-    usual = Format()
+    usual = vars(Format()).items()
     for finding in facts.findings:
         entry: dict[str, Any] = {"kind": finding.kind, "why": finding.why}
         if finding.numeric:
-            for name in _FORM:
-                value = getattr(finding.form, name)
-                if value != getattr(usual, name):
-                    entry[name] = value
+            own = vars(finding.form).items()
+            entry.update(item for item in own if item not in usual)
         if finding.names:
             entry["names"] = list(finding.names)
         columns[finding.name] = entry
@@ -358,23 +339,11 @@ def decide(
     texts = [column.texts[place] for place in places]
     odd = []
     if kind in NUMERIC:
-        finding = Finding(
-            name,
-            kind,
-            why,
-            _form(kind, entry, texts),
-            rounds=kind == "number" and bool(_DIGITS & set(entry)),
-        )
-        form = finding.form
-        for place, text in zip(places, texts, strict=True):
-            plain = form.plain(text)
-            dated = kind == "date" and not math.isnan(form.value(text))
-            if not (
-                dated
-                or (kind == "whole" and is_whole(plain))
-                or (kind == "number" and is_number(plain, form.point))
-            ):
-                odd.append(place)
+        form = _form(kind, entry, texts)
+        rounds = kind == "number" and bool(_DIGITS & set(entry))
+        finding = Finding(name, kind, why, form, rounds=rounds)
+        pairs = zip(places, texts, strict=True)
+        odd = [place for place, text in pairs if not _readable(kind, form, text)]
     else:
         finding = Finding(
             name, kind, why, names=tuple(entry["names"]) if "names" in entry else ordered(texts)
@@ -394,6 +363,15 @@ def decide(
             f"as this kind: {column.where(odd, lines)}. Correct the schema or these rows."
         )
     return finding
+
+
+def _readable(kind: str, form: Format, text: str) -> bool:
+    if kind == "date":
+        return not math.isnan(form.value(text))
+    plain = form.plain(text)
+    if kind == "whole":
+        return is_whole(plain)
+    return is_number(plain, form.point)
 
 
 def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
@@ -418,9 +396,6 @@ def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
         form = form_of([text for text in plain if is_number(text, point)], point)
     known = {"prefix": unit.prefix, "suffix": unit.suffix, **given, "point": point, "group": group}
     return replace(Format() if _DIGITS & set(given) else form, **known)
-
-
-MOST = 0.5  # The fraction of rows with such a value above which a column says little without them
 
 
 def pooled(
@@ -459,31 +434,3 @@ def pooled(
             drawn = random.choice(others, len(code))
             learned[split][:, place] = np.where(column == rare, drawn, column)
     return found, known, learned
-
-
-def rare_notes(fields: Sequence[Column], known: Floats) -> tuple[str, ...]:
-    """Write which texts are not learned, in sentences.
-
-    Args:
-        known: The values of the training rows, (n, columns), as `pooled` returns them.
-    """
-    replaced = []
-    most = []
-    for field, column in zip(fields, known.T, strict=True):
-        if field.rare:
-            texts = len(field.levels) + field.rare
-            replaced.append(f'"{field.name}" ({field.rare:,} of {texts:,} texts)')
-            if (column == len(field.levels)).mean() > MOST:
-                most.append(field.name)
-    notes = []
-    if replaced:
-        notes.append(
-            "texts that at most one training row has are replaced by random other texts of their "
-            f"column: {some(replaced)}. Use `rare=keep` to learn them"
-        )
-    if most:
-        notes.append(
-            f"more than half of the training rows have such a text: {some(map(quoted, most))}. "
-            f'Little is left of these columns; leave them out: `drop="{",".join(most)}"`'
-        )
-    return tuple(notes)

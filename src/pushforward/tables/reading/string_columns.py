@@ -9,8 +9,7 @@ import hashlib
 import itertools
 import math
 import re
-from array import array
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,7 +28,6 @@ from pushforward.tables.reading import rows
 # Cells that mean that there is no value, unless others are named.
 MISSING = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "null", "NULL", "None")
 _PLAIN = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?", re.ASCII)
-AT_ONCE = 4096  # rows that are taken apart at a time
 
 
 @dataclass
@@ -66,13 +64,20 @@ class RawColumn:
 
     @classmethod
     def of(cls, name: str, cells: Iterable[str]) -> RawColumn:
-        numbers = _numbering()
+        numbers = numbering()
         codes = np.fromiter(map(numbers.__getitem__, cells), dtype=np.int32)
         return cls(name, tuple(numbers), codes)
 
     @cached_property
     def counts(self) -> Integers:
         return np.bincount(self.codes, minlength=len(self.texts))
+
+    def below(self, name: str) -> RawColumn:
+        """Remove the first cell, and name the column."""
+        codes = self.codes[1:]
+        if codes.all():  # no other cell has the text of the first
+            return RawColumn(name, self.texts[1:], codes - 1)
+        return RawColumn(name, self.texts, codes)
 
     def followed_by(self, other: RawColumn) -> RawColumn:
         """Append the cells of another column."""
@@ -138,7 +143,7 @@ class RawColumn:
         return listed
 
 
-def _numbering() -> defaultdict[str, int]:
+def numbering() -> defaultdict[str, int]:
     """Return a dict that numbers its keys in the order of their first look-up."""
     return defaultdict(itertools.count().__next__)
 
@@ -160,6 +165,7 @@ class RawTable:
         notes: Sentences about skipped lines or decisions.
         types: Types of a data frame's columns by name, each with the texts of its levels; empty for
             other tables.
+        encoding: Encoding of the file.
     """
 
     columns: tuple[RawColumn, ...]
@@ -168,6 +174,7 @@ class RawTable:
     separator: str = ","
     notes: tuple[str, ...] = ()
     types: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    encoding: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -183,108 +190,6 @@ class RawTable:
             )
         joined = tuple(column.followed_by(columns[column.name]) for column in self.columns)
         return replace(self, columns=joined, lines=[*self.lines, *other.lines])
-
-
-@dataclass(frozen=True)
-class CellRows(Sequence[list[str]]):
-    """Rows with equal numbers of cells.
-
-    Args:
-        texts: Distinct texts of each column.
-        codes: Index of each cell's text, int32 (n,), for each column.
-    """
-
-    texts: tuple[tuple[str, ...], ...] = ()
-    codes: tuple[NDArray[np.int32], ...] = ()
-
-    def __len__(self) -> int:
-        if self.codes:
-            return len(self.codes[0])
-        return 0
-
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return CellRows(self.texts, tuple(codes[place] for codes in self.codes))
-        return [texts[codes[place]] for texts, codes in zip(self.texts, self.codes, strict=True)]
-
-    def __iter__(self) -> Iterator[list[str]]:
-        return (self[place] for place in range(len(self)))
-
-    def column(self, column: int) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-        """Return the distinct texts of a column and the index of each cell's text.
-
-        Unused texts are omitted.
-        """
-        texts = self.texts[column]
-        codes = self.codes[column]
-        counts = np.bincount(codes, minlength=len(texts))
-        if counts.all():
-            return texts, codes
-        numbers = np.cumsum(counts > 0, dtype=np.int32) - np.int32(1)
-        return tuple(texts[place] for place in np.flatnonzero(counts)), numbers[codes]
-
-
-class Collector:
-    """Collector of rows.
-
-    Rows of the most frequent initial width are stored by column, others unchanged.
-
-    Attributes:
-        widths: Frequency of each number of cells.
-        lines: Line on which each row ends.
-        others: Index and cells of each row of another width.
-        last: Last row.
-    """
-
-    def __init__(self) -> None:
-        self.width: int | None = None
-        self.widths = Counter[int]()
-        self.lines = array("q")
-        self.others: list[tuple[int, list[str]]] = []
-        self.last: list[str] = []
-        self._columns: list[tuple[dict[str, int], array[int]]] = []
-        self._waiting: list[list[str]] = []
-
-    def add(self, row: list[str], line: int) -> None:
-        self._waiting.append(row)
-        self.lines.append(line)
-        if len(self._waiting) == AT_ONCE:
-            self.take_apart()
-
-    def take_apart(self) -> None:
-        """Process the rows added since the last call; must be called after the last row."""
-        rows = self._waiting
-        self._waiting = []
-        if not rows:
-            return
-        self.last = [cell.strip() for cell in rows[-1]]
-        self.widths.update(map(len, rows))
-        if self.width is None:
-            self.width = self.usual
-        if not self._columns:
-            self._columns = [(_numbering(), array("i")) for _ in range(self.width)]
-        usual = []
-        for place, row in enumerate(rows, len(self.lines) - len(rows)):
-            if len(row) == self.width:
-                usual.append(row)
-            else:
-                self.others.append((place, [cell.strip() for cell in row]))
-        for (numbers, codes), column in zip(self._columns, zip(*usual, strict=True), strict=False):
-            codes.extend(map(numbers.__getitem__, map(str.strip, column)))
-
-    @property
-    def usual(self) -> int:
-        if self.widths:
-            return self.widths.most_common(1)[0][0]
-        return 0
-
-    def rows(self) -> tuple[CellRows, Sequence[int]]:
-        texts = tuple(tuple(numbers) for numbers, _ in self._columns)
-        codes = tuple(np.frombuffer(codes, dtype=np.int32) for _, codes in self._columns)
-        usual = np.ones(len(self.lines), dtype=bool)
-        usual[[place for place, _ in self.others]] = False
-        lines = array("q", itertools.compress(self.lines, usual))
-        return CellRows(texts, codes), lines
 
 
 _DATES = (
