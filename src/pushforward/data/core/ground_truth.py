@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.data.core.hashes import Floats, Integers, Pixels, mix
 
@@ -16,31 +14,17 @@ _ANEW = 0xF1_7ED
 
 @dataclass(frozen=True)
 class Truth:
-    """Distribution of vectors with known density: a mixture of isotropic Gaussians, or ``log_pdf``.
+    """Known distribution of vectors: a mixture of isotropic Gaussians.
 
     Args:
-        centres: Centres of the modes, (k, d); k = 0 without modes.
-        std: Standard deviation of each mode; 0 without modes.
+        centres: Centres of the modes, (k, d).
+        std: Standard deviation of each mode.
         weights: Probability of each mode, (k,).
-        log_pdf: Function from examples (n, d) to log densities (n,).
     """
 
-    centres: Floats = field(default_factory=lambda: np.zeros((0, 0)))
-    std: float = 0.0
-    weights: Floats = field(default_factory=lambda: np.zeros(0))
-    log_pdf: Callable[[Floats], Floats] | None = None
-
-    def log_density(self, x: NDArray[np.floating]) -> Floats:
-        """Compute the log density of examples (n, d) in data units, float64 (n,)."""
-        x64 = np.asarray(x, dtype=np.float64)
-        if self.log_pdf is not None:
-            return self.log_pdf(x64)
-        squares = np.stack([((x64 - c) ** 2).sum(1) for c in self.centres], axis=1)
-        variance = self.std**2
-        log_norm = x64.shape[1] / 2 * np.log(2 * np.pi * variance)
-        terms = np.log(self.weights) - squares / (2 * variance) - log_norm
-        top = terms.max(axis=1, keepdims=True)
-        return top[:, 0] + np.log(np.exp(terms - top).sum(axis=1))
+    centres: Floats
+    std: float
+    weights: Floats
 
 
 @dataclass(frozen=True)
