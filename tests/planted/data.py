@@ -1,9 +1,6 @@
 """Planted faults of `data`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "data/core/arrays.py": [
-        ('    refuse_unknown(options, ArrayOptions, "data.from_arrays")\n', "", "newcomers"),
-    ],
     "data/core/check.py": [
         ('") != digest', '") is None', "data"),
         ("if out is not None and Path(out).exists():", "if False:", "data"),
@@ -66,7 +63,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("names, examples)", "names)", "numbers"),
         ("if data.table is not None and data.table.sentences:", "if False:", "csv_files"),
         (
-            '    refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])\n',
+            '    refuse_unknown(options, DataOptions, "data.load", also=["name_or_path"])\n',
             "",
             "newcomers",
         ),

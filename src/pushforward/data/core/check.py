@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 
-from pushforward.arguments import refuse_unknown
 from pushforward.data.core.dataset import (
     Dataset,
     Files,
@@ -22,7 +21,7 @@ from pushforward.data.core.dataset import (
     shared_examples,
 )
 from pushforward.data.core.hashes import Array
-from pushforward.data.core.load import LoadOptions, names, read
+from pushforward.data.core.load import names, read
 from pushforward.data.images.image_file import Reasons, UnusableError, opened
 from pushforward.data.images.image_store import THREADS, content_hashes, image_names
 from pushforward.data.images.tars import Packed, packed_in
@@ -57,26 +56,22 @@ COORDINATES = (
 )
 
 
-class CheckOptions(LoadOptions, total=False):
-    """Options of `check`, in addition to those of `load`.
-
-    Args:
-        out: New JSON file for hashes of the source files and the fingerprint of the data.
-        against: File of an earlier check, to report files that changed since then.
-        write_schema: New JSON file for the schema of a table, which can be edited.
-    """
-
-    out: str | os.PathLike[str] | None
-    against: str | os.PathLike[str] | None
-    write_schema: str | os.PathLike[str] | None
-
-
-def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
+def check(
+    name_or_path: Any,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    against: str | os.PathLike[str] | None = None,
+    write_schema: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
     """Read all data as training would, and report on it, even if training would refuse the data.
 
     Args:
         name_or_path: Data source, as for `load`.
-        options: Options of `CheckOptions` and `load`.
+        out: New JSON file for hashes of the source files and the fingerprint of the data.
+        against: File of an earlier check, to report files that changed since then.
+        write_schema: New JSON file for the schema of a table, which can be edited.
+        options: Options of `DataOptions`.
 
     Returns:
         `Dataset.describe`, with counts by class, units, ``repeated`` (held-out examples that are
@@ -84,17 +79,12 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
             equal rows are split), and warnings. ``refused`` is the reason why training would
             refuse the data; ``changes`` and ``differs`` compare with an earlier check.
     """
-    refuse_unknown(options, CheckOptions, "data.check")
-    loading: Any = dict(options)
-    out = loading.pop("out", None)
-    against = loading.pop("against", None)
-    schema = loading.pop("write_schema", None)
     if out is not None and Path(out).exists():
         raise UsageError(
             f"{os.fspath(out)} already exists. Choose another `out`, or delete the file first."
         )
     earlier = None if against is None else _earlier(Path(against))
-    report = _report(name_or_path, loading, schema)
+    report = _report(name_or_path, options, write_schema)
     report |= {"changes": None, "differs": False, "written": None}
     if is_frame(name_or_path):
         return report

@@ -45,8 +45,12 @@ def whole_numbers(package: str, file: str) -> Integers | None:
     return None
 
 
-def resized(split: Split, size: Size) -> Split:
+def resized(split: Split, size: Size | None) -> Split:
     """Resize the images of a split; the hashes of the source images are kept."""
+    if size is None:
+        return split
+    if split.x.ndim != 4:
+        raise UsageError("`resize` supports only images, but the data are vectors. Leave it out.")
     return Split(image_set.resized(split.x, size), split.labels, split.hashes, split.given)
 
 
@@ -75,10 +79,6 @@ class Named(ABC):
     def dataset(self, reading: DataOptions) -> Dataset:
         reading.refuse_table(self.name)
         reading.refuse_stream(self.name)
-        if reading.size and len(self.shape) == 1:
-            raise UsageError(
-                f"`resize` supports only images, but {self.name} contains vectors. Leave it out."
-            )
         return self._dataset(reading)
 
     @abstractmethod
@@ -108,13 +108,13 @@ class Source(Named):
                     f"{self.name} has examples of shape {split.x.shape[1:]}, but declares the "
                     f"shape {self.shape}."
                 )
-        if reading.size:
-            train = resized(train, reading.size)
-            held_out = held_out and resized(held_out, reading.size)
+        rest: Split | int | None = self.held_out
+        if held_out is not None:
+            rest = resized(held_out, reading.resize)
         return build(
             self.name,
-            train,
-            self.held_out if held_out is None else held_out,
+            resized(train, reading.resize),
+            rest,
             schema=Schema(self.classes),
             limit=reading.limit,
             seed=reading.seed,
@@ -137,7 +137,7 @@ class Derived(Named):
     whole: bool = False
 
     def _dataset(self, reading: DataOptions) -> Dataset:
-        of_base = DataOptions(conversion=reading.conversion, download=reading.download)
+        of_base = DataOptions(resize=reading.resize, download=reading.download)
         if not self.whole:
             of_base = replace(of_base, limit=reading.limit, seed=reading.seed)
         base = SETS.find(self.base).dataset(of_base)

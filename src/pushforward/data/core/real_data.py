@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 
 from pushforward.data.core.dataset import Dataset, Schema, build
 from pushforward.data.core.hashes import held_out_indices
-from pushforward.data.core.load import LoadOptions, check_there, read, reading_of
+from pushforward.data.core.load import check_there, read, reading_of
 from pushforward.data.readers.reader import DataOptions, examples_in
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import READERS
@@ -22,7 +22,7 @@ PARTS = 3  # one part is compared with samples, the others give the scores of re
 def real_data(
     real: str | os.PathLike[str],
     train: str | os.PathLike[str] | None = None,
-    **options: Unpack[LoadOptions],
+    **options: Any,
 ) -> Dataset:
     """Read real data to compare the samples of any program with.
 
@@ -30,8 +30,8 @@ def real_data(
         real: Table, image folder, or .npz or .npy file.
         train: Training data of the program; all of ``real`` is then held out. Without it, a third
             of ``real`` is held out, and copy and privacy scores are not computed.
-        options: Options of `load`; .csv files are read as tables, and rare texts are kept, by
-            default.
+        options: Options of `DataOptions`; by default, .csv files are read as tables, and rare texts
+            are kept.
     """
     place = Path(real).expanduser()
     reader = READERS.get(place.suffix.lower())

@@ -19,7 +19,7 @@ from pushforward.data.core.hashes import Array
 from pushforward.data.core.named_set import resized
 from pushforward.data.images.image_file import array_header
 from pushforward.data.readers.reader import MAX_BYTES, DataOptions, Examples, Reader
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import DataError
 
 _NAMES = ("x", "label", "given", "given_names", "x_test", "label_test", "given_test")
 _ALIASES = {"y": "label", "y_test": "label_test"}
@@ -34,17 +34,10 @@ def _read(path: Path, reading: DataOptions) -> Dataset:
     reading.refuse_stream(str(path))
     arrays, unused = _members(path)
     train, held_out, schema = splits_of(arrays, f"{path.name}: ")
-    if reading.size:
-        if train.x.ndim != 4:
-            raise UsageError(
-                f"`resize` supports only images, but {path} contains vectors. Leave it out."
-            )
-        train = resized(train, reading.size)
-        held_out = held_out and resized(held_out, reading.size)
     return build(
         path.stem,
-        train,
-        held_out,
+        resized(train, reading.resize),
+        held_out and resized(held_out, reading.resize),
         schema=schema,
         skipped=tuple((f"{path.name}: {name}", _UNUSED) for name in unused),
         limit=reading.limit,
@@ -55,9 +48,7 @@ def _read(path: Path, reading: DataOptions) -> Dataset:
 def _examples(path: Path, reading: DataOptions) -> Examples:
     arrays, _ = _members(path)
     split, _, schema = splits_of(arrays, f"{path.name}: ")
-    if reading.size:
-        split = resized(split, reading.size)
-    return split, schema.classes, schema.columns
+    return resized(split, reading.resize), schema.classes, schema.columns
 
 
 def _members(path: Path) -> tuple[dict[str, Array], list[str]]:
