@@ -22,7 +22,7 @@ from pushforward.data.core.dataset import Dataset
 from pushforward.data.core.hashes import bits, held_out_indices, mix
 from pushforward.data.core.load import installed
 from pushforward.data.sets import torchvision
-from pushforward.data.sets.binary import drawn
+from pushforward.data.sets.derived import drawn
 from pushforward.errors import DataError
 
 
@@ -58,7 +58,7 @@ def test_images_are_clamped_to_their_range_and_vectors_are_not():
 
 
 def test_statistics_measured_in_blocks_equal_numpys(monkeypatch):
-    monkeypatch.setattr("pushforward.data.spaces.vector._CHUNK_ELEMENTS", 100)
+    monkeypatch.setattr("pushforward.data.spaces.scaled._CHUNK_ELEMENTS", 100)
     random = np.random.RandomState(2)
     pixels = random.randint(0, 256, (41, 3, 6, 5)).astype(np.uint8)
     space = measure(pixels)

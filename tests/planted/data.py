@@ -158,7 +158,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("It contains {some(names, 12)}", "It contains {some(space.names, 12)}", "given_values"),
         ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
     ],
-    "data/sets/binary.py": [
+    "data/sets/derived.py": [
         ("seed, part, rows)", "seed, part, 0 * rows)", "data"),
         ("np.arange(len(split))[start : start + _CHUNK]", "np.arange(len(grey))", "data"),
     ],
@@ -217,7 +217,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("out[first : first + ROWS, start:stop]", "out[:ROWS, start:stop]", "table_models"),
         ("check_constraints(self.constraints, {", "check_constraints((), {", "table_kinds"),
     ],
-    "data/spaces/vector.py": [
+    "data/spaces/scaled.py": [
         (") / self._broadcast(self.std, x)", ") * self._broadcast(self.std, x)", "data spaces"),
         ("statistics(x, 1 + cls.axis)", "statistics(x, 1)", "spaces"),
         ("self.size // self.shape[self.axis]", "self.size // self.shape[0]", "spaces"),

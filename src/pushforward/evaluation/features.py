@@ -31,8 +31,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from pushforward.data import Dataset, Space, Split
-from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.core.hashes import mix
+from pushforward.data.sets.derived import Stack, numbered
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.extractors import Extractor, Spaces, named_extractors
 from pushforward.extractors.classifier import (

@@ -16,7 +16,6 @@ from pushforward.arguments import whole
 from pushforward.conditions.columns import Columns
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
-from pushforward.data.core.ground_truth import Stack, Truth
 from pushforward.data.core.hashes import (
     ATOM,
     Array,
@@ -39,6 +38,9 @@ from pushforward.numbers import some
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from pushforward.data.core.named_set import Truth
+    from pushforward.data.sets.derived import Stack
 
 
 _BYTES = 1 << 24  # hashed at a time, so that examples that stay on disk are read in parts

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
-from pushforward.data.core.ground_truth import Truth
-from pushforward.data.core.hashes import Integers
+from pushforward.data.core.hashes import Floats
 from pushforward.data.images import image_set
 from pushforward.data.images.image_file import Size
 from pushforward.data.readers.reader import DataOptions
@@ -33,18 +29,6 @@ def folder() -> Path:
     return Path(place)
 
 
-def whole_numbers(package: str, file: str) -> Integers | None:
-    """Read a .csv of integers from an installed package, without importing it; None if missing."""
-    spec = importlib.util.find_spec(package)
-    if spec is None:
-        return None
-    for folder in spec.submodule_search_locations or ():
-        path = Path(folder, file)
-        if path.is_file():
-            return np.loadtxt(path, delimiter=",", dtype=np.int64, ndmin=2)
-    return None
-
-
 def resized(split: Split, size: Size | None) -> Split:
     """Resize the images of a split; the hashes of the source images are kept."""
     if size is None:
@@ -52,6 +36,21 @@ def resized(split: Split, size: Size | None) -> Split:
     if split.x.ndim != 4:
         raise UsageError("`resize` supports only images, but the data are vectors. Leave it out.")
     return Split(image_set.resized(split.x, size), split.labels, split.hashes, split.given)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Known distribution of vectors: a mixture of isotropic Gaussians.
+
+    Args:
+        centres: Centres of the modes, (k, d).
+        std: Standard deviation of each mode.
+        weights: Probability of each mode, (k,).
+    """
+
+    centres: Floats
+    std: float
+    weights: Floats
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.random import RandomState
 
 from pushforward.data.core.dataset import Split
-from pushforward.data.core.ground_truth import Truth
 from pushforward.data.core.hashes import Floats, Integers
-from pushforward.data.core.named_set import Source
+from pushforward.data.core.named_set import Source, Truth
 
 Draw = tuple[Floats, Integers | None]  # examples (n, 2) and their modes
 
