@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,13 +47,6 @@ _BYTES = 1 << 24  # hashed at a time, so that examples that stay on disk are rea
 _LIMIT_KEY = 0x5EED_0F_5711
 FEW = 20  # training examples of a class below which a model can hardly learn the class
 NAMED = 12
-
-
-class Files(NamedTuple):
-    """Names and hashes of the image files of both splits, in the source's order."""
-
-    names: Sequence[str]
-    hashes: Hashes
 
 
 @dataclass(frozen=True)
@@ -182,7 +175,6 @@ class Dataset:
             Python.
         probabilities: Grey images uint8 from which binary training examples are drawn in every
             epoch.
-        files: Usable image files.
         table: Decisions about each column of a table of mixed types.
         apart: Whether equal rows of a table are split independently.
         read_as: How an ambiguous file was read, and how to choose the other way; may be empty.
@@ -201,7 +193,6 @@ class Dataset:
     header: bool | None = None
     origin: Mapping[str, Any] | None = None
     probabilities: Pixels | None = None
-    files: Files | None = None
     table: Any = None
     apart: bool | None = None
     read_as: str = ""
