@@ -3,7 +3,7 @@
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "data/core/check.py": [
         ("if out is not None and Path(out).exists():", "if False:", "data"),
-        ("return pairs.shape[1] - len(np.unique(hashes))", "return 0", "data"),
+        ("return pairs.shape[1] - len(distinct(hashes))", "return 0", "data"),
         ("name] != file", "name] == file", "data"),
     ],
     "data/core/dataset.py": [
@@ -12,7 +12,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "labels, None, given, table_values)",
             "held_out",
         ),
-        ("and not coordinates:", "and False:", "table_values"),
         ("[column.name, list(column.levels)]", "[column.name]", "table_values"),
         ("_add(split.x, labelled, unlabelled)", "_add(split.x[:1], labelled, unlabelled)", "data"),
         ("range(0, len(array), step)", "range(0, step, step)", "packing"),
@@ -72,10 +71,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if split is not None and", "if False and", "new_file"),
     ],
     "data/core/sampler.py": [
-        ("if self._last is None or self._last[0] != key:", "if self._last is None:", "packing"),
         (
-            "self._coming.pop(key, None)",
-            "self._coming.pop(next(iter(self._coming), key), None)",
+            "return torch.from_numpy(self._coming[key].result())",
+            "return torch.from_numpy(next(iter(self._coming.values())).result())",
             "packing",
         ),
         (

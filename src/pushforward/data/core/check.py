@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.data.core.dataset import Dataset, class_counts, rare_classes, shared_examples
-from pushforward.data.core.hashes import Array
+from pushforward.data.core.hashes import Array, among, distinct
 from pushforward.data.core.load import read
 from pushforward.data.images.image_file import Reasons, UnusableError, opened
 from pushforward.data.images.image_store import THREADS, content_hashes, image_names
@@ -144,8 +144,8 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         "header": data.header,
         "read_as": data.read_as or None,
         "copies": _COPIES[data.apart],
-        "repeated": int(np.isin(held_out, hashes).sum()),
-        "repeats": len(both) - len(np.unique(both)),
+        "repeated": int(among(held_out, distinct(hashes)).sum()),
+        "repeats": len(both) - len(distinct(both)),
         "warnings": [*shared_examples(data), *rare_classes(data)],
         "skipped": _listed(data.skipped),
         "converted": _listed(data.converted),
@@ -184,7 +184,7 @@ def _in_several_classes(data: Dataset) -> int:
     hashes = np.concatenate([train.hashes, held_out.hashes])
     classes = np.concatenate([train.labels, held_out.labels]).view(np.uint64)
     pairs = np.unique(np.stack([hashes, classes]), axis=1)
-    return pairs.shape[1] - len(np.unique(hashes))
+    return pairs.shape[1] - len(distinct(hashes))
 
 
 def _range(x: Array) -> list[float]:

@@ -219,13 +219,6 @@ class Dataset:
         return self._fingerprints[1]
 
     @cached_property
-    def stored_fingerprints(self) -> tuple[str, str]:
-        """Both fingerprints of the stored examples; those of a table depend on its coordinates."""
-        if self.train.table_values is None or self.held_out.table_values is None:
-            return self._fingerprints
-        return fingerprints(self.space, self.train, self.held_out, coordinates=True)
-
-    @cached_property
     def _fingerprints(self) -> tuple[str, str]:
         return fingerprints(self.space, self.train, self.held_out)
 
@@ -262,10 +255,10 @@ class Dataset:
         )
 
 
-def fingerprints(space: Space, *splits: Split, coordinates: bool = False) -> tuple[str, str]:
+def fingerprints(space: Space, *splits: Split) -> tuple[str, str]:
     """Compute sha256 (hex) of examples, conditions and names, with and without labels."""
     tables = [split.table_values for split in splits if split.table_values is not None]
-    if len(tables) == len(splits) and not coordinates:
+    if len(tables) == len(splits):
         fingerprint = _table_fingerprint(space, tables)
         return fingerprint, fingerprint
     labelled = hashlib.sha256()
@@ -477,32 +470,18 @@ class Seen:
 
 
 def shared_examples(data: Dataset) -> tuple[str, ...]:
-    """Return a warning if over 1 % of the held-out examples, or most of a class, are trained on."""
+    """Return a warning if over 1 % of the held-out examples are also training examples."""
     held_out = data.held_out.hashes
     shared = among(held_out, np.sort(data.train.hashes))
     count = int(shared.sum())
-    classes = _shared_classes(data, shared)
-    if 100 * count <= len(held_out) and not classes:
+    if 100 * count <= len(held_out):
         return ()
-    including = ""
-    if classes:
-        including = f", including most of class {', '.join(classes)}"
     return (
         f"{count:,} of the {len(held_out):,} held-out examples of {data.name} are "
-        f"also training examples{including}, because examples with more than {ATOM} copies occur "
+        f"also training examples, because examples with more than {ATOM} copies occur "
         "in both splits. On these examples, scores cannot tell memorisation from generalisation. "
         "If the copies are an accident or the result of oversampling, keep one of each.",
     )
-
-
-def _shared_classes(data: Dataset, shared: Array) -> list[str]:
-    labels = data.held_out.labels
-    if labels is None:
-        return []
-    names = data.space.classes
-    copied = np.bincount(labels[shared], minlength=len(names))
-    counts = np.bincount(labels, minlength=len(names))
-    return [names[label] for label in np.flatnonzero(2 * copied > counts)]
 
 
 def seen_in_training(data: Dataset, builds_on: Iterable[tuple[str, Seen]] = ()) -> Seen:
