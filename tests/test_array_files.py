@@ -80,7 +80,7 @@ def nan_rows():
 @pytest.mark.parametrize(
     ("arrays", "match"),
     [
-        ({"x": np.array([[Canary(), 1]], dtype=object)}, "Python objects"),
+        ({"x": np.array([[Canary(), 1]], dtype=object)}, "Object arrays"),
         ({"x": nan_rows()}, "2 of 30.*first is example 8"),
         ({"x": np.zeros(9)}, r"\(9,\)"),
         ({"x": np.zeros((9, 7, 7, 7), np.uint8)}, "channels"),
@@ -95,7 +95,7 @@ def nan_rows():
         ({"x": np.zeros((9, 2)), "x_test": np.zeros((9, 3))}, r"\(2,\).*\(3,\)"),
         (
             {"x": np.zeros((9, 2)), "label": np.array([Canary()] * 9, dtype=object)},
-            "Python objects",
+            "Object arrays",
         ),
     ],
 )
@@ -117,10 +117,10 @@ def header(shape, kind="<f4"):
 def test_damaged_and_oversized_files(tmp_path):
     np.save(tmp_path / "cut.npy", np.ones((50, 4)))
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:-100])
-    with pytest.raises(DataError, match="1,500 of 1,600"):
+    with pytest.raises(DataError, match="cannot be read"):
         load(tmp_path / "cut.npy")
     (tmp_path / "huge.npy").write_bytes(header((10**6, 10**6)))
-    with pytest.raises(DataError, match="too large"):
+    with pytest.raises(DataError, match="cannot be read"):
         load(tmp_path / "huge.npy")
     (tmp_path / "pickle.npy").write_bytes(pickle.dumps(Canary()))
     with pytest.raises(DataError, match="cannot be read"):

@@ -10,7 +10,7 @@ from programs.gaussian_data import dataset, vectors
 from programs.rows import random
 
 from pushforward.data.core.dataset import Split
-from pushforward.data.core.ground_truth import Truth
+from pushforward.data.core.named_set import Truth
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import fit_features, halves

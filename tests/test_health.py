@@ -9,7 +9,7 @@ from programs.watched import Game, log_of
 from torch import nn
 
 import pushforward as pf
-from pushforward.data.core.ground_truth import Truth
+from pushforward.data.core.named_set import Truth
 from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.frechet import frechet_distance

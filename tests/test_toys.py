@@ -9,8 +9,6 @@ import scipy.stats
 
 import pushforward as pf
 from pushforward import data as pf_data
-from pushforward.data import Truth
-from pushforward.data.sets import toys
 from pushforward.evaluation.features import fit_features
 from pushforward.metrics.modes import Stacked
 
@@ -43,23 +41,8 @@ def test_mixtures_have_their_centres_weights_and_spread(name):
         assert abs(np.corrcoef(rows.T)[0, 1]) < 5 / math.sqrt(n)
 
 
-def test_mixture_log_density_is_scipys_and_checkerboards_integrates_to_one():
-    from scipy.stats import multivariate_normal
-
-    truth = Truth(np.array([[0.0, 1.0], [2.0, -1.0], [4.0, 4.0]]), 0.7, np.array([0.5, 0.2, 0.3]))
-    x = np.random.RandomState(5).standard_normal((40, 2)) * 3
-    expected = sum(
-        w * multivariate_normal(c, 0.49 * np.eye(2)).pdf(x)
-        for w, c in zip(truth.weights, truth.centres, strict=True)
-    )
-    assert np.allclose(truth.log_density(x), np.log(expected), rtol=1e-12)
+def test_checkerboards_have_eight_equal_squares():
     data = pf_data.load("checkerboard")
-    ticks = np.linspace(-5, 5, 400, endpoint=False) + 10 / 800
-    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
-    assert np.exp(data.truth.log_density(grid)).sum() * (10 / 400) ** 2 == pytest.approx(
-        1, abs=1e-9
-    )
-    assert np.allclose(data.truth.log_density(data.train.x), -math.log(32))
     squares = np.unique(np.floor((data.train.x + 4) / 2), axis=0, return_counts=True)[1]
     assert len(squares) == 8
     assert np.abs(squares - 12_500).max() < 5 * math.sqrt(12_500)
@@ -100,24 +83,6 @@ def test_toys_are_the_same_data_everywhere():
     x = pf_data.load("8gaussians").train.x
     assert np.allclose(x[:2], [[2.919, 4.351], [4.669, 1.378]], atol=1e-3)
     assert pf_data.load("ring").fingerprint != pf_data.load("ring", labelled=True).fingerprint
-
-
-@pytest.mark.parametrize("name", ["moons", "swissroll", "pinwheel"])
-def test_a_toys_density_integrates_to_one_and_is_that_of_its_rows(name):
-    x, _ = toys.TOYS[name].examples(name, 1000)
-    low = x.min(0) - 0.6
-    high = x.max(0) + 0.6
-    k = 50
-    axes = [low[i] + (high[i] - low[i]) * (np.arange(k) + 0.5) / k for i in range(2)]
-    grid = np.stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")], axis=1)
-    log_p = toys.TOYS[name].truth.log_density(grid)
-    cell = np.prod((high - low) / k)
-    assert np.exp(log_p).sum() * cell == pytest.approx(1, abs=1e-3)
-    own = toys.TOYS[name].truth.log_density(x)
-    assert abs(own.mean() - (np.exp(log_p) * log_p).sum() * cell) < 4 * own.std() / math.sqrt(
-        len(x)
-    )
-    assert pf_data.load(name, limit=10).truth is toys.TOYS[name].truth
 
 
 MODES = 1000

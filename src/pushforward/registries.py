@@ -314,14 +314,14 @@ SETS = Registry(
     "data set",
     {
         "digits": "data.sets.digits:DIGITS",
-        "mnist-5k": "data.sets.mnist_5k:MNIST_5K",
+        "mnist-5k": "data.sets.digits:MNIST_5K",
         "mnist": "data.sets.torchvision:MNIST",
         "fashion_mnist": "data.sets.torchvision:SETS",
         "cifar10": "data.sets.torchvision:SETS",
-        "binary-digits": "data.sets.binary:SETS",
-        "binary-mnist": "data.sets.binary:SETS",
-        "stacked-digits": "data.sets.stacked:SETS",
-        "stacked-mnist": "data.sets.stacked:SETS",
+        "binary-digits": "data.sets.derived:SETS",
+        "binary-mnist": "data.sets.derived:SETS",
+        "stacked-digits": "data.sets.derived:SETS",
+        "stacked-mnist": "data.sets.derived:SETS",
         "ring": "data.sets.toys:SETS",
         "grid": "data.sets.toys:SETS",
         "8gaussians": "data.sets.toys:SETS",
@@ -355,9 +355,9 @@ READERS = Registry(
 )
 # Kinds of data, in the order in which they are asked whether they accept an array
 SPACES = (
-    "data.spaces.image:ImageSpace",
+    "data.spaces.scaled:ImageSpace",
     "tables.space:TableSpace",
-    "data.spaces.vector:VectorSpace",
+    "data.spaces.scaled:VectorSpace",
 )
 # The classes that `spec.build` makes from a `spec.json`, by the module that defines them; a run
 # with any other class is not read
@@ -366,9 +366,8 @@ _PARTS = {
     "conditions.embeddings": "LabelEmbedding NumbersEmbedding",
     "conditions.kind": "Request",
     "conditions.label": "Label",
-    "data.spaces.image": "ImageSpace",
     "tables.space": "TableSpace",
-    "data.spaces.vector": "ScaledSpace VectorSpace",
+    "data.spaces.scaled": "ImageSpace ScaledSpace VectorSpace",
     "tables.reading.string_columns": "Faults Format RawColumn RawTable",
     "tables.columns": "Category Number",
     "tables.constraints": "Constraint",

@@ -1,13 +1,9 @@
 """Planted faults of `data`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "data/core/arrays.py": [
-        ('    refuse_unknown(options, ArrayOptions, "data.from_arrays")\n', "", "newcomers"),
-    ],
     "data/core/check.py": [
-        ('") != digest', '") is None', "data"),
         ("if out is not None and Path(out).exists():", "if False:", "data"),
-        ("return int((counts > 1).sum())", "return int((counts > 9).sum())", "data"),
+        ("return pairs.shape[1] - len(distinct(hashes))", "return 0", "data"),
         ("name] != file", "name] == file", "data"),
     ],
     "data/core/dataset.py": [
@@ -16,7 +12,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "labels, None, given, table_values)",
             "held_out",
         ),
-        ("and not coordinates:", "and False:", "table_values"),
         ("[column.name, list(column.levels)]", "[column.name]", "table_values"),
         ("_add(split.x, labelled, unlabelled)", "_add(split.x[:1], labelled, unlabelled)", "data"),
         ("range(0, len(array), step)", "range(0, step, step)", "packing"),
@@ -66,7 +61,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("names, examples)", "names)", "numbers"),
         ("if data.table is not None and data.table.sentences:", "if False:", "csv_files"),
         (
-            '    refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])\n',
+            '    refuse_unknown(options, DataOptions, "data.load", also=["name_or_path"])\n',
             "",
             "newcomers",
         ),
@@ -76,10 +71,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if split is not None and", "if False and", "new_file"),
     ],
     "data/core/sampler.py": [
-        ("if self._last is None or self._last[0] != key:", "if self._last is None:", "packing"),
         (
-            "self._coming.pop(key, None)",
-            "self._coming.pop(next(iter(self._coming), key), None)",
+            "return torch.from_numpy(self._coming[key].result())",
+            "return torch.from_numpy(next(iter(self._coming.values())).result())",
             "packing",
         ),
         (
@@ -161,7 +155,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("{some(table.names, 12)}", "{some(space.names, 12)}", "given_values"),
         ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
     ],
-    "data/sets/binary.py": [
+    "data/sets/derived.py": [
         ("seed, part, rows)", "seed, part, 0 * rows)", "data"),
         ("np.arange(len(split))[start : start + _CHUNK]", "np.arange(len(grey))", "data"),
     ],
@@ -220,7 +214,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("out[first : first + ROWS, start:stop]", "out[:ROWS, start:stop]", "table_models"),
         ("check_constraints(self.constraints, {", "check_constraints((), {", "table_kinds"),
     ],
-    "data/spaces/vector.py": [
+    "data/spaces/scaled.py": [
         (") / self._broadcast(self.std, x)", ") * self._broadcast(self.std, x)", "data spaces"),
         ("statistics(x, 1 + cls.axis)", "statistics(x, 1)", "spaces"),
         ("self.size // self.shape[self.axis]", "self.size // self.shape[0]", "spaces"),

@@ -1,19 +1,19 @@
 from pushforward.data.core.arrays import from_arrays as from_arrays
 from pushforward.data.core.check import check as check
 from pushforward.data.core.dataset import Dataset as Dataset, Split as Split
-from pushforward.data.core.ground_truth import Truth as Truth
 from pushforward.data.core.load import (
     dataset_of as dataset_of,
     listing as listing,
     load as load,
     names as names,
+    real_data as real_data,
 )
 from pushforward.data.core.named_set import (
     Derived as Derived,
     Source as Source,
+    Truth as Truth,
     register as register,
 )
-from pushforward.data.core.real_data import real_data as real_data
 from pushforward.data.core.sampler import (
     Batch as Batch,
     PreparedSampler as PreparedSampler,

@@ -31,8 +31,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from pushforward.data import Dataset, Space, Split
-from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.core.hashes import mix
+from pushforward.data.sets.derived import Stack, numbered
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.extractors import Extractor, Spaces, named_extractors
 from pushforward.extractors.classifier import (
@@ -446,7 +446,7 @@ def fit_features(
         network = chosen.network(space).eval()
     state = state_hash(network)
     seen = chosen.preprocessing(space), space.shape, space.classes
-    words: Any = VERSION, dataset.stored_fingerprints[0], seed, name, content, state, *seen
+    words: Any = VERSION, dataset.fingerprint, seed, name, content, state, *seen
     words = (*words, reads, None if channels is None else channels.key)
     folder = None if place is None or content is None else place / "features"
     path = None if folder is None else folder / f"{_key(words)}.fitted"
@@ -470,7 +470,7 @@ def fit_features(
         ours = chosen.learns and type(chosen).__module__.startswith("pushforward.")
         own = content, None if ours else state, *seen
         release = torch.__version__.split("+")[0]
-        known_inputs = (VERSION, dataset.stored_fingerprints[0], seed, release, own)
+        known_inputs = (VERSION, dataset.fingerprint, seed, release, own)
         features.determined = _key(known_inputs)[:16]
     features.channels = channels
     features.folder = None if folder is None else folder / "real"

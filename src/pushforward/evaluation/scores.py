@@ -21,8 +21,8 @@ from pushforward.arguments import whole
 from pushforward.conditions.label import Label
 from pushforward.data import Dataset, Split
 from pushforward.data.core.encoder import Encoder
-from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.images.image_store import selected
+from pushforward.data.sets.derived import Stack, numbered
 from pushforward.denoisers import Condition
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import (

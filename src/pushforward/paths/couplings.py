@@ -74,7 +74,7 @@ class Source:
         self.seed = seed
         if fingerprint is None:
             self._dataset = self._read()
-            fingerprint = self._dataset.stored_fingerprints[1]
+            fingerprint = self._dataset.examples_fingerprint
         self.fingerprint = fingerprint
 
     def _read(self) -> Dataset:
@@ -100,7 +100,7 @@ class Source:
                 f"{error} The model starts from examples of {self.data} instead of noise, so it "
                 "needs that data. Restore the data to that place."
             ) from error
-        found = dataset.stored_fingerprints[1]
+        found = dataset.examples_fingerprint
         if found != self.fingerprint:
             raise DataError(
                 f"The source {self.data} has changed since the model was trained (fingerprint "

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.data.spaces.scaled import ScaledSpace, VectorSpace
 from pushforward.data.spaces.space import Array, Samples, Space
-from pushforward.data.spaces.vector import ScaledSpace, VectorSpace
 from pushforward.errors import DataError, quoted
 from pushforward.registries import at
 from pushforward.tables.column import Column, Floats, Integers, Mask

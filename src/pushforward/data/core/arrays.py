@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.arguments import refuse_unknown
 from pushforward.conditions.columns import Numbers
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.hashes import Array, Integers, Pixels
@@ -118,10 +117,26 @@ def _pixels(x: Array, name: str) -> Pixels:
     return pixels
 
 
-class ArrayOptions(TypedDict, total=False):
-    """Options of `from_arrays`.
+def from_arrays(
+    x: Any,
+    labels: Any = None,
+    *,
+    held_out: Any = None,
+    held_out_labels: Any = None,
+    name: str = "arrays",
+    classes: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    limit: int | None = None,
+    given: Mapping[str, Any] | None = None,
+    held_out_given: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Create a data set from arrays or tensors; pass it again to resume a run trained on it.
 
     Args:
+        x: Vectors (n, d) in their own units; or images (n, C, H, W), (n, H, W, C) or (n, H, W),
+            uint8 from 0 to 255 or floats from 0 to 1. If the layout is ambiguous, tensors have
+            channels first and arrays have channels last.
+        labels: Class of each example, as integers or strings.
         held_out: Held-out examples; a tenth of ``x`` by default.
         held_out_labels: Labels of the held-out examples.
         name: Short name, used for run folders.
@@ -131,48 +146,15 @@ class ArrayOptions(TypedDict, total=False):
         given: Continuous attributes (n,) by name, which form the condition ``given``.
         held_out_given: Attributes of the held-out examples.
     """
-
-    held_out: Any
-    held_out_labels: Any
-    name: str
-    classes: Sequence[str]
-    columns: Sequence[str]
-    limit: int | None
-    given: Mapping[str, Any] | None
-    held_out_given: Mapping[str, Any] | None
-
-
-def from_arrays(x: Any, labels: Any = None, **options: Unpack[ArrayOptions]) -> Dataset:
-    """Create a data set from arrays or tensors; pass it again to resume a run trained on it.
-
-    Args:
-        x: Vectors (n, d) in their own units; or images (n, C, H, W), (n, H, W, C) or (n, H, W),
-            uint8 from 0 to 255 or floats from 0 to 1. If the layout is ambiguous, tensors have
-            channels first and arrays have channels last.
-        labels: Class of each example, as integers or strings.
-        options: Options of `ArrayOptions`: held_out, held_out_labels, name, classes, columns,
-            limit, given and held_out_given.
-    """
-    refuse_unknown(options, ArrayOptions, "data.from_arrays")
-    given = options.get("given") or {}
-    held_out_given = options.get("held_out_given") or {}
-    named = {
-        "x": x,
-        "x_test": options.get("held_out"),
-        "label": labels,
-        "label_test": options.get("held_out_labels"),
-    }
-    arrays = {name: _array(value) for name, value in named.items() if value is not None}
+    named = {"x": x, "x_test": held_out, "label": labels, "label_test": held_out_labels}
+    arrays = {key: _array(value) for key, value in named.items() if value is not None}
     if given:
         arrays["given"] = np.column_stack([_array(values) for values in given.values()])
         arrays["given_names"] = np.array(list(given))
-    if held_out_given:
-        arrays["given_test"] = np.column_stack([_array(held_out_given[name]) for name in given])
-    classes = tuple(options.get("classes", ()))
-    columns = tuple(options.get("columns", ()))
-    train, held_out, schema = splits_of(arrays, "", classes, columns)
-    name = options.get("name", "arrays")
-    return build(name, train, held_out, schema=schema, limit=options.get("limit"))
+        if held_out_given:
+            arrays["given_test"] = np.column_stack([_array(held_out_given[key]) for key in given])
+    train, rest, schema = splits_of(arrays, "", tuple(classes), tuple(columns))
+    return build(name, train, rest, schema=schema, limit=limit)
 
 
 def splits_of(

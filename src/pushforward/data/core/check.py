@@ -5,27 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 
-from pushforward.arguments import refuse_unknown
-from pushforward.data.core.dataset import (
-    Dataset,
-    Files,
-    class_counts,
-    rare_classes,
-    shared_examples,
-)
-from pushforward.data.core.hashes import Array
-from pushforward.data.core.load import LoadOptions, names, read
+from pushforward.data.core.dataset import Dataset, class_counts, rare_classes, shared_examples
+from pushforward.data.core.hashes import Array, among, distinct
+from pushforward.data.core.load import read
 from pushforward.data.images.image_file import Reasons, UnusableError, opened
 from pushforward.data.images.image_store import THREADS, content_hashes, image_names
-from pushforward.data.images.tars import Packed, packed_in
 from pushforward.data.readers.images import tars_in
 from pushforward.data.readers.reader import is_frame
 from pushforward.errors import DataError, UsageError
@@ -33,8 +24,6 @@ from pushforward.files import plain_path, replacing
 from pushforward.numbers import counted
 from pushforward.registries import at
 
-_GROUPS = 5
-_NAMED = 5
 _COPIES = {
     None: None,
     False: "up to 20 copies of a row stay on the same side of the split (`copies=apart` splits "
@@ -42,41 +31,25 @@ _COPIES = {
     True: "each row is split independently, as in a survey; accidental copies cannot be told from "
     "equal rows (`copies=together` keeps equal rows on one side)",
 }
-_VECTOR_FACTS = ("range", "mean", "std", "constant", "integer", "binary", "held_out_classes")
 FORMAT = "pushforward-files-1"
-# Entries of a report about coordinates, which table rows have instead of values
-COORDINATES = (
-    "range",
-    "mean",
-    "std",
-    "constant",
-    "integer",
-    "binary",
-    "classes",
-    "held_out_classes",
-)
 
 
-class CheckOptions(LoadOptions, total=False):
-    """Options of `check`, in addition to those of `load`.
-
-    Args:
-        out: New JSON file for hashes of the source files and the fingerprint of the data.
-        against: File of an earlier check, to report files that changed since then.
-        write_schema: New JSON file for the schema of a table, which can be edited.
-    """
-
-    out: str | os.PathLike[str] | None
-    against: str | os.PathLike[str] | None
-    write_schema: str | os.PathLike[str] | None
-
-
-def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
+def check(
+    name_or_path: Any,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    against: str | os.PathLike[str] | None = None,
+    write_schema: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
     """Read all data as training would, and report on it, even if training would refuse the data.
 
     Args:
         name_or_path: Data source, as for `load`.
-        options: Options of `CheckOptions` and `load`.
+        out: New JSON file for hashes of the source files and the fingerprint of the data.
+        against: File of an earlier check, to report files that changed since then.
+        write_schema: New JSON file for the schema of a table, which can be edited.
+        options: Options of `DataOptions`.
 
     Returns:
         `Dataset.describe`, with counts by class, units, ``repeated`` (held-out examples that are
@@ -84,36 +57,21 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
             equal rows are split), and warnings. ``refused`` is the reason why training would
             refuse the data; ``changes`` and ``differs`` compare with an earlier check.
     """
-    refuse_unknown(options, CheckOptions, "data.check")
-    loading: Any = dict(options)
-    out = loading.pop("out", None)
-    against = loading.pop("against", None)
-    schema = loading.pop("write_schema", None)
     if out is not None and Path(out).exists():
         raise UsageError(
             f"{os.fspath(out)} already exists. Choose another `out`, or delete the file first."
         )
     earlier = None if against is None else _earlier(Path(against))
-    report = _report(name_or_path, loading, schema)
+    report = _report(name_or_path, options, write_schema)
     report |= {"changes": None, "differs": False, "written": None}
     if is_frame(name_or_path):
         return report
     source = os.fspath(name_or_path)
     path = Path(source).expanduser()
-    packed = None
-    if path.is_dir() and source not in names():
-        packed = packed_in(path)
-    if out is None and earlier is None and packed is None:
+    if out is None and earlier is None:
         return report
     files = file_hashes(path)
     fingerprint = report.get("fingerprint")
-    if packed is not None:
-        differing = _changed_tars(packed, files)
-        if differing:
-            report["refused"] = (
-                f"These tars in {packed.folder} have changed since the images were packed: "
-                f"{', '.join(differing)}. Restore them, or pack the images again."
-            )
     if earlier is not None:
         known_fingerprint, known = earlier
         changed = [name for name in files.keys() & known.keys() if known[name] != files[name]]
@@ -147,16 +105,6 @@ def _earlier(path: Path) -> tuple[str, dict[str, Any]]:
         ) from error
 
 
-def _changed_tars(packed: Packed, files: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    changed = []
-    for shard in packed.manifest["shards"]:
-        name = str(shard["file"])
-        digest = str(shard.get("sha256"))
-        if files.get(name, {}).get("sha256") != digest:
-            changed.append(name)
-    return changed
-
-
 def _report(name_or_path: Any, loading: Any, schema: Any) -> dict[str, Any]:
     try:
         data = read(name_or_path, loading)
@@ -188,17 +136,36 @@ def _report(name_or_path: Any, loading: Any, schema: Any) -> dict[str, Any]:
 
 def _of_data(data: Dataset) -> dict[str, Any]:
     space = data.space
-    x = data.train.x
-    counts = class_counts(data)
-    hashes = content_hashes(x)
+    hashes = content_hashes(data.train.x)
     held_out = content_hashes(data.held_out.x)
     both = np.concatenate([hashes, held_out])
+    report = {
+        **data.describe(),
+        "header": data.header,
+        "read_as": data.read_as or None,
+        "copies": _COPIES[data.apart],
+        "repeated": int(among(held_out, distinct(hashes)).sum()),
+        "repeats": len(both) - len(distinct(both)),
+        "warnings": [*shared_examples(data), *rare_classes(data)],
+        "skipped": _listed(data.skipped),
+        "converted": _listed(data.converted),
+        "ignored": data.ignored,
+    }
+    if data.table is not None:
+        return report | data.table.report(space) | {"classes": {}}
+    x = data.train.x
     names = space.columns or range(math.prod(space.shape))
     constant = []
     if len(space.shape) == 1:
         constant = [str(names[i]) for i in np.flatnonzero(np.ptp(x, axis=0) == 0)]
-    report = {
-        **data.describe(),
+    several = _in_several_classes(data)
+    if several:
+        report["warnings"].append(
+            f"{counted(several, 'image')} found in more than one class. A class-conditional model "
+            "learns such an image in each of its classes. Remove the copies in the wrong class."
+        )
+    counts = class_counts(data)
+    return report | {
         "classes": {name: train for name, (train, _) in counts.items()},
         "held_out_classes": {name: others for name, (_, others) in counts.items()},
         "range": _range(x),
@@ -206,38 +173,7 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         "std": list(space.units.get("std", ())),
         "constant": constant,
         "integer": [str(names[i]) for i in space.integer],
-        "header": data.header,
-        "read_as": data.read_as or None,
-        "copies": _COPIES[data.apart],
-        "repeated": int(np.isin(held_out, hashes).sum()),
-        "repeats": len(both) - len(np.unique(both)),
-        "warnings": [*shared_examples(data), *rare_classes(data)],
-        "skipped": _listed(data.skipped),
-        "converted": _listed(data.converted),
-        "ignored": data.ignored,
     }
-    if data.table is not None:
-        for name in _VECTOR_FACTS:
-            del report[name]
-        return report | data.table.report(space) | {"classes": {}}
-    several = _in_several_classes(data)
-    if several:
-        report["warnings"].append(
-            f"{counted(several, 'image')} found in more than one class. A class-conditional model "
-            "learns such an image in each of its classes. Remove the copies in the wrong class."
-        )
-    if data.files is not None:
-        report["files"] = len(data.files.names) + len(data.skipped)
-        report["duplicates"] = _duplicates(data.files)
-    return report
-
-
-def _duplicates(files: Files) -> list[dict[str, Any]]:
-    groups: dict[int, list[str]] = {}
-    for name, content in zip(files.names, files.hashes.tolist(), strict=True):
-        groups.setdefault(content, []).append(name)
-    largest = sorted(groups.values(), key=len, reverse=True)[:_GROUPS]
-    return [{"files": group[:_NAMED], "copies": len(group)} for group in largest if len(group) > 1]
 
 
 def _in_several_classes(data: Dataset) -> int:
@@ -248,8 +184,7 @@ def _in_several_classes(data: Dataset) -> int:
     hashes = np.concatenate([train.hashes, held_out.hashes])
     classes = np.concatenate([train.labels, held_out.labels]).view(np.uint64)
     pairs = np.unique(np.stack([hashes, classes]), axis=1)
-    _, counts = np.unique(pairs[0], return_counts=True)
-    return int((counts > 1).sum())
+    return pairs.shape[1] - len(distinct(hashes))
 
 
 def _range(x: Array) -> list[float]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from pushforward.arguments import whole
 from pushforward.conditions.columns import Columns
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
-from pushforward.data.core.ground_truth import Stack, Truth
 from pushforward.data.core.hashes import (
     ATOM,
     Array,
@@ -40,18 +39,14 @@ from pushforward.numbers import some
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pushforward.data.core.named_set import Truth
+    from pushforward.data.sets.derived import Stack
+
 
 _BYTES = 1 << 24  # hashed at a time, so that examples that stay on disk are read in parts
 _LIMIT_KEY = 0x5EED_0F_5711
 FEW = 20  # training examples of a class below which a model can hardly learn the class
 NAMED = 12
-
-
-class Files(NamedTuple):
-    """Names and hashes of the image files of both splits, in the source's order."""
-
-    names: Sequence[str]
-    hashes: Hashes
 
 
 @dataclass(frozen=True)
@@ -180,7 +175,6 @@ class Dataset:
             Python.
         probabilities: Grey images uint8 from which binary training examples are drawn in every
             epoch.
-        files: Usable image files.
         table: Decisions about each column of a table of mixed types.
         apart: Whether equal rows of a table are split independently.
         read_as: How an ambiguous file was read, and how to choose the other way; may be empty.
@@ -199,7 +193,6 @@ class Dataset:
     header: bool | None = None
     origin: Mapping[str, Any] | None = None
     probabilities: Pixels | None = None
-    files: Files | None = None
     table: Any = None
     apart: bool | None = None
     read_as: str = ""
@@ -224,13 +217,6 @@ class Dataset:
     def examples_fingerprint(self) -> str:
         """The fingerprint without labels."""
         return self._fingerprints[1]
-
-    @cached_property
-    def stored_fingerprints(self) -> tuple[str, str]:
-        """Both fingerprints of the stored examples; those of a table depend on its coordinates."""
-        if self.train.table_values is None or self.held_out.table_values is None:
-            return self._fingerprints
-        return fingerprints(self.space, self.train, self.held_out, coordinates=True)
 
     @cached_property
     def _fingerprints(self) -> tuple[str, str]:
@@ -269,10 +255,10 @@ class Dataset:
         )
 
 
-def fingerprints(space: Space, *splits: Split, coordinates: bool = False) -> tuple[str, str]:
+def fingerprints(space: Space, *splits: Split) -> tuple[str, str]:
     """Compute sha256 (hex) of examples, conditions and names, with and without labels."""
     tables = [split.table_values for split in splits if split.table_values is not None]
-    if len(tables) == len(splits) and not coordinates:
+    if len(tables) == len(splits):
         fingerprint = _table_fingerprint(space, tables)
         return fingerprint, fingerprint
     labelled = hashlib.sha256()
@@ -484,32 +470,18 @@ class Seen:
 
 
 def shared_examples(data: Dataset) -> tuple[str, ...]:
-    """Return a warning if over 1 % of the held-out examples, or most of a class, are trained on."""
+    """Return a warning if over 1 % of the held-out examples are also training examples."""
     held_out = data.held_out.hashes
     shared = among(held_out, np.sort(data.train.hashes))
     count = int(shared.sum())
-    classes = _shared_classes(data, shared)
-    if 100 * count <= len(held_out) and not classes:
+    if 100 * count <= len(held_out):
         return ()
-    including = ""
-    if classes:
-        including = f", including most of class {', '.join(classes)}"
     return (
         f"{count:,} of the {len(held_out):,} held-out examples of {data.name} are "
-        f"also training examples{including}, because examples with more than {ATOM} copies occur "
+        f"also training examples, because examples with more than {ATOM} copies occur "
         "in both splits. On these examples, scores cannot tell memorisation from generalisation. "
         "If the copies are an accident or the result of oversampling, keep one of each.",
     )
-
-
-def _shared_classes(data: Dataset, shared: Array) -> list[str]:
-    labels = data.held_out.labels
-    if labels is None:
-        return []
-    names = data.space.classes
-    copied = np.bincount(labels[shared], minlength=len(names))
-    counts = np.bincount(labels, minlength=len(names))
-    return [names[label] for label in np.flatnonzero(2 * copied > counts)]
 
 
 def seen_in_training(data: Dataset, builds_on: Iterable[tuple[str, Seen]] = ()) -> Seen:

@@ -7,32 +7,25 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any
 from warnings import warn
 
 import numpy as np
 
-from pushforward.arguments import refuse_unknown, whole
+from pushforward.arguments import refuse_unknown
 from pushforward.conditions.columns import Columns, Numbers
 from pushforward.conditions.kind import ConditionKind, registry
 from pushforward.conditions.label import Label
 from pushforward.data import readers
-from pushforward.data.core.dataset import Dataset, Split
-from pushforward.data.images.image_file import Conversion, Size
-from pushforward.data.readers.reader import DataOptions, Progress, is_frame
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.core.hashes import held_out_indices
+from pushforward.data.readers.reader import DataOptions, examples_in, is_frame
 from pushforward.data.spaces.space import measure
 from pushforward.errors import DataError, UsageError, did_you_mean
-from pushforward.registries import SETS, at
+from pushforward.registries import READERS, SETS, at
 
-# Values of options that are names.
-CHOICES = {
-    "channels": ("rgb", "grey", "gray"),
-    "copies": ("together", "apart"),
-    "rare": ("replace", "keep"),
-}
-CHANNELS = {None: None, "rgb": 3, "grey": 1, "gray": 1}
+PARTS = 3  # one part is compared with samples, the others give the scores of real data
 ColumnKind = tuple[type[ConditionKind], Sequence[str]]  # kind and columns of a condition
-WORKERS = 1  # threads that decode ahead; a second one would slow down training on two cores
 
 
 def names() -> list[str]:
@@ -67,71 +60,14 @@ def listing() -> list[dict[str, Any]]:
     return described
 
 
-class LoadOptions(TypedDict, total=False):
-    """Options of `load`.
-
-    Args:
-        target: Column of a table to predict, used as the label in a ``.csv`` of plain numbers.
-        header: Whether the first line of a table contains column names; None decides by the rows
-            below.
-        resize: Image size, as one side, (height, width) or "HEIGHTxWIDTH", that images are scaled
-            to cover (antialiased bicubic) and cropped to at the centre.
-        channels: "rgb" or "grey" converts image files. By default images are grey if all of them
-            are, RGBA if any has transparent pixels, and RGB otherwise.
-        background: Colour that replaces transparency in image files, such as "white" or "#808080".
-        limit: Maximum number of training examples, chosen by ``seed``.
-        seed: Seed of ``limit``; 0 by default.
-        labelled: True requires labels, False drops them; None drops the labels of toys.
-        given: Columns of a ``.csv`` that condition the model, as a list or separated by commas; see
-            `given_columns`.
-        download: Whether to download a named data set that is missing.
-        stream: Whether images of files stay on disk; None if they would take more than 4 GB.
-        workers: Number of threads that decode such images ahead; 1 by default.
-        progress: Function called with the number of images read, and their total.
-        columns: Columns of a table to keep, or the names of all columns of a file without header.
-        drop: Columns of a table to leave out.
-        missing: Texts that denote a missing value, besides an empty cell.
-        schema: Description of a table's columns, as a JSON file or its content.
-        constraints: Comparisons that hold for every row and sample of a table, such as
-            ``["end >= start"]``.
-        table: True reads a ``.csv`` of plain numbers as a table, False as vectors.
-        copies: "together" keeps equal rows of a table on one side of the split, "apart" splits each
-            row independently; None decides by the rows (`draws_repeat`).
-        rare: "replace", the default, replaces each text that at most one training row has by
-            another text of its column; "keep" learns it.
-    """
-
-    target: str | None
-    header: bool | None
-    resize: int | Size | str | None
-    channels: str | None
-    background: str | None
-    limit: int | None
-    seed: int
-    labelled: bool | None
-    given: str | Sequence[str]
-    download: bool
-    stream: bool | None
-    workers: int
-    progress: Progress | None
-    columns: str | Sequence[str] | None
-    drop: str | Sequence[str] | None
-    missing: str | Sequence[str] | None
-    schema: str | os.PathLike[str] | Mapping[str, Any] | None
-    constraints: str | Sequence[str] | None
-    table: bool | None
-    copies: str | None
-    rare: str
-
-
-def load(name_or_path: Any, **options: Unpack[LoadOptions]) -> Dataset:
+def load(name_or_path: Any, **options: Any) -> Dataset:
     """Read data and split it into training and held-out examples by their content.
 
     Args:
         name_or_path: Name (see `names`); path of an image folder, of packed images, or of a
             ``.tar``, ``.npz``, ``.npy``, ``.csv`` or other table; or data frame of pandas or
             polars. Write ``./digits`` for a folder with the name of a data set.
-        options: Options of `LoadOptions`. All sources support limit, seed, labelled, download and
+        options: Options of `DataOptions`. All sources support limit, seed, labelled, download and
             progress; images also resize, channels, background, stream and workers; tables also
             target, header, given, columns, drop, missing, schema, constraints, table, copies and
             rare.
@@ -142,11 +78,19 @@ def load(name_or_path: Any, **options: Unpack[LoadOptions]) -> Dataset:
     return data
 
 
-def read(name_or_path: Any, options: LoadOptions) -> Dataset:
+def reading_of(options: Mapping[str, Any]) -> DataOptions:
+    """Check the options of `load`; None means the default."""
+    refuse_unknown(options, DataOptions, "data.load", also=["name_or_path"])
+    given = {name: value for name, value in options.items() if value is not None}
+    given.pop("name_or_path", None)  # of stored runs
+    return DataOptions(**given)
+
+
+def read(name_or_path: Any, options: Mapping[str, Any]) -> Dataset:
     """Read data as `load` does, without warnings."""
-    refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])
+    reading = reading_of(options)
     if is_frame(name_or_path):
-        data: Dataset = at("tables.reading.reader:frame_dataset")(name_or_path, reading_of(options))
+        data: Dataset = at("tables.reading.reader:frame_dataset")(name_or_path, reading)
         return data
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise UsageError(
@@ -154,120 +98,29 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
             f"{type(name_or_path).__name__}. Use pf.data.from_arrays(x, labels) for arrays and "
             "tensors, and pf.data.dataset_of(examples) for data sets of other libraries."
         )
-    text = os.fspath(name_or_path)
-    path = Path(text).expanduser()
-    source = SETS.get(text)
-    reading = reading_of(options)
-    check_there(text)
-    if source is None:
+    name = os.fspath(name_or_path)
+    path = Path(name).expanduser()
+    check_there(name)
+    labelled = reading.labelled
+    if name in SETS:
+        source = SETS[name]
+        data = source.dataset(reading)
+        if labelled is None:
+            labelled = source.labelled
+    else:
         data = readers.read(path, reading)
         name = str(path.resolve())  # so that a run finds its data from another folder
-        labelled_by_default = True
-    else:
-        data = source.dataset(reading)
-        name = text
-        labelled_by_default = source.labelled
-    labelled = options.get("labelled")
-    if labelled and not data.space.classes:
+    if reading.labelled and not data.space.classes:
         raise UsageError(
-            f"{text} has no labels. Leave out `labelled`, or use `target=COLUMN` to name the label "
-            "column of a .csv file."
+            f"{name_or_path} has no labels. Leave out `labelled`, or use `target=COLUMN` to name "
+            "the label column of a .csv file."
         )
     if reading.given:
         data = given_columns(data, reading.given)
-    data = replace(data, origin={"name_or_path": name, **_stored(options, reading, data)})
-    if labelled is None:
-        labelled = labelled_by_default
-    if labelled:
-        return data
-    return data.without_labels()
-
-
-def _stored(options: LoadOptions, reading: DataOptions, data: Dataset) -> dict[str, Any]:
-    seed = None
-    if reading.limit or reading.seed:
-        seed = reading.seed
-    workers = None
-    if reading.stream and reading.workers != WORKERS:
-        workers = reading.workers
-    copies = reading.copies
-    if data.apart is not None:
-        copies = "apart" if data.apart else "together"
-    rare = None
-    if data.table is not None:
-        rare = reading.rare
-    stored = {
-        "target": reading.target,
-        "header": reading.header,
-        "limit": reading.limit,
-        "labelled": options.get("labelled"),
-        "resize": reading.size and list(reading.size),
-        "channels": options.get("channels"),
-        "background": reading.conversion.background or None,
-        "given": list(reading.given) or None,
-        "seed": seed,
-        "stream": reading.stream,
-        "workers": workers,
-        **reading.of_tables,
-        "copies": copies,
-        "rare": rare,
-    }
-    return {name: value for name, value in stored.items() if value is not None}
-
-
-def reading_of(options: LoadOptions) -> DataOptions:
-    """Check the options of `load` and return them as a `DataOptions`."""
-    for name, choices in CHOICES.items():
-        value = options.get(name)
-        if value is not None and value not in choices:
-            raise UsageError(
-                f"`{name}={value!r}` is not supported: expected one of {', '.join(choices)}."
-            )
-    settings: Any = dict(options)
-    for name in ("name_or_path", "labelled", "resize", "channels", "background"):
-        settings.pop(name, None)
-    for name in ("given", "columns", "drop", "missing"):
-        settings[name] = _words(options, name)
-    target = options.get("target")
-    given = tuple(filter(None, settings["given"] or ()))
-    for column in given:
-        if column.partition(":")[0] == target:
-            raise UsageError(
-                f'`target` and `given` both contain "{target}". A column can be the label or a '
-                "condition, not both."
-            )
-    limit = options.get("limit")
-    if limit is not None:
-        limit = whole("limit", limit)
-    constraints = options.get("constraints") or ()
-    if isinstance(constraints, str):
-        constraints = [constraints]
-    schema = options.get("schema")
-    if schema is not None:
-        schema = at("tables.reading.schema:read_schema")(schema)
-    settings |= {
-        "conversion": _conversion(options),
-        "limit": limit,
-        "given": given,
-        "workers": whole("workers", options.get("workers", WORKERS), 0),
-        "rare": options.get("rare") or "replace",
-        "columns": settings["columns"] or (),
-        "drop": settings["drop"] or (),
-        "schema": schema or {},
-        "constraints": tuple(constraints),
-    }
-    return DataOptions(**settings)
-
-
-def _words(options: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
-    words = options.get(name)
-    if words is None:
-        return None
-    if isinstance(words, str):
-        return tuple(word.strip() for word in words.split(","))
-    if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
-        raise UsageError(f"`{name}` must be a list of strings; got {words!r:.60}.")
-    return tuple(words)
+    data = replace(data, origin={"name_or_path": name, **reading.stored(data)})
+    if labelled is False:
+        return data.without_labels()
+    return data
 
 
 def check_there(text: str) -> None:
@@ -285,31 +138,6 @@ def check_there(text: str) -> None:
         f"({', '.join(names())}) or the path of {readers.described()}. To use a data set of your "
         "own, pass the file that defines it: `plugins=[FILE.py]`."
     )
-
-
-def _conversion(options: LoadOptions) -> Conversion:
-    background = options.get("background") or ""
-    size = _size(options.get("resize"))
-    try:
-        return Conversion(size, CHANNELS[options.get("channels")], background)
-    except ValueError:
-        raise UsageError(
-            f"`background={background}` is not a colour: expected a name or a hex code, such as "
-            "white or #808080."
-        ) from None
-
-
-def _size(resize: int | Size | str | None) -> Size | None:
-    if resize is None:
-        return None
-    words = str(resize).strip("()[]").replace(",", "x").split("x")
-    sides = [int(word) for word in words if word.strip().isdecimal()]
-    if len(sides) != len(words) or len(sides) > 2 or not all(1 <= side <= 4096 for side in sides):
-        raise UsageError(
-            f"`resize={resize}` is not an image size: expected 1 to 4096 pixels per side, as N, "
-            "(height, width) or HEIGHTxWIDTH."
-        )
-    return sides[0], sides[-1]
 
 
 def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
@@ -394,17 +222,75 @@ def _with_given(
     return Split(split.x[:, remaining].copy(), split.labels, split.hashes, given)
 
 
+def real_data(
+    real: str | os.PathLike[str],
+    train: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Dataset:
+    """Read real data to compare the samples of any program with.
+
+    Args:
+        real: Table, image folder, or .npz or .npy file.
+        train: Training data of the program; all of ``real`` is then held out. Without it, a third
+            of ``real`` is held out, and copy and privacy scores are not computed.
+        options: Options of `DataOptions`; by default, .csv files are read as tables, and rare texts
+            are kept.
+    """
+    place = Path(real).expanduser()
+    reader = READERS.get(place.suffix.lower())
+    read_pair = getattr(reader, "pair", None)
+    is_table = read_pair is not None and not options.get("given")
+    settings: Any = {"table": True} if is_table else {"stream": False}
+    settings |= options
+    settings["rare"] = options.get("rare") or "keep"
+    if train is None:
+        data = read(str(place), settings)
+        examples = data.train.followed_by(data.held_out)
+        n = len(examples)
+        held = held_out_indices(examples.hashes, examples.labels, max(1, n // PARTS))
+        return replace(
+            data,
+            train=examples.take(np.delete(np.arange(n), held)),
+            held_out=examples.take(held),
+            trained_on=False,
+        )
+    source = Path(train).expanduser()
+    if source.resolve() == place.resolve():
+        raise UsageError(
+            f"{train} is also the real data. Samples are compared with examples that the program "
+            "was not trained on: divide the data into two files, or leave out `train`."
+        )
+    for path in (place, source):
+        check_there(os.path.join(path.parent, path.name))
+    reading = reading_of(settings)
+    pair = _pair
+    if reading.table and read_pair is not None:
+        pair = read_pair
+    data = pair(source, place, reading)
+    return replace(data, trained_on=True, origin={"name_or_path": str(place), **options})
+
+
+def _pair(train: Path, held_out: Path, reading: DataOptions) -> Dataset:
+    first, classes, columns = examples_in(train, reading)
+    second, other_classes, other_columns = examples_in(held_out, reading)
+    if columns != other_columns:
+        raise DataError(f"{train} and {held_out} have different columns; expected the same.")
+    if classes != other_classes:
+        classes = ()  # labels count if both have the same classes
+    return build(held_out.stem, first, second, schema=Schema(classes, columns))
+
+
 DataLike = Any
 "Data that `pushforward.fit` accepts; see `dataset_of`."
 
 
-def dataset_of(data: DataLike, **options: Unpack[LoadOptions]) -> Dataset:
+def dataset_of(data: DataLike, **options: Any) -> Dataset:
     """Create a data set from any supported form of data.
 
     Args:
         data: A `Dataset`; a name, path or data frame, as for `load`; or arrays, tensors, or data
             sets of PyTorch and Hugging Face.
-        options: Options of `load`, for names, paths and data frames.
+        options: Options of `DataOptions`, for names, paths and data frames.
     """
     if isinstance(data, Dataset):
         return data

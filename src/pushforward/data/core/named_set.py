@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
-from pushforward.data.core.ground_truth import Truth
-from pushforward.data.core.hashes import Integers
+from pushforward.data.core.hashes import Floats
 from pushforward.data.images import image_set
 from pushforward.data.images.image_file import Size
 from pushforward.data.readers.reader import DataOptions
@@ -33,21 +29,28 @@ def folder() -> Path:
     return Path(place)
 
 
-def whole_numbers(package: str, file: str) -> Integers | None:
-    """Read a .csv of integers from an installed package, without importing it; None if missing."""
-    spec = importlib.util.find_spec(package)
-    if spec is None:
-        return None
-    for folder in spec.submodule_search_locations or ():
-        path = Path(folder, file)
-        if path.is_file():
-            return np.loadtxt(path, delimiter=",", dtype=np.int64, ndmin=2)
-    return None
-
-
-def resized(split: Split, size: Size) -> Split:
+def resized(split: Split, size: Size | None) -> Split:
     """Resize the images of a split; the hashes of the source images are kept."""
+    if size is None:
+        return split
+    if split.x.ndim != 4:
+        raise UsageError("`resize` supports only images, but the data are vectors. Leave it out.")
     return Split(image_set.resized(split.x, size), split.labels, split.hashes, split.given)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Known distribution of vectors: a mixture of isotropic Gaussians.
+
+    Args:
+        centres: Centres of the modes, (k, d).
+        std: Standard deviation of each mode.
+        weights: Probability of each mode, (k,).
+    """
+
+    centres: Floats
+    std: float
+    weights: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +78,6 @@ class Named(ABC):
     def dataset(self, reading: DataOptions) -> Dataset:
         reading.refuse_table(self.name)
         reading.refuse_stream(self.name)
-        if reading.size and len(self.shape) == 1:
-            raise UsageError(
-                f"`resize` supports only images, but {self.name} contains vectors. Leave it out."
-            )
         return self._dataset(reading)
 
     @abstractmethod
@@ -108,13 +107,13 @@ class Source(Named):
                     f"{self.name} has examples of shape {split.x.shape[1:]}, but declares the "
                     f"shape {self.shape}."
                 )
-        if reading.size:
-            train = resized(train, reading.size)
-            held_out = held_out and resized(held_out, reading.size)
+        rest: Split | int | None = self.held_out
+        if held_out is not None:
+            rest = resized(held_out, reading.resize)
         return build(
             self.name,
-            train,
-            self.held_out if held_out is None else held_out,
+            resized(train, reading.resize),
+            rest,
             schema=Schema(self.classes),
             limit=reading.limit,
             seed=reading.seed,
@@ -137,7 +136,7 @@ class Derived(Named):
     whole: bool = False
 
     def _dataset(self, reading: DataOptions) -> Dataset:
-        of_base = DataOptions(conversion=reading.conversion, download=reading.download)
+        of_base = DataOptions(resize=reading.resize, download=reading.download)
         if not self.whole:
             of_base = replace(of_base, limit=reading.limit, seed=reading.seed)
         base = SETS.find(self.base).dataset(of_base)

@@ -277,32 +277,18 @@ class Prefetch:
     def __init__(self, x: Streamed, numbers: Callable[[int, slice | None], Integers]) -> None:
         self.x = x
         self.numbers = numbers
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool = ThreadPoolExecutor(max(1, x.workers), "pushforward-decoding")
         self._coming: dict[tuple[int, str], Future[Pixels]] = {}
-        self._last: tuple[tuple[int, str], Tensor] | None = None
 
     def batch(self, number: int, part: slice | None) -> Tensor:
         key = (number, repr(part))
-        if self._last is None or self._last[0] != key:  # some methods take a batch several times
-            coming = self._coming.pop(key, None)
-            self._begin(number, part)
-            if coming is None:
-                images = self.x.decoded(self.numbers(number, part))
-            else:
-                images = coming.result()
-            self._last = key, torch.from_numpy(images)
-        return self._last[1]
-
-    def _begin(self, number: int, part: slice | None) -> None:
-        if not self.x.workers:
-            return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.x.workers, "pushforward-decoding")
-        following = {}
-        for later in range(number + 1, number + 1 + 2 * self.x.workers):
-            following[later, repr(part)] = later
-        for key in self._coming.keys() - following:
-            self._coming.pop(key).cancel()
-        for key, later in following.items():
-            if key not in self._coming:
-                self._coming[key] = self._pool.submit(self.x.decoded, self.numbers(later, part))
+        ahead = {}
+        for later in range(number, number + 1 + 2 * self.x.workers):
+            ahead[later, repr(part)] = later
+        for other in self._coming.keys() - ahead:
+            self._coming.pop(other).cancel()
+        for other, later in ahead.items():
+            if other not in self._coming:  # some methods take a batch several times
+                images = self._pool.submit(self.x.decoded, self.numbers(later, part))
+                self._coming[other] = images
+        return torch.from_numpy(self._coming[key].result())

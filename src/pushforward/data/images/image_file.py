@@ -53,10 +53,7 @@ def array_header(file: IO[bytes]) -> ArrayHeader:
     """Read the header of an array in numpy's format 1.0 or 2.0, up to the first element."""
     version = np.lib.format.read_magic(file)
     if version not in _WIDTHS:
-        raise ValueError(
-            f"version {version} of the numpy format is not supported: expected a plain array of "
-            "numbers"
-        )
+        raise ValueError(f"version {version} of the numpy format is not supported")
     length = file.read(_WIDTHS[version])
     size = int.from_bytes(length, "little")
     if size > MAX_BYTES:

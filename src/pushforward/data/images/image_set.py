@@ -50,7 +50,6 @@ class Folder:
     ignored: int
     hashes: Hashes | None
     places: Integers
-    names: tuple[str, ...]
 
 
 def read_images(store: ImageStore, reading: DataOptions) -> Folder:
@@ -115,7 +114,6 @@ def read_images(store: ImageStore, reading: DataOptions) -> Folder:
         ignored=store.ignored,
         hashes=hashes,
         places=places,
-        names=tuple(store.names[place] for place in places),
     )
 
 

@@ -9,15 +9,14 @@ import tarfile
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 import numpy as np
 
-from pushforward.arguments import refuse_unknown, whole
+from pushforward.arguments import whole
 from pushforward.data.core.dataset import Split
 from pushforward.data.core.hashes import Pixels
 from pushforward.data.core.load import load
-from pushforward.data.images.image_file import Size
 from pushforward.data.images.image_store import content_hashes
 from pushforward.data.images.tars import FORMAT, MANIFEST, TAR, content_digest
 from pushforward.data.readers.reader import Progress
@@ -30,32 +29,14 @@ BLOCK = 1024  # images in memory at a time
 _HEADER = tarfile.BLOCKSIZE
 
 
-class PackOptions(TypedDict, total=False):
-    """Options of `pack`, some as for `load`.
-
-    Args:
-        encoding: "png" by default, or "npy" for plain pixels, which are larger and faster to read.
-        per_tar: Number of images per tar, 10,000 by default.
-        resize: Image size.
-        labelled: Use of labels.
-        download: Whether to download a missing data set.
-        stream: Whether images stay on disk.
-        progress: Function called with the number of images read or written and their total.
-    """
-
-    encoding: str
-    per_tar: int
-    resize: int | Size | str | None
-    labelled: bool | None
-    download: bool
-    stream: bool | None
-    progress: Progress | None
-
-
 def pack(
     name_or_path: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    **options: Unpack[PackOptions],
+    *,
+    encoding: str = "png",
+    per_tar: int = 10_000,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Write images to uncompressed tars, from which `load` reads exactly the same data set.
 
@@ -65,14 +46,15 @@ def pack(
     Args:
         name_or_path: Data source, as for `load`.
         out: New folder.
-        options: Options of `PackOptions`.
+        encoding: "png", or "npy" for plain pixels, which are larger and faster to read.
+        per_tar: Number of images per tar.
+        progress: Function called with the number of images read or written and their total.
+        options: Options of `DataOptions`.
 
     Returns:
         The manifest, as a plain dict.
     """
-    refuse_unknown(options, PackOptions, "data.pack")
-    encoding = options.get("encoding", ENCODINGS[0])
-    per_tar = whole("per_tar", options.get("per_tar", 10_000), 1)
+    per_tar = whole("per_tar", per_tar, 1)
     if encoding not in ENCODINGS:
         raise unknown("encoding", encoding, ENCODINGS)
     folder = Path(out).expanduser()
@@ -86,10 +68,7 @@ def pack(
             f"{folder} is inside {name_or_path}, which contains the images to pack. Choose an "
             "`out` outside this folder."
         )
-    loading: Any = dict(options)
-    loading.pop("encoding", None)
-    loading.pop("per_tar", None)
-    data = load(name_or_path, **loading)
+    data = load(name_or_path, progress=progress, **options)
     images = data.space.has_pixels and data.space.shape[0] in (1, 3, 4)
     if not images or data.probabilities is not None or data.train.given:
         raise UsageError(
@@ -100,7 +79,7 @@ def pack(
     with replacing(folder) as temporary:
         temporary.mkdir()
         total = len(data.train) + len(data.held_out)
-        writer = _Writer(temporary, encoding, per_tar, options.get("progress"), total)
+        writer = _Writer(temporary, encoding, per_tar, progress, total)
         shards = [*writer.write(data.train, "train"), *writer.write(data.held_out, "held-out")]
         content = [content_hashes(data.train.x), content_hashes(data.held_out.x)]
         manifest = {

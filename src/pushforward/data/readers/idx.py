@@ -53,10 +53,7 @@ def _examples(path: Path, reading: DataOptions) -> Examples:
     beside = _renamed(path, "images", "labels")
     if beside is not None:
         labels, classes = numbered(idx_array(beside, 1), str(beside))
-    split = Split(images, labels)
-    if reading.size:
-        split = resized(split, reading.size)
-    return split, classes, ()
+    return resized(Split(images, labels), reading.resize), classes, ()
 
 
 def _renamed(path: Path, part: str, other: str) -> Path | None:

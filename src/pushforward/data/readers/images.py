@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pushforward.data.core.dataset import Dataset, Files, Schema, Split, build
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.images.image_file import ENDINGS
 from pushforward.data.images.image_set import Folder, read_images
 from pushforward.data.images.image_store import FolderStore, content_hashes
@@ -79,7 +79,6 @@ def _read(path: Path, reading: DataOptions) -> Dataset:
         skipped=content.skipped,
         converted=content.converted,
         ignored=content.ignored,
-        files=Files(content.names, examples.hashes),
     )
 
 

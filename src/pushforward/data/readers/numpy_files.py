@@ -6,10 +6,8 @@ A ``.npz`` file contains ``x`` and optionally ``label`` (or ``y``), ``given`` (n
 
 from __future__ import annotations
 
-import math
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,9 +15,8 @@ from pushforward.data.core.arrays import splits_of
 from pushforward.data.core.dataset import Dataset, build
 from pushforward.data.core.hashes import Array
 from pushforward.data.core.named_set import resized
-from pushforward.data.images.image_file import array_header
-from pushforward.data.readers.reader import MAX_BYTES, DataOptions, Examples, Reader
-from pushforward.errors import DataError, UsageError
+from pushforward.data.readers.reader import DataOptions, Examples, Reader
+from pushforward.errors import DataError
 
 _NAMES = ("x", "label", "given", "given_names", "x_test", "label_test", "given_test")
 _ALIASES = {"y": "label", "y_test": "label_test"}
@@ -34,17 +31,10 @@ def _read(path: Path, reading: DataOptions) -> Dataset:
     reading.refuse_stream(str(path))
     arrays, unused = _members(path)
     train, held_out, schema = splits_of(arrays, f"{path.name}: ")
-    if reading.size:
-        if train.x.ndim != 4:
-            raise UsageError(
-                f"`resize` supports only images, but {path} contains vectors. Leave it out."
-            )
-        train = resized(train, reading.size)
-        held_out = held_out and resized(held_out, reading.size)
     return build(
         path.stem,
-        train,
-        held_out,
+        resized(train, reading.resize),
+        held_out and resized(held_out, reading.resize),
         schema=schema,
         skipped=tuple((f"{path.name}: {name}", _UNUSED) for name in unused),
         limit=reading.limit,
@@ -55,22 +45,23 @@ def _read(path: Path, reading: DataOptions) -> Dataset:
 def _examples(path: Path, reading: DataOptions) -> Examples:
     arrays, _ = _members(path)
     split, _, schema = splits_of(arrays, f"{path.name}: ")
-    if reading.size:
-        split = resized(split, reading.size)
-    return split, schema.classes, schema.columns
+    return resized(split, reading.resize), schema.classes, schema.columns
 
 
 def _members(path: Path) -> tuple[dict[str, Array], list[str]]:
     try:
         if path.suffix.lower() == ".npy":
             with open(path, "rb") as file:
-                return {"x": _array(file, path.stat().st_size, path.name)}, []
+                return {"x": np.lib.format.read_array(file, allow_pickle=False)}, []
         with zipfile.ZipFile(path) as archive:
             return _zipped(archive, path)
     except DataError:
         raise
     except Exception as error:  # a damaged or hostile file may raise anything
-        raise DataError(f"{path} cannot be read: {type(error).__name__} {error}.") from error
+        raise DataError(
+            f"{path} cannot be read: {type(error).__name__} {error}. Expected plain arrays of "
+            "numbers, as saved by np.save or np.savez."
+        ) from error
 
 
 def _zipped(archive: zipfile.ZipFile, path: Path) -> tuple[dict[str, Array], list[str]]:
@@ -102,32 +93,8 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Arra
             "data is real, save it with np.savez instead of np.savez_compressed."
         )
     with archive.open(info) as member:
-        return _array(member, info.file_size, f"{path.name}: {info.filename}")
-
-
-def _array(file: Any, size: int, name: str) -> Array:
-    try:
-        shape, fortran, dtype = array_header(file)
-    except ValueError as error:
-        raise DataError(f"{name} cannot be read: {error}.") from error
-    if dtype.hasobject:
-        raise DataError(
-            f"{name} contains pickled Python objects, which are not loaded for security reasons. "
-            "Save arrays of plain numbers."
-        )
-    needed = math.prod(shape) * dtype.itemsize
-    if not 0 <= needed <= min(size, MAX_BYTES):
-        raise DataError(
-            f"{name} should contain {needed:,} bytes according to its header (shape {shape}, "
-            f"{dtype}), but has {size:,}; the limit is {MAX_BYTES >> 30} GB. The file is "
-            "incomplete, damaged or too large."
-        )
-    content = bytearray(file.read(needed))
-    if len(content) < needed:
-        raise DataError(
-            f"{name} ends after {len(content):,} of {needed:,} bytes; the file is incomplete."
-        )
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+        array: Array = np.lib.format.read_array(member, allow_pickle=False)
+    return array
 
 
 NUMPY = Reader((".npz", ".npy"), _read, _examples)

@@ -243,7 +243,7 @@ def table_dataset(
         held_out: Number of rows at the end to hold out; with 0, about a tenth is chosen by content.
     """
     faults = faults or Faults()
-    schema = reading.schema
+    schema = reading.schema or {}
     texts = schema.get("missing", MISSING) if reading.missing is None else reading.missing
     missing = ("", *texts)
     target = reading.target
@@ -368,7 +368,7 @@ def _layout(table: RawTable, used: Sequence[RawColumn], missing: Sequence[str]) 
 def frame_dataset(frame: Any, reading: DataOptions) -> Dataset:
     """Build the data set of a data frame of pandas or polars."""
     reading.refuse_stream("a data frame")
-    if reading.size or reading.header is not None or reading.given or reading.table is False:
+    if reading.resize or reading.header is not None or reading.given or reading.table is False:
         raise UsageError(
             "`resize`, `header`, `given` and `table=False` do not apply to a data frame. Leave "
             "them out."

@@ -196,7 +196,7 @@ def _key(method: PrecomputesInputs, data: Dataset) -> str:
         for key, value in module.state_dict().items():
             digest.update(f"{name}.{key}{tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return f"{digest.hexdigest()}-{data.stored_fingerprints[0]}"
+    return f"{digest.hexdigest()}-{data.fingerprint}"
 
 
 def sampler_of(

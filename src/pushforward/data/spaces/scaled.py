@@ -1,7 +1,4 @@
-"""Base class of standardised kinds of data, and the space of vectors.
-
-Points, rows of numbers and latents.
-"""
+"""Standardised kinds of data: vectors and images."""
 
 from __future__ import annotations
 
@@ -19,6 +16,7 @@ from pushforward.data.spaces.space import Array, Floats, Space
 from pushforward.errors import DataError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -222,6 +220,34 @@ class VectorSpace(ScaledSpace):
         if self.shape == (2,):
             return tables | {".png": ".png (a scatter plot)", ".gif": ".gif (noise to data)"}
         return tables
+
+
+@dataclass(frozen=True)
+class ImageSpace(ScaledSpace):
+    """Images (C, H, W), stored as uint8 with 255 for 1; also latent maps, which have no bounds."""
+
+    noun = "image"
+    sides = ("channels", "height", "width")
+    levels = 256
+    as_points = False
+    has_pixels = True
+    augmentations = ("flip", "shift", "dequantise")
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        return self.shape[1:]
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        import torch
+
+        return torch.channels_last
+
+    def quantise(self, x: Tensor | Array) -> Array:
+        return np.ascontiguousarray(super().quantise(x).transpose(0, 2, 3, 1))
+
+    def drawing(self, images: Array) -> Array:
+        return images
 
 
 def _level_statistics(x: NDArray[np.uint8], axis: int) -> tuple[Floats, Floats, bool]:
