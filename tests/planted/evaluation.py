@@ -95,7 +95,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("low, high = of_share(", "low, high = above(", "intervals"),
         ("            low = n\n", "            high = n\n", "intervals"),
         ("max(0.0, root - half) ** 2", "(root - half) * abs(root - half)", "intervals"),
-        ("min(len(values), 2)", "1", "intervals"),
         ("np.ptp(values) == 0", "False", "floors"),
         ("/ len(terms), len(terms) - 1, tuple", "/ len(terms), 1, tuple", "pairs"),
         ("if len(self.terms) == len(other.terms) > 1:", "if False:", "pairs"),

@@ -170,7 +170,7 @@ class Evaluator:
             affordable = int(limit / 2 / seconds(size))
             samplings = min(samplings, max(1, affordable))
         redraws = None
-        if self.data.space.redraws * REDRAW * size * scoring > limit / 2:
+        if self.data.space.redraws * REDRAW * size * scoring > limit:
             redraws = FEW_REDRAWS
         sweep = min(SWEEP, limit / 4 / max(1, len(models)))
         self.follow(Plan(size, samplings, redraws, sweep, limit))
