@@ -46,7 +46,7 @@ from pushforward.data import Batch, Dataset, Split
 from pushforward.data.core.dataset import Schema, build
 from pushforward.denoisers.denoiser import network_precision, resolve_precision
 from pushforward.draws import BlockDraws
-from pushforward.evaluation import Evaluator, evaluator as cost
+from pushforward.evaluation import Evaluator, costs as cost
 from pushforward.evaluation.pictures import reconstruction
 from pushforward.methods import StepContext
 from pushforward.methods.method import parameters

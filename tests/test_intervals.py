@@ -4,7 +4,6 @@ p-values are p-values.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from itertools import product
 from types import SimpleNamespace
@@ -17,17 +16,14 @@ from scipy import stats
 from pushforward.conditions import Label
 from pushforward.data import Dataset, VectorSpace
 from pushforward.data.core.dataset import Split
-from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.intervals import (
     above,
     combined,
-    merged_p,
     of_share,
     over_trainings,
     with_interval,
 )
 from pushforward.evaluation.model_metrics import accuracy_errors
-from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Samples, Score, describe
 from pushforward.metrics.growth import (
     VarianceModel,
@@ -174,40 +170,6 @@ def test_errors_are_what_new_examples_vary_by(metric):
         stated = np.sqrt(np.mean([repeat[name].error ** 2 for repeat in repeats]))
         assert stated == pytest.approx(spread, rel=0.4), name
         assert all(0 <= repeat[name].reference_error <= repeat[name].error for repeat in repeats)
-
-
-def test_twice_the_mean_of_p_values():
-    assert merged_p([0.02]) == 0.02
-    assert merged_p([0.02, 0.04, 0.06]) == pytest.approx(0.08)
-    assert merged_p([0.9, 0.8]) == 1
-
-
-def test_merged_p_values_are_valid_where_their_mean_is_not():
-    """The worst case of Rüschendorf: two p-values whose sum is constant where both are small."""
-    alpha = 0.05
-    p = (np.arange(4000) + 0.5) / 4000
-    other = np.where(p < 2 * alpha, 2 * alpha - p, p)
-    assert np.allclose(np.sort(other), p)
-    assert ((p + other) / 2 <= alpha + 1e-9).mean() == pytest.approx(2 * alpha, abs=1e-3)
-    for level in (0.05, 0.1, 0.2):
-        assert (
-            np.mean([merged_p(pair) <= level for pair in zip(p, other, strict=True)])
-            <= level + 1e-3
-        )
-
-
-def test_p_values_of_samplings_and_of_trainings_are_merged():
-    assert combined([Score(0.1, extra={"p": p}) for p in (0.02, 0.02, 0.02)], 9, None).extra[
-        "p"
-    ] == pytest.approx(0.04)
-    scores = [{"energy": Score(0.1, extra={"p": p})} for p in (0.02, 0.06)]
-    trainings = [
-        ModelResult(f"it-{seed}", seed=seed, scores=own) for seed, own in enumerate(scores)
-    ]
-    (together,) = aggregated(Comparison(models=tuple(trainings))).models
-    assert together.scores["energy"].extra["p"] == pytest.approx(0.08)
-    missing = [trainings[0], dataclasses.replace(trainings[1], scores={"energy": Score(0.1)})]
-    assert "p" not in aggregated(Comparison(models=tuple(missing))).models[0].scores["energy"].extra
 
 
 def test_the_error_of_an_accuracy_is_that_of_a_fraction_and_of_training_on_parts():

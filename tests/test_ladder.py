@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import pushforward as pf
+from pushforward.evaluation.costs import solver_title
 from pushforward.evaluation.curves import ladder_of, pair_of, teacher_of
-from pushforward.evaluation.evaluator import Evaluator, solver_title
+from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.intervals import combined
 from pushforward.evaluation.measurements import CurvePoint, StepsCurve
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult

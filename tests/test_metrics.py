@@ -53,10 +53,8 @@ from pushforward.metrics.transport import (
 from pushforward.metrics.two_sample import (
     TwoSample,
     energy_distance,
-    energy_test,
     kernel_distance,
     neighbour_accuracy,
-    squared_mmd,
 )
 from pushforward.testing.metrics import sample_sets, samples_of as samples, values_of as values
 
@@ -242,7 +240,7 @@ def by_hand(x, y):
 
 def test_kid_equals_the_double_loop_and_torch_fidelity():
     x, y = (part[:40] for part in clouds())
-    assert kernel_distance(x, y)[0] == pytest.approx(by_hand(x, y), rel=1e-10)
+    assert kernel_distance(x, y) == pytest.approx(by_hand(x, y), rel=1e-10)
     kid = pytest.importorskip("torch_fidelity.metric_kid")
     poly = {
         "kid_kernel_poly_degree": 3,
@@ -252,33 +250,15 @@ def test_kid_equals_the_double_loop_and_torch_fidelity():
     wanted = kid.mmd2(
         kid.kernel_poly(x, x, **poly), kid.kernel_poly(x, y, **poly), kid.kernel_poly(y, y, **poly)
     )
-    assert kernel_distance(x, y)[0] == pytest.approx(wanted, rel=1e-10)
+    assert kernel_distance(x, y) == pytest.approx(wanted, rel=1e-10)
 
 
-def test_kid_is_unbiased_negative_half_of_the_time_and_knows_its_error():
+def test_kid_is_unbiased_and_negative_half_of_the_time():
     estimates = np.array(
-        [squared_mmd(*random(seed).standard_normal((2, 60, 4)))[:2] for seed in range(300)]
+        [kernel_distance(*random(seed).standard_normal((2, 60, 4))) for seed in range(300)]
     )
-    assert abs(estimates[:, 0].mean()) < 4 * estimates[:, 0].std() / np.sqrt(300)
-    assert 0.35 < (estimates[:, 0] < 0).mean() < 0.75
-    apart = np.array([[[0.0]], [[1.0]]])
-    shifted = np.array(
-        [squared_mmd(*(random(s).standard_normal((2, 60, 4)) + apart))[:2] for s in range(300)]
-    )
-    assert shifted[:, 1].mean() == pytest.approx(shifted[:, 0].std(), rel=0.2)
-
-
-def test_kid_in_blocks_is_the_mean_over_blocks_of_drawn_rows():
-    r = random(4)
-    x = r.standard_normal((50, 3))
-    y = r.standard_normal((50, 3)) + 0.5
-    value, error, *_ = kernel_distance(x, y, every_pair=30, block=20)
-    order = random(0)
-    x = x[order.permutation(50)]
-    y = y[order.permutation(50)]
-    each = [by_hand(x[at : at + 20], y[at : at + 20]) for at in (0, 20)]
-    assert value == pytest.approx(np.mean(each), rel=1e-10)
-    assert error == pytest.approx(abs(each[0] - each[1]) / 2, rel=1e-10)
+    assert abs(estimates.mean()) < 4 * estimates.std() / np.sqrt(300)
+    assert 0.35 < (estimates < 0).mean() < 0.75
 
 
 def test_w2_of_many_points_is_the_root_mean_square_over_blocks():
@@ -300,18 +280,6 @@ def test_energy_distance_is_the_mean_over_pairs():
 
     wanted = 2 * norm(x, y).mean() - norm(x, x).sum() / 42 - norm(y, y).sum() / 72
     assert energy_distance(x, y) == pytest.approx(wanted, rel=1e-12)
-    assert energy_test(x, y, 5)[0] == pytest.approx(wanted, rel=1e-12)
-
-
-def test_p_values_are_uniform_where_nothing_differs_and_small_where_something_does():
-    pairs = [
-        (random(900 + i).standard_normal((20, 2)), random(1900 + i).standard_normal((20, 2)))
-        for i in range(80)
-    ]
-    p = np.array([energy_test(x, y, 99)[1] for x, y in pairs])
-    assert p.min() >= 0.01
-    assert abs(np.mean(p < 0.3) - 0.3) < 0.16  # three standard errors of 80 trials
-    assert max(energy_test(x, y + 2, 99)[1] for x, y in pairs[:5]) == 0.01
 
 
 def test_the_nearest_neighbour_test_is_half_for_equal_one_for_apart_and_less_for_copies():

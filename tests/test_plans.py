@@ -1,106 +1,67 @@
-"""How much of a comparison is measured: plans from given seconds, and what is stored and said of
-them.
-"""
+"""How much of a comparison is measured, and what is stored and said of it."""
 
-from dataclasses import replace
+import pytest
 
 import pushforward as pf
 from pushforward.evaluation import Evaluator
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.measurements import Plan
-from pushforward.evaluation.plans import REDUCTIONS, estimator, planned
 
-SIZES = [2000, 1000, 500]
-SAMPLINGS = [5, 4, 3, 2, 1]
+LIMITS = "pushforward.evaluation.evaluator"
 
 
-def seconds_of(plan):
-    extra = plan.sweep + 6 * plan.memory + (plan.turns or 7)
-    return 5 + extra + plan.repeats * plan.n * 0.008
+@pytest.fixture
+def judge(monkeypatch):
+    """Every sample takes 1 ms to score."""
+    monkeypatch.setattr(f"{LIMITS}.SIZES", (100, 50))
+    monkeypatch.setattr(Evaluator, "_scoring_seconds", lambda self: 1e-3)
+    return Evaluator(pf.data.load("ring"), 200, 5, metrics=["energy"])
 
 
-def _left_out(plan, full):
-    parts = {
-        "sweep": not plan.sweep,
-        "memory": not plan.memory,
-        "turns": plan.turns is not None,
-        "repeats": plan.repeats < full.repeats,
-        "n": plan.n < full.n,
-    }
-    return [name for name, less in parts.items() if less]
+def _plan(judge, monkeypatch, limit, n=None, repeats=None):
+    monkeypatch.setattr(f"{LIMITS}.LEAST", limit)
+    judge.follow(Plan(200, 5))
+    judge.save_time([], n, repeats)
+    return judge.n, judge.repeats
 
 
-def test_without_a_limit_everything_is_measured():
-    plan = planned(seconds_of, float("inf"), SIZES, SAMPLINGS)
-    assert (plan.n, plan.repeats, plan.memory, plan.turns) == (2000, 5, True, None)
-    assert plan.sweep == Plan().sweep
-    assert plan.limit is None
-    assert plan.estimate > 60
+def test_less_time_means_fewer_samplings_and_then_fewer_samples(judge, monkeypatch):
+    """A sampling of 200 samples takes 0.2 s; samplings take half of the time, if there are
+    several.
+    """
+    assert _plan(judge, monkeypatch, 2.0) == (200, 5)
+    assert _plan(judge, monkeypatch, 0.9) == (200, 2)
+    assert _plan(judge, monkeypatch, 0.3) == (200, 1)
+    assert _plan(judge, monkeypatch, 0.15) == (100, 1)
+    assert _plan(judge, monkeypatch, 0.0) == (50, 1)
+    assert judge.plan.sweep == 0.0
 
 
-def test_less_time_leaves_out_more_in_a_fixed_order():
-    full = planned(seconds_of, float("inf"), SIZES, SAMPLINGS)
-    order = ["sweep", "memory", "turns", "repeats", "n"]
-    seen = set()
-    last = full
-    for limit in range(round(full.estimate) + 1, 0, -1):
-        plan = planned(seconds_of, limit, SIZES, SAMPLINGS)
-        missing = _left_out(plan, full)
-        assert missing == order[: len(missing)], limit
-        assert plan.estimate <= min(limit, last.estimate) or plan.n == SIZES[-1]
-        seen.add(len(missing))
-        last = plan
-    assert seen == set(range(len(order) + 1))
-    assert (last.n, last.repeats) == (500, 1)
+def test_given_numbers_are_kept_in_any_time(judge, monkeypatch):
+    assert _plan(judge, monkeypatch, 0.0, n=200, repeats=5) == (200, 5)
 
 
-def test_given_numbers_are_kept_in_any_time():
-    plan = planned(seconds_of, 1.0, [2000], [4])
-    assert (plan.n, plan.repeats, plan.sweep, plan.memory) == (2000, 4, 0.0, False)
-    assert plan.estimate > 1.0, "the estimate is honest where the limit cannot be met"
+def test_real_data_is_drawn_less_often_in_a_short_time(judge, monkeypatch):
+    _plan(judge, monkeypatch, 100.0)
+    assert judge.plan.redraws is None
+    _plan(judge, monkeypatch, 0.0)
+    assert judge.plan.redraws == 5
 
 
-def test_reductions_that_save_no_time_are_skipped():
-    plan = planned(lambda plan: plan.repeats * plan.n, 600.0, SIZES, SAMPLINGS)
-    assert (plan.sweep, plan.memory, plan.turns) == (Plan().sweep, True, None)
-    assert (plan.n, plan.repeats) == (500, 1)
-
-
-def test_every_reduction_saves_time(monkeypatch, tmp_path):
-    """And stored scores of real data cost nothing, so that all of their draws are used."""
+def test_stored_scores_of_real_data_have_all_of_their_draws(monkeypatch, tmp_path):
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
-    run = pf.fit("flow", "ring", size="tiny", steps=1, out=tmp_path / "run", progress=False)
-    judge = Evaluator(pf.data.load("ring"), 100, 2, metrics=["energy"])
-    seconds = estimator(judge, [run], curve=True)
-    full = Plan(n=100, repeats=2, turns=7, redraws=10)
-    for reduction in (*REDUCTIONS, {"repeats": 1}, {"n": 50}):
-        assert seconds(replace(full, **reduction)) < seconds(full), reduction
-    stored = judge.floors
-    again = estimator(judge, [run], curve=True)
-    assert again(full) == again(replace(full, redraws=1))
-    fewer = Evaluator(judge.data, 100, 2, metrics=["energy"])
-    fewer.follow(replace(full, redraws=1))
+    stored = Evaluator(pf.data.load("ring"), 100, 2, metrics=["energy"]).floors
+    fewer = Evaluator(pf.data.load("ring"), 100, 2, metrics=["energy"])
+    fewer.follow(Plan(100, 2, redraws=1))
     assert fewer.floors == stored
 
 
-def test_quality_in_few_calls_costs_time_in_an_evaluation(tmp_path):
-    run = pf.fit("meanflow", "ring", size="tiny", steps=1, out=tmp_path / "run", progress=False)
-    full = Plan(n=50, repeats=1, redraws=1)
-    none = replace(full, sweep=0.0)
-    judge = Evaluator(pf.data.load("ring"), 50, 1)
-    seconds = estimator(judge, [run], curve=False)
-    assert seconds(full) - seconds(none) > full.sweep
-    chosen = Evaluator(judge.data, 50, 1, metrics=["energy"])
-    seconds = estimator(chosen, [run], curve=False)
-    assert seconds(full) == seconds(none)
-
-
-def test_models_of_one_comparison_are_measured_alike(monkeypatch, tmp_path):
+def test_models_of_one_comparison_are_measured_alike(monkeypatch):
     """Fewer samples and samplings, the same for all; the report stores the choice, and a later run
     takes its n.
     """
-    monkeypatch.setattr("pushforward.evaluation.plans.LEAST", 0.0)
-    monkeypatch.setattr("pushforward.evaluation.plans.SIZES", (100, 50))
+    monkeypatch.setattr(f"{LIMITS}.LEAST", 0.0)
+    monkeypatch.setattr(f"{LIMITS}.SIZES", (100, 50))
     data = pf.data.load("ring")
     baseline = GaussianBaseline.fit(data)
     lines = []
@@ -108,7 +69,6 @@ def test_models_of_one_comparison_are_measured_alike(monkeypatch, tmp_path):
     plan = comparison.settings.plan
     assert (comparison.settings.n, comparison.settings.repeats) == (plan.n, plan.repeats) == (50, 1)
     assert comparison["a"].scores == comparison["b"].scores
-    assert comparison["a"].sampling.memory.mb is None
     assert plan.took > 0
     assert any(plan.words in line for line in lines)
     assert plan.words in pf.Report(comparison).to_markdown()
@@ -119,13 +79,10 @@ def test_models_of_one_comparison_are_measured_alike(monkeypatch, tmp_path):
 
 
 def test_thorough_measures_everything(monkeypatch):
-    monkeypatch.setattr("pushforward.evaluation.plans.LEAST", 0.0)
+    monkeypatch.setattr(f"{LIMITS}.LEAST", 0.0)
     data = pf.data.load("ring")
     baseline = GaussianBaseline.fit(data)
-    lines = []
-    comparison = pf.compare(
-        {"a": baseline}, data, n=50, repeats=2, thorough=True, tell=lines.append
-    )
+    comparison = pf.compare({"a": baseline}, data, n=50, repeats=2, thorough=True)
     assert comparison.settings.plan.limit is None
     assert comparison["a"].sampling.memory.mb > 0
 

@@ -17,6 +17,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report_findings"),
         ("if len(values) < len(parts)", "if False", "report_findings"),
     ],
+    "evaluation/costs.py": [
+        (
+            "float(np.quantile(timings[name].values, 0.25)",
+            "max(timings[name].values",
+            "cost",
+        ),
+        ("FEW_STEPS = 6", "FEW_STEPS = 2", "cost"),
+    ],
     "evaluation/curves.py": [
         (
             'samplings = climb.samples(transport, f"the teacher of {name}")',
@@ -43,14 +51,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "version = None",
             "table_report",
         ),
-        (
-            "float(\n                np.quantile(timings[name].values, 0.25)",
-            "max(\n                timings[name].values",
-            "cost",
-        ),
         ("return *warnings, unmet", "return warnings", "table_samples"),
         ("warnings = [*run.warnings, *run.unfinished, *warnings]", "pass", "failing_trainings"),
-        ("(\n    6  # St", "(\n    2  # St", "cost"),
+        ("while smaller and seconds(size) > limit:", "while False:", "plans"),
+        ("affordable = int(limit / 2", "affordable = int(limit", "plans"),
+        ("redraws = FEW_REDRAWS", "redraws = None", "plans"),
         (
             "metrics=CURVE_SCORES, values=values",
             "metrics=CURVE_SCORES, values=None",
@@ -90,7 +95,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("low, high = of_share(", "low, high = above(", "intervals"),
         ("            low = n\n", "            high = n\n", "intervals"),
         ("max(0.0, root - half) ** 2", "(root - half) * abs(root - half)", "intervals"),
-        ("min(len(values), 2)", "1", "intervals"),
         ("np.ptp(values) == 0", "False", "floors"),
         ("/ len(terms), len(terms) - 1, tuple", "/ len(terms), 1, tuple", "pairs"),
         ("if len(self.terms) == len(other.terms) > 1:", "if False:", "pairs"),
@@ -157,13 +161,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "points = 2 * raw.of(samples, raw.values(x))",
             "table_distances",
         ),
-    ],
-    "evaluation/plans.py": [
-        ("if seconds(plan) <= limit:", "if False:", "plans"),
-        ("if seconds(reduced) < seconds(plan):", "if True:", "plans"),
-        ("if not stored(n):", "if True:", "plans"),
-        ("if plan.memory:", "if True:", "plans"),
-        ("return curve + ladder", "return int(curve)", "plans"),
     ],
     "evaluation/results.py": [
         ("eturn self.l", "eturn -self.l", "report_findings"),

@@ -6,6 +6,7 @@ import datetime
 import os
 import re
 import statistics
+import time
 from collections import ChainMap, Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -42,15 +43,15 @@ from pushforward.evaluation.models import (
     unseen_warnings,
 )
 from pushforward.evaluation.pictures import given_pictures, real_pictures
-from pushforward.evaluation.plans import follow_plan, took
 from pushforward.evaluation.results import REPEATS, Comparison, ModelResult, Settings, check_same
 from pushforward.evaluation.scores import check_applicable, compared
 from pushforward.extractors import Spaces, named_extractors
 from pushforward.files import read_whole
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.names import Choice, check_metrics, chosen
-from pushforward.numbers import finite, listing
+from pushforward.numbers import duration, finite, listing
 from pushforward.plugins import files_of, load as load_plugin
+from pushforward.runtime import launched
 from pushforward.training import Run, Trainer, Watcher, load
 from pushforward.training.api import prepare
 from pushforward.training.loop.machine import seeded
@@ -158,7 +159,7 @@ def compare(
     size = fitting(models.values(), data, n)
     judge = Evaluator(data, size, _most(repeats), spaces=features, tell=tell)
     planned = [*models.values(), *chain.from_iterable(shorter.values())]
-    follow_plan(judge, planned, n, repeats, thorough, curve=bool(curve))
+    _plan(judge, planned, n, repeats, thorough)
     comparison = _scored(judge, models, curve)
     comparison = replace(
         comparison,
@@ -174,7 +175,7 @@ def compare(
         comparison = aggregated(comparison, among)
     if shorter:
         comparison = with_sweep(comparison, shorter, data, features, tell)
-    comparison = took(judge, comparison)
+    comparison = _took(judge, comparison)
     if earlier:
         return _joined_rows({**earlier, "the models": comparison}, commands, seeds)
     return comparison
@@ -220,6 +221,26 @@ def _scored(
         settings=replace(comparison.settings, shared=shared),
         pictures=pictures,
     )
+
+
+def _plan(
+    judge: Evaluator,
+    models: Sequence[Run | Transport],
+    n: int | None,
+    repeats: int | None,
+    thorough: bool,
+) -> None:
+    if not thorough and launched().count == 1:
+        judge.save_time(models, n, repeats)
+    judge.say(judge.plan.words)
+
+
+def _took(judge: Evaluator, comparison: Comparison) -> Comparison:
+    seconds = time.perf_counter() - judge.began
+    if judge.tell is not None:
+        judge.tell(f"measuring took {duration(seconds, 2)}")
+    plan = replace(comparison.settings.plan, took=seconds)
+    return replace(comparison, settings=replace(comparison.settings, plan=plan))
 
 
 def _most(repeats: int | None) -> int:
@@ -306,13 +327,13 @@ def evaluate(
         result = replace(own.models[0], name=name, warnings=unseen_warnings(model, data))
         return replace(own, models=(result,))
     judge = Evaluator(data, size, most, of_samples, seed, batch, features, tell)
-    follow_plan(judge, [model], n, repeats, thorough)
+    _plan(judge, [model], n, repeats, thorough)
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:
         result, pictures = with_ladder(judge, model, result, pictures)
     if own.models:
         result = replace(result, scores={**result.scores, **own.models[0].scores})
-    comparison = took(judge, judge.comparison([result], baselines=True))
+    comparison = _took(judge, judge.comparison([result], baselines=True))
     return replace(
         comparison,
         metrics={**comparison.metrics, **own.metrics},
@@ -362,7 +383,7 @@ def _of_samples(
         )
     most = max(1, min(most, len(given) // size))
     judge = Evaluator(data, size, most, metrics, spaces=features, tell=tell)
-    follow_plan(judge, [], n, repeats, thorough)
+    _plan(judge, [], n, repeats, thorough)
     scores, agreement = judge.scores(given)
     result = ModelResult(
         given.name,
@@ -373,7 +394,7 @@ def _of_samples(
     )
     pictures = {"real": real_pictures(data), given.name: given_pictures(given, data)}
     comparison = replace(judge.comparison([result], baselines=True), pictures=pictures)
-    return took(judge, comparison)
+    return _took(judge, comparison)
 
 
 def _without_training(wanted: Choice, refuse: bool) -> list[str]:

@@ -15,7 +15,8 @@ from pushforward import spec
 from pushforward.data import Dataset
 from pushforward.denoisers import AtScale, FlowMap, Guided
 from pushforward.errors import Diverged
-from pushforward.evaluation.evaluator import CURVE_SCORES, Evaluator, solver_title
+from pushforward.evaluation.costs import solver_title
+from pushforward.evaluation.evaluator import CURVE_SCORES, Evaluator
 from pushforward.evaluation.intervals import point_of, together
 from pushforward.evaluation.measurements import CurvePoint, Pictures, StepsCurve, SweepPoint
 from pushforward.evaluation.models import check_model, commands

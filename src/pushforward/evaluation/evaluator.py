@@ -19,9 +19,10 @@ import torch
 from pushforward.arguments import whole
 from pushforward.conditions.kind import names_of
 from pushforward.data import Dataset, Space
+from pushforward.evaluation.costs import batch_of, most_at_once, sampling_costs, speed
 from pushforward.evaluation.features import Features, fit_features, kind_of
 from pushforward.evaluation.intervals import point_of, together
-from pushforward.evaluation.measurements import CurvePoint, Memory, Pictures, Plan, SamplingCost
+from pushforward.evaluation.measurements import CurvePoint, Pictures, Plan, SamplingCost
 from pushforward.evaluation.model_metrics import trajectory_of
 from pushforward.evaluation.models import ExternalSamples, of_run, starts_warnings, unseen_warnings
 from pushforward.evaluation.pictures import latent_pictures, latent_statistics, pictures_of
@@ -41,18 +42,16 @@ from pushforward.evaluation.scores import (
     reference_examples,
     score,
 )
-from pushforward.evaluation.timing import time_in_turns
 from pushforward.extractors import Extractor, Spaces, check_spaces, named_extractors
 from pushforward.methods.method import parameters
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.metrics.names import chosen
 from pushforward.registries import METRICS, at
 from pushforward.training.estimates import training_memory
-from pushforward.training.loop.machine import added_peak, held_bytes, machine
+from pushforward.training.loop.machine import machine
 from pushforward.training.runs.run import Run, transport_of
 from pushforward.transports import (
     BATCH,
-    Flow,
     Transport,
     has_levels,
     has_steps,
@@ -67,22 +66,20 @@ from pushforward.transports.redrawing import (
     named_constraints,
     unmet_kept,
     warn_broken,
-    without_rejection,
 )
 from pushforward.transports.sharing import shared_stream
 
-FEW_STEPS = (
-    6  # Steps of an iterative model whose memory is measured: no more is held at once in many
-)
+LEAST = 30.0  # Seconds that measuring may always take
+SWEEP = 40.0  # Maximum number of seconds per model for scores over solver steps
+SIZES = (10_000, 5_000, 2_000, 1_000, 500)  # Numbers of samples if time is short
+# Samples whose scoring is timed: as a warm-up, then in earnest
+FEWEST = 50
+PROBED = 500
+FEW_REDRAWS = 5  # Draws of real data if time is short
+REDRAW = 0.5  # Scoring a draw of real data takes this fraction of the time of scoring a sampling
 NEIGHBOURS = 5  # of precision, recall, density and coverage
-EVERYTHING = Plan()
-SCORES = (
-    "frechet",
-    "kid",
-    "precision",
-    "recall",
-    "coverage",
-)  # what is computed in every feature space
+# Scores that are computed in every feature space
+SCORES = ("frechet", "kid", "precision", "recall", "coverage")
 CURVE_STEPS = (1, 2, 4, 8, 16, 32)
 CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
 
@@ -91,7 +88,7 @@ CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
 class Evaluator:
     """Evaluator of models on one data set, which computes features and real-data scores only once.
 
-    Call `follow` before any other method to limit how much is measured.
+    Call `follow` or `save_time` before any other method to limit how much is measured.
 
     Args:
         data: Data set; models are compared with its held-out split.
@@ -119,7 +116,7 @@ class Evaluator:
     batch: int = BATCH
     spaces: Spaces = None
     tell: Callable[[str], None] | None = None
-    plan: Plan = field(init=False, default=EVERYTHING)
+    plan: Plan = field(init=False)
     features: Features = field(init=False)
     others: tuple[Features, ...] = field(init=False)
     # Why a requested score is missing, by name
@@ -136,12 +133,56 @@ class Evaluator:
         first, *others = ({name: extractor} for name, extractor in extractors.items())
         self.features = fit_features(self.data, first)
         self.others = tuple(fit_features(self.data, other, reads=False) for other in others)
+        self.plan = Plan(self.n, self.repeats)
 
     def follow(self, plan: Plan) -> None:
         """Set how much is measured."""
         self.plan = plan
         self.n = plan.n or self.n
         self.repeats = plan.repeats or self.repeats
+
+    def save_time(
+        self, models: Sequence[Run | Transport], n: int | None, repeats: int | None
+    ) -> None:
+        """Measure for about as long as models were trained, in all.
+
+        ``n`` and ``repeats`` are None if they may be reduced: samplings first, then samples.
+        """
+        trained = sum(model.state["seconds"] for model in models if isinstance(model, Run))
+        limit = max(LEAST, trained)
+        scoring = self._scoring_seconds()
+        drawing = 0.0
+        for model in models:
+            most = min(self.n, self.batch)
+            _, single = speed(partial(batch_of, transport_of(model)), most)
+            drawing += single
+
+        def seconds(size: int) -> float:
+            needed = self.data.space.samples_needed(size, len(self.data.train))
+            return needed * drawing + (len(models) + 1) * size * scoring
+
+        size = self.n
+        smaller = [other for other in SIZES if n is None and other < size]
+        while smaller and seconds(size) > limit:
+            size = smaller.pop(0)
+        samplings = self.repeats
+        if repeats is None:
+            affordable = int(limit / 2 / seconds(size))
+            samplings = min(samplings, max(1, affordable))
+        redraws = None
+        if self.data.space.redraws * REDRAW * size * scoring > limit:
+            redraws = FEW_REDRAWS
+        sweep = min(SWEEP, limit / 4 / max(1, len(models)))
+        self.follow(Plan(size, samplings, redraws, sweep, limit))
+
+    def _scoring_seconds(self) -> float:
+        for most in (FEWEST, PROBED):  # the first call imports libraries
+            n = min(self.n, most)
+            started = time.perf_counter()
+            needed = self.data.space.samples_needed(n, len(self.data.train))
+            examples = np.arange(needed) % len(self.data.train)
+            self.score(self.data.train.data_units(examples), n)
+        return (time.perf_counter() - started) / n
 
     @cached_property
     def floors(self) -> dict[str, Score]:
@@ -399,7 +440,6 @@ class Evaluator:
         result = of_run(result, run)
         if curve:
             pictures = replace(pictures, latent=latent_pictures(run, self.data))
-        if curve and self.plan.memory:
             self.say(f"{name}, training memory")
             held = training_memory(run, self.data)
             memory = None if held is None else held / 2**20
@@ -411,15 +451,8 @@ class Evaluator:
 
         Calls, operations, memory, and time in alternating rounds.
         """
-        self.say("sampling time and memory" if self.plan.memory else "sampling time")
-        return sampling_costs(models, most_at_once(self.data), self.plan)
-
-
-def most_at_once(data: Dataset) -> int:
-    """Return the largest batch size for measuring sampling time and memory."""
-    if data.space.as_points:
-        return 1000
-    return 64
+        self.say("sampling time and memory")
+        return sampling_costs(models, most_at_once(self.data))
 
 
 def learns(dataset: Dataset, spaces: Spaces) -> bool:
@@ -544,90 +577,3 @@ def _content_hash(file: Path) -> str:
     if not file.is_file():
         return ""
     return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-
-
-def flops(function: Callable[..., Any], *inputs: Any) -> int:
-    """Count the floating-point operations of ``function(*inputs)``."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        function(*inputs)
-    return int(counter.get_total_flops())
-
-
-@without_rejection()
-def sampling_memory(transport: Transport, n: int) -> int | None:
-    """Measure the peak memory of tensors while sampling a batch of n, including the weights.
-
-    Returns:
-        Bytes; None if memory cannot be measured.
-    """
-    added = added_peak(
-        lambda: _in_few_steps(transport, FEW_STEPS).sample(n, batch=n), transport.device
-    )
-    if added is None:
-        return None
-    return held_bytes(transport) + added
-
-
-@without_rejection()
-def sampling_flops(transport: Transport) -> int:
-    """Count the floating-point operations per sample, from solves with one and two steps."""
-    short = _in_few_steps(transport, 1)
-    long = _in_few_steps(transport, 2)
-    if long is transport:
-        return flops(partial(batch_of, transport, 1))
-    first = flops(partial(batch_of, short, 1))
-    second = flops(partial(batch_of, long, 1))
-    return second + (second - first) * (transport.calls - long.calls) // (long.calls - short.calls)
-
-
-def _in_few_steps(transport: Transport, steps: int) -> Transport:
-    flow = inner_of(transport)
-    if not has_steps(flow) or flow.solver.adaptive or flow.steps <= steps:
-        return transport
-    if len({flow.denoiser.calls(float(t)) for t in flow.times[:-1]}) > 1:
-        return transport
-    grid = flow.grid if flow.grid is None or isinstance(flow.grid, str) else "time"
-    return with_inner(transport, flow.with_solver(flow.solver, steps, grid))
-
-
-def sampling_costs(
-    models: Mapping[str, Transport], most: int, plan: Plan = EVERYTHING
-) -> dict[str, SamplingCost]:
-    """Measure the sampling cost of each model."""
-    samplers = {name: partial(batch_of, transport) for name, transport in models.items()}
-    timings = time_in_turns(samplers, most, plan.turns)
-    costs = {}
-    for name, transport in models.items():
-        flow = inner_of(transport)
-        held = sampling_memory(transport, most) if plan.memory else None
-        costs[name] = SamplingCost(
-            solver=solver_title(flow) if has_steps(flow) else None,
-            steps=flow.steps if has_steps(flow) else None,
-            calls=transport.calls,
-            seconds_per_sample=float(
-                np.quantile(timings[name].values, 0.25)
-            ),  # other programs can only slow a round down
-            timing=timings[name],
-            flops_per_sample=sampling_flops(transport),
-            memory=Memory() if held is None else Memory(held / 2**20, most),
-        )
-    return costs
-
-
-def batch_of(transport: Transport, n: int) -> torch.Tensor:
-    """Sample a batch."""
-    with unmet_kept():
-        return transport.sample(n, batch=n)
-
-
-def solver_title(transport: Flow) -> str:
-    """Name the solver and time grid of a flow, such as "Heun on the shifted:0.3 grid"."""
-    name = type(transport.solver).__name__
-    grid = transport.grid
-    if grid is None:
-        return name
-    if isinstance(grid, str):
-        return f"{name} on the {grid} grid"
-    return f"{name} on its own time grid"

@@ -142,16 +142,6 @@ def above(value: float, error: float, quantile: float = NORMAL) -> tuple[float, 
     return min(value, low), max(value + wide, high)
 
 
-def merged_p(values: Sequence[float]) -> float:
-    """Combine p-values, whatever their dependence, by twice their mean.
-
-    References:
-        Rüschendorf, Random variables with maximum sums, 1982.
-        Vovk and Wang, Combining p-values via averaging, 2020, arXiv:1212.4966, proposition 3.
-    """
-    return min(1.0, min(len(values), 2) * math.fsum(values) / len(values))
-
-
 def deviation(values: Sequence[float]) -> float:
     """Compute the sample standard deviation; exactly 0 for equal values, despite rounding."""
     if np.ptp(values) == 0:
@@ -272,9 +262,7 @@ def mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
         values: list[Any] = [result.extra.get(name) for result in samplings]
         if any(value is None for value in values):
             continue
-        if name == "p":
-            extra[name] = merged_p(values)
-        elif all(value == first for value in values):
+        if all(value == first for value in values):
             extra[name] = first
         elif _numeric(values):
             extra[name] = np.mean(np.asarray(values, dtype=float), axis=0)

@@ -25,35 +25,22 @@ class Plan(Record):
         n: Number of samples per side.
         repeats: Number of samplings per model.
         redraws: Number of draws of real data; None for the usual number.
-        turns: Number of timed rounds; None for the usual number.
-        sweep: Seconds per model for scores over solver steps; 0 to omit them and trajectories.
-        limit: Time limit in seconds.
-        estimate: Estimated duration in seconds.
+        sweep: Maximum number of seconds per model for scores over solver steps.
+        limit: Approximate time limit in seconds.
         took: Duration in seconds.
     """
 
     n: int | None = None
     repeats: int | None = None
     redraws: int | None = None
-    turns: int | None = None
-    memory: bool = True
     sweep: float = 40.0
     limit: Number = None
-    estimate: Number = None
     took: Number = None
 
     @property
     def words(self) -> str:
-        """Describe the plan, such as "2 samplings of 500 samples, without memory use"."""
-        samples = f"{counted(self.repeats, 'sampling')} of {count(self.n)} samples"
-        left_out = []
-        if not self.sweep:
-            left_out.append("sweeps over solver steps")
-        if not self.memory:
-            left_out.append("memory use")
-        if left_out:
-            return f"{samples}, without {' or '.join(left_out)}"
-        return samples
+        """Describe the plan, such as "2 samplings of 500 samples"."""
+        return f"{counted(self.repeats, 'sampling')} of {count(self.n)} samples"
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,6 @@ def floors(
     redraws: int | None = None,
     metrics: Sequence[str | Metric] | None = None,
     cache: Cache = None,
-    only_stored: bool = False,
 ) -> dict[str, Score]:
     """Compute real-data scores.
 
@@ -212,8 +211,6 @@ def floors(
     for path in paths:
         if (stored := read_cached(path)) is not None:
             return {name: Score.from_plain(row) for name, row in json.loads(stored).items()}
-    if only_stored:
-        return {}
     split = dataset.train
     examples = features.halves.drawn
     if isinstance(dataset.truth, Stack):

@@ -86,17 +86,14 @@ def divergence(share: Array, weights: Array) -> tuple[float, float]:
     return mean, float((p * log_ratio**2).sum()) - mean**2
 
 
-def mean_growth(parts: Sequence[VarianceModel], independent: int = 1) -> VarianceModel:
-    """Average measurements of a growth of a mean of ``independent`` distances."""
+def mean_growth(parts: Sequence[VarianceModel]) -> VarianceModel:
+    """Average measurements of a growth."""
     rows = np.array(parts, dtype=np.float64)
     rows[:, :2] **= 2
     mean = VarianceModel(*rows.mean(0).tolist())
-    over = 1 / independent
     return mean._replace(
-        null_error=math.sqrt(mean.null_error * over),
-        null_reference_error=math.sqrt(mean.null_reference_error * over),
-        slope=mean.slope * over,
-        reference_slope=mean.reference_slope * over,
+        null_error=math.sqrt(mean.null_error),
+        null_reference_error=math.sqrt(mean.null_reference_error),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pushforward.errors import Diverged, UsageError
 from pushforward.metrics.growth import VarianceModel, divisions, growth_of, norm_growth, rounds
 from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores
-from pushforward.metrics.subsets import Array, drawn, drawn_at, fixed_random, placed
+from pushforward.metrics.subsets import Array, drawn, drawn_at, fixed_random
 from pushforward.metrics.uncertainty import (
     Errors,
     Influence,
@@ -226,9 +226,7 @@ def _sliced(samples: Samples) -> Score:
     if not samples.errors or len(at_x) != len(at_y):
         return Score(distance)
     influence = sliced_errors_of(x[at_x], y[at_y])
-    terms_x, terms_y = influence.terms
-    terms = (placed(terms_x, at_x, len(x)), placed(terms_y, at_y, len(y)))
-    return influence._replace(terms=terms).score(distance)
+    return influence.among(at_x, at_y, len(x), len(y)).score(distance)
 
 
 MOST = 500  # Maximum number of examples per side: memory and time grow with their square
@@ -260,8 +258,8 @@ def divergence_terms(x: Array, y: Array, epsilon: float) -> tuple[Array, Array]:
     if not epsilon > 0:
         raise UsageError(f"`epsilon` must be above 0, got {epsilon}.")
     f, g = potentials(cdist(x, y, "sqeuclidean"), epsilon)
-    own_x = _own_potential(cdist(x, x, "sqeuclidean"), epsilon)
-    own_y = _own_potential(cdist(y, y, "sqeuclidean"), epsilon)
+    own_x = np.mean(potentials(cdist(x, x, "sqeuclidean"), epsilon), axis=0)
+    own_y = np.mean(potentials(cdist(y, y, "sqeuclidean"), epsilon), axis=0)
     return f - own_x, g - own_y
 
 
@@ -285,7 +283,10 @@ def potentials(costs: Array, epsilon: float) -> tuple[Array, Array]:
         g = g + epsilon * np.log(v)
         if error < TOLERANCE:
             return f, g
-    raise _unsolved(error)
+    raise Diverged(
+        f"The Sinkhorn iterations did not converge (relative error {error:.1e}). Increase the "
+        "regularisation."
+    )
 
 
 def _scalings(plan: Array) -> tuple[Array, Array, float]:
@@ -300,26 +301,6 @@ def _scalings(plan: Array) -> tuple[Array, Array, float]:
         if error < TOLERANCE:
             break
     return u, v, error
-
-
-def _own_potential(costs: Array, epsilon: float) -> Array:
-    f = np.zeros(len(costs))
-    for level in _levels(float(costs.max()), epsilon):
-        f = (f + _softmin(costs, f, level)) / 2
-    for _ in range(ROUNDS):
-        update = _softmin(costs, f, epsilon)
-        error = float(np.abs(np.expm1((f - update) / epsilon)).mean())
-        f = (f + update) / 2
-        if error < TOLERANCE:
-            return np.asarray(f)
-    raise _unsolved(error)
-
-
-def _unsolved(error: float) -> Diverged:
-    return Diverged(
-        f"The Sinkhorn iterations did not converge (relative error {error:.1e}). Increase the "
-        "regularisation."
-    )
 
 
 def _levels(start: float, end: float) -> Iterator[float]:

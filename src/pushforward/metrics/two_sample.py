@@ -2,90 +2,38 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
-from pushforward.metrics.growth import VarianceModel, mean_growth
 from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores, share_info
-from pushforward.metrics.subsets import Array, drawn, drawn_at, fixed_random, placed
-from pushforward.metrics.uncertainty import Influence, Terms, kernel_errors
+from pushforward.metrics.subsets import Array, drawn, drawn_at, fixed_random
+from pushforward.metrics.uncertainty import Influence, kernel_errors
+
+PAIRED = 5000  # Maximum number of examples per side of KID
 
 
 def _kernel(x: Array, y: Array) -> Array:
     return np.asarray((x @ y.T / x.shape[1] + 1) ** 3)
 
 
-class KernelDistance(NamedTuple):
-    """Kernel distance with its standard error, growth of its variance and terms."""
-
-    value: float
-    error: float
-    growth: VarianceModel = VarianceModel()
-    terms: Terms = (np.empty(0), np.empty(0))
-
-
-def squared_mmd(x: Array, y: Array, grows: bool = False) -> KernelDistance:
+def kernel_distance(x: Array, y: Array) -> float:
     """Compute the unbiased squared MMD of clouds (n, f) with the kernel (x.y / f + 1)^3.
 
     The mean over pairs i != j of k(x_i, x_j), plus that of k(y_i, y_j), minus twice the mean of all
-    k(x_i, y_j); possibly below 0. The error is a jackknife over examples.
+    k(x_i, y_j); possibly below 0.
 
     References:
         Gretton et al., A kernel two-sample test, 2012.
         Bińkowski et al., Demystifying MMD GANs, 2018, arXiv:1801.01401.
     """
-    n = len(x)
-    xx = _kernel(x, x)
-    yy = _kernel(y, y)
-    xy = _kernel(x, y)
+    return _squared_mmd(_kernel(x, x), _kernel(y, y), _kernel(x, y))
+
+
+def _squared_mmd(xx: Array, yy: Array, xy: Array) -> float:
+    n = len(xx)
     own = xx.sum(1) - np.diag(xx) + yy.sum(1) - np.diag(yy)
-    own_total = own.sum()
-    total = xy.sum()
-    value = own_total / (n * (n - 1)) - 2 * total / n**2
-    own_without = (own_total - 2 * own) / ((n - 1) * (n - 2))
-    without = (total - xy.sum(1) - xy.sum(0) + np.diag(xy)) / (n - 1) ** 2
-    left_out = own_without - 2 * without
-    error = float(np.sqrt((n - 1) * left_out.var()))
-    if not grows:
-        return KernelDistance(float(value), error)
-    _, growth, terms = kernel_errors(xx, yy, xy)
-    return KernelDistance(float(value), error, growth, terms)
-
-
-def kernel_distance(
-    x: Array, y: Array, *, every_pair: int = 5000, block: int = 1000, grows: bool = False
-) -> KernelDistance:
-    """Compute KID between clouds of features, (n, f) and (m, f), reduced to equal size.
-
-    Above ``every_pair`` examples, it is the mean over disjoint random blocks. ``grows`` asks for
-    growth and terms.
-    """
-    n = min(len(x), len(y))
-    random = fixed_random()
-    order_x = random.permutation(len(x))
-    order_y = random.permutation(len(y))
-    size = n
-    if n > every_pair:
-        size = block
-    count = n // size
-    used_x = order_x[: count * size]
-    used_y = order_y[: count * size]
-    parts = []
-    for at_x, at_y in zip(np.split(used_x, count), np.split(used_y, count), strict=True):
-        parts.append(squared_mmd(x[at_x], y[at_y], grows))
-    values = [part.value for part in parts]
-    value = float(np.mean(values))
-    error = parts[0].error
-    if count > 1:
-        error = float(np.std(values, ddof=1) / np.sqrt(count))
-    if not grows:
-        return KernelDistance(value, error)
-    terms_x = np.concatenate([part.terms[0] for part in parts])
-    terms_y = np.concatenate([part.terms[1] for part in parts])
-    growth = mean_growth([part.growth for part in parts], count)
-    terms = (placed(terms_x, used_x, len(x)), placed(terms_y, used_y, len(y)))
-    return KernelDistance(value, error, growth, terms)
+    return float(own.sum() / (n * (n - 1)) - 2 * xy.sum() / n**2)
 
 
 class Kernel:
@@ -115,21 +63,24 @@ class Kernel:
         stretch = 1.0
         if total > 0:
             stretch = np.sqrt(y.shape[1] / total)
-        scaled_x = (x - centre) * stretch
-        scaled_y = (y - centre) * stretch
-        distance = kernel_distance(scaled_x, scaled_y, grows=samples.errors)
-        error = distance.error
-        errors = (error, error / np.sqrt(2))
-        if samples.errors:
-            influence = Influence(errors, distance.growth, distance.terms)
-            return {"kid": influence.score(distance.value)}
-        return {"kid": Score(distance.value, error=errors[0], reference_error=errors[1])}
+        n = min(samples.fewest, PAIRED)
+        random = fixed_random()
+        at_x = random.permutation(len(x))[:n]
+        at_y = random.permutation(len(y))[:n]
+        some_x = (x[at_x] - centre) * stretch
+        some_y = (y[at_y] - centre) * stretch
+        xx = _kernel(some_x, some_x)
+        yy = _kernel(some_y, some_y)
+        xy = _kernel(some_x, some_y)
+        distance = _squared_mmd(xx, yy, xy)
+        if not samples.errors:
+            return {"kid": Score(distance)}
+        influence = kernel_errors(xx, yy, xy)
+        return {"kid": influence.among(at_x, at_y, len(x), len(y)).score(distance)}
 
 
 MOST = 1000  # Maximum number of examples per side of the neighbour test
 ENERGY = 2000  # Maximum number of examples per side of the energy distance
-TESTED = 500  # Maximum number of examples per side of its p-value
-PERMUTATIONS = 500
 # The classifier: number of Gaussian bumps, inverse of the penalty, folds of the cross-validation
 LANDMARKS = 100
 PENALTY = 0.1
@@ -153,31 +104,6 @@ def energy_errors(x: Array, y: Array) -> Influence:
     from scipy.spatial.distance import cdist
 
     return kernel_errors(-cdist(x, x), -cdist(y, y), -cdist(x, y))
-
-
-def energy_test(x: Array, y: Array, permutations: int = PERMUTATIONS) -> tuple[float, float]:
-    """Compute `energy_distance`, and the p-value of the hypothesis of equal distributions.
-
-    The p-value is the fraction of random divisions of all examples with at least this distance.
-    """
-    from scipy.spatial.distance import cdist
-
-    n = len(x)
-    m = len(y)
-    pooled = np.concatenate([x, y])
-    distances = cdist(pooled, pooled)
-    random = fixed_random()
-    first = np.zeros((permutations + 1, n + m))
-    first[0, :n] = 1
-    for row in first[1:]:
-        row[random.permutation(n + m)[:n]] = 1
-    towards = first @ distances
-    within = (towards * first).sum(1)
-    across = towards.sum(1) - within
-    other = distances.sum() - 2 * across - within
-    values = 2 * across / (n * m) - within / (n * (n - 1)) - other / (m * (m - 1))
-    slack = 1e-12 * max(1.0, float(np.abs(values).max()))
-    return float(values[0]), float((values >= values[0] - slack).mean())
 
 
 def neighbour_accuracy(x: Array, y: Array) -> float:
@@ -276,7 +202,7 @@ class TwoSample:
         return ()
 
     def __call__(self, samples: Samples) -> Scores:
-        """Compute scores; tables have only "energy", whose ``extra`` has the p-value."""
+        """Compute scores; tables have only "energy"."""
         if samples.table is not None:
             return {"energy": _energy(samples)}
         x = drawn(samples.generated_features, MOST, 0)
@@ -303,9 +229,5 @@ def _energy(samples: Samples) -> Score:
     at_y = drawn_at(y, ENERGY, 1)
     some_x = x[at_x]
     some_y = y[at_y]
-    _, p = energy_test(some_x[:TESTED], some_y[:TESTED])
-    influence = energy_errors(some_x, some_y)
-    terms_x, terms_y = influence.terms
-    terms = (placed(terms_x, at_x, len(x)), placed(terms_y, at_y, len(y)))
-    distance = energy_distance(some_x, some_y)
-    return influence._replace(terms=terms).score(distance, extra={"p": p})
+    influence = energy_errors(some_x, some_y).among(at_x, at_y, len(x), len(y))
+    return influence.score(energy_distance(some_x, some_y))

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.metrics.growth import VarianceModel, divergence, growth_of
 from pushforward.metrics.score import Score
-from pushforward.metrics.subsets import Array, by_examples
+from pushforward.metrics.subsets import Array, by_examples, placed
 
 # Standard error of a score over new examples on both sides, and its part from the reference
 Errors = tuple[float, float]
@@ -33,6 +33,11 @@ class Influence(NamedTuple):
     errors: Errors
     growth: VarianceModel
     terms: Terms
+
+    def among(self, at_x: Array, at_y: Array, n: int, m: int) -> Self:
+        """Return the analysis for n and m examples, of which only those at some indices count."""
+        generated, reference = self.terms
+        return self._replace(terms=(placed(generated, at_x, n), placed(reference, at_y, m)))
 
     def score(self, value: float, **facts: Any) -> Score:
         """Return the score with this value; terms of omitted examples are NaN."""
