@@ -36,7 +36,6 @@ QUICK = {
         "SHOWN": {False: 9, True: 100},
         "FORMING": {False: 4, True: 60},
         "JUDGED": 50,
-        "TRACED": TRACED,
     },
     "evaluation.evaluator": {"CURVE_STEPS": (1, 4), "LEAST": 1e6, "FEWEST": 20, "PROBED": 20},
     "evaluation.costs": {"TURNS": 1, "TURN_SECONDS": 0.01},

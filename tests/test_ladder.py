@@ -284,7 +284,7 @@ def claims_of(comparison):
     return [
         finding.text
         for finding in findings(comparison)
-        if "student" in finding.models and finding.kind == "verdict"
+        if "student" in finding.text and finding.kind == "verdict"
     ]
 
 

@@ -204,7 +204,7 @@ def test_all_pages_and_tables_have_the_best_model_first():
 
 
 def test_every_finding_is_reported_once_and_has_a_description():
-    assert len(set(FINDINGS)) == len(FINDINGS) >= 30
+    assert len(set(FINDINGS)) == len(FINDINGS) >= 28
     assert all(finding.__doc__ for finding in FINDINGS)
     for module in (general_findings, ladders, model_findings):
         yielding = {
@@ -212,7 +212,7 @@ def test_every_finding_is_reported_once_and_has_a_description():
             for function in vars(module).values()
             if isgeneratorfunction(function) and function.__module__ == module.__name__
         }
-        assert yielding <= {*FINDINGS, model_findings.about}, module
+        assert yielding <= {*FINDINGS}, module
 
 
 def test_nobody_is_ahead_in_a_score_of_which_nothing_says_how_it_varies(content):
@@ -298,38 +298,6 @@ def test_times_are_listed_from_the_fastest(content):
     names = [entry["name"] for entry in content["models"]]
     found = re.findall(r"([\d.]+) ms for (\w+)", answered(content)["Speed"])
     assert found == [("1", names[1]), ("2", names[3]), ("5", names[2]), ("20", names[0])]
-
-
-def test_how_many_calls_are_enough(content):
-    """Differences vary by .004 over groups of samples, and a single good point before a bad one
-    does not count.
-    """
-    content["floors"]["frechet"] = {"value": 0.01, "spread": 0.0001}
-
-    def drawn(calls, mean):  # the noise of one model's points is the same but for these
-        terms = [mean + 0.05 * at + 0.004 * ((at * calls) % 3 - 1) for at in range(-4, 5)]
-        rest = {"sample_terms": {"frechet": terms}, "reference_terms": {"frechet": [0.0, 0.1, 0.2]}}
-        return {
-            "calls": calls,
-            "steps": calls,
-            "scores": {"frechet": mean},
-            "values": {"frechet": [mean]},
-        } | rest
-
-    for name, curve in (
-        ("flow", ((1, 0.3), (2, 0.09), (4, 0.046), (8, 0.047), (16, 0.033), (32, 0.03))),
-        ("ddpm", ((1, 0.3), (4, 0.031), (8, 0.05), (16, 0.0315), (32, 0.03))),
-    ):
-        model(content, name)["curve"] = [drawn(*point) for point in curve]
-        model(content, name)["sampling"]["steps"] = 32
-    assert re.search(
-        r"flow and ddpm with --steps 16 .*not significantly worse than .*32",
-        answered(content)["Next"],
-    )
-    model(content, "flow")["sampling"]["steps"] = 8
-    model(content, "ddpm")["curve"][-1] = drawn(32, 0.2)
-    assert re.search(r"flow with --steps 16 .*better than .*8", answered(content)["Next"])
-    assert re.search(r"ddpm with --steps 4 .*better than .*32", answered(content)["Next"])
 
 
 SHORT = {"seconds": 60.0, "steps": 200, "samples": 51_200}
@@ -438,7 +406,7 @@ def test_a_judge_that_was_the_teacher_is_named(spaces, named):
     taught = dataclasses.replace(results.models[0], config={"method": critic})
     results = dataclasses.replace(results, models=(taught, results.models[1]))
     assert sum("ImageNet" in text and "gan" in text for text in said(results, "measure")) == named
-    assert ("gan has scores in features" in answered(results)["Problems"]) == bool(named)
+    assert ("gan used ImageNet features" in answered(results)["Problems"]) == bool(named)
 
 
 @pytest.mark.parametrize(
@@ -473,12 +441,9 @@ def test_a_collapsed_model_is_named_first_and_no_weaker_words_stand_beside(conte
     collapse = {"precision": 0.85, "recall": 0.0, "sharpness": 0.5, "frechet": 2.4}
     for metric, value in collapse.items():
         put(content, "gan", metric, value)
-    before = [
-        finding
-        for finding in findings(comparison(content))
-        if "gan" in finding.models and finding.kind == "warning"
-    ]
-    assert {"blurred samples", "low recall"} <= {finding.short for finding in before}
+    before = " ".join(said(content, "warning"))
+    assert "blurred" in before
+    assert "Recall is low for gan" in before
     content["floors"]["distinct_samples"] = {"value": 987.0}
     for row in content["models"]:
         row["scores"]["distinct_samples"] = {
@@ -494,12 +459,11 @@ def test_a_collapsed_model_is_named_first_and_no_weaker_words_stand_beside(conte
     content["settings"]["n"] = 1000
     results = comparison(content)
     warnings = [finding for finding in findings(results) if finding.kind == "warning"]
-    assert "collapse" in warnings[0].short
-    assert list(warnings[0].models) == ["gan"]
+    assert "collapse" in warnings[0].text
+    assert [finding for finding in warnings if "gan" in finding.text] == warnings[:1]
     assert all(number in warnings[0].text for number in ("10", "1,000", "987"))
-    assert {finding.short for finding in warnings if "gan" in finding.models} == {warnings[0].short}
     lines = answered(results)
-    assert re.match(r"gan .*collapse \(10 distinct samples among 1,000\)", lines["Problems"])
+    assert re.match(r".*gan \(10 distinct samples among 1,000.*collapse", lines["Problems"])
     assert "blurred" not in lines["Problems"]
     assert re.search("gan collapsed.*learning rate", lines["Next"])
 

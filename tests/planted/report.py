@@ -26,7 +26,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if own.better_than(base):", "if True:", "report_findings"),
         ("if factor > LONGEST and smaller:", "if smaller:", "report_findings"),
         ("if end is None and begin.advice]", "if begin.advice]", "report_findings"),
-        ("worse[-1] + 1 if worse else 0", "worse[0] + 1 if worse else 0", "report_findings"),
     ],
     "report/papers.py": [
         ("name.startswith(FORMULA)", "name.startswith(())", "hostile"),

@@ -71,12 +71,10 @@ def of_toys():
             (float(t), ((1 - t) * data[:600] + t * noise).astype(np.float32))
             for t in np.linspace(1, 0, 9)
         ]
-        lines = np.stack([data[:60] + t * noise[:60] for t in np.linspace(1, 0, 9)], axis=1)
         iterative = name in ("flow", "ddpm")
         pictures[name] = {
             "grid": data,
             "formation": path if iterative else None,
-            "paths": lines if iterative else None,
         }
     return pictures
 

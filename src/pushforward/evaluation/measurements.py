@@ -341,19 +341,15 @@ class Pictures:
         grid: Samples, uint8 (n, height, width, channels) or float (n, d).
         formation: Pairs (t, samples) from noise to data.
         training: Pairs (training step, samples), all from the same noise.
-        paths: Trajectories in the plane from noise to data, (n, steps + 1, 2).
         landscapes: Pairs (training step, arrays) of `pushforward.training.monitor`.
-        mesh: Image of a grid of noise in the plane, (rows, columns, 2).
         pair: Samples of a flow map with one call, and of its teacher from the same noise.
     """
 
     grid: np.ndarray | None = None
     formation: Sequence[tuple[float, np.ndarray]] | None = None
     training: Sequence[tuple[int, np.ndarray]] = ()
-    paths: np.ndarray | None = None
     landscapes: Sequence[tuple[int, Mapping[str, np.ndarray]]] = ()
     latent: LatentPictures | None = None
     nearest: NearestImages | None = None
     field: Field2D | None = None
-    mesh: np.ndarray | None = None
     pair: tuple[np.ndarray, np.ndarray] | None = None

@@ -30,7 +30,7 @@ from pushforward.evaluation.measurements import (
     Pictures,
     Reconstruction,
 )
-from pushforward.evaluation.model_metrics import TRACED, trace, trace_from
+from pushforward.evaluation.model_metrics import trace, trace_from
 from pushforward.evaluation.models import SHOWN, ExternalSamples, history_of
 from pushforward.methods.likelihoods import active_units, divergences, explained
 from pushforward.methods.method import HasAutoencoder
@@ -39,7 +39,7 @@ from pushforward.metrics.memorisation import near_copies
 from pushforward.paths import Linear
 from pushforward.pictures import limits_of, square
 from pushforward.training import Run
-from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport, has_levels, has_steps
+from pushforward.transports import Autoencoder, Flow, Latent, Transport, has_levels, has_steps
 from pushforward.transports.redrawing import unmet_kept
 
 BLOCK = 1024  # Training examples that are compared at a time
@@ -49,8 +49,6 @@ CELLS = 22  # Trajectories along each side
 ARROWS = 15  # Velocities along each side
 MOMENTS = 13  # Times of velocities
 NOISE = 2.2  # Standard deviations of noise that are visible on either side
-MESH = (17, 65)  # Lines of a grid of noise along each axis, and points on a line
-EDGE = 2.0  # Extent of a grid of noise, in standard deviations
 # Samples with a formation, or with nearest training images, by whether they are points
 FORMING = {False: 25, True: 600}
 JUDGED = 200  # Held-out images for the usual distance from training images
@@ -203,30 +201,6 @@ def _repeated(example: Mapping[str, Tensor], n: int, device: torch.device) -> di
     return {name: v.expand(n, *v.shape[1:]).to(device) for name, v in example.items()}
 
 
-def mesh_of(transport: Transport) -> np.ndarray | None:
-    """Map a grid of noise, in the plane of its first two dimensions, with a one-call model.
-
-    Returns:
-        Grid lines in data units, (lines, points, 2), half of them along each axis.
-    """
-    if not isinstance(transport, Map) or len(transport.noise_shape) != 1:
-        return None
-    dimensions = transport.noise_shape[0]
-    if dimensions < 2:
-        return None
-    lines, points = MESH
-    across = np.linspace(-EDGE, EDGE, lines)
-    along = np.linspace(-EDGE, EDGE, points)
-    a, b = np.meshgrid(across, along, indexing="ij")
-    grid = np.stack([np.stack([a, b], -1), np.stack([b, a], -1)])
-    z = torch.zeros(2 * lines * points, dimensions)
-    z[:, :2] = torch.from_numpy(grid.reshape(-1, 2))
-    label = 0 if "label" in transport.space.conditions else None
-    with torch.no_grad():
-        x = transport(z.to(transport.device), _condition(transport, len(z), label))
-    return transport.space.to_data(x).float().cpu().reshape(2 * lines, points, 2).numpy()
-
-
 def pictures_of(transport: Transport, run: Run | None, data: Dataset) -> Pictures:
     """Draw samples, their formation and their nearest images, and read those of training."""
     space = transport.space
@@ -236,15 +210,10 @@ def pictures_of(transport: Transport, run: Run | None, data: Dataset) -> Picture
     pictures = Pictures(_drawable(x, space), training=history_of(run) if run else [])
     if space.has_pixels:
         pictures = replace(pictures, nearest=_nearest(x[: FORMING[False]], data))
-    if plane:
-        pictures = replace(pictures, mesh=mesh_of(transport))
     if plane and has_levels(transport):
-        _, states = trace(transport, 60, steps=TRACED[True][1])
-        paths = torch.stack([space.to_data(state) for state in states], dim=1)
         return replace(
             pictures,
             formation=formation_of(transport, x, FORMING[True]),
-            paths=paths.numpy(),
             field=field_of(transport, data),
         )
     if has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):

@@ -5,22 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics.score import Score
-from pushforward.numbers import count, counted, duration_unit, listing, percent, plain, some
+from pushforward.numbers import count, duration_unit, percent, plain, some
 from pushforward.report.findings import findings
-from pushforward.report.ladders import rungs_of
-from pushforward.report.model_findings import BESIDE, Finding, beside_real, collapsed, hardly_told
+from pushforward.report.model_findings import Finding, beside_real, collapsed, hardly_told
 from pushforward.report.statistics import (
-    NAMED,
+    FIRST,
     alarm_periods,
     at_floor,
     baseline_name,
     blind,
     capitalised,
-    curve_metric,
     floor_of,
     floor_statistic,
     floor_text,
@@ -59,7 +54,7 @@ def answers(comparison: Comparison) -> dict[str, str]:
         copies += f" Columns that were left out are not compared: {some(data.left_out)}."
     lines["Privacy" if data.kind == "row" else "Copies"] = copies
     lines["Speed"] = _speed(comparison)
-    lines["Problems"] = _problems(comparison, found)
+    lines["Problems"] = _problems(found)
     lines["Next"] = _next(comparison)
     return {heading: text for heading, text in lines.items() if text}
 
@@ -99,7 +94,7 @@ def _quality(comparison: Comparison, metric: str) -> str:
     text = f"The {label} is {value_text(comparison, metric, score)}"
     if real is None:
         return f"{text}."
-    text += f"{BESIDE}{floor_text(comparison, metric)} for real data."
+    text += f", compared with {floor_text(comparison, metric)} for real data."
     if metric == "detection" and hardly_told(score):
         return f"{text} A classifier can hardly tell samples from real rows{_at_n(comparison)}."
     if metric == "detection" and real.better_than(score):
@@ -167,7 +162,7 @@ def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
         )
         floor, _ = floor_of(comparison, "near_copies")
         if floor is not None:
-            text += f"{BESIDE}{percent(floor)} of real data"
+            text += f", compared with {percent(floor)} of real data"
         text += "."
     attacks = statistics(comparison, "membership")
     if attacks:
@@ -201,57 +196,17 @@ def _speed(comparison: Comparison) -> str:
 # Problems ---------------------------------------------------------------------------------------
 
 
-def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
-    general = []
-    for finding in found:
-        if finding.kind == "measure" and not finding.models:
-            general.append(finding.text)
-    grouped: dict[str, list[str]] = {}
-    for model in comparison.models:
-        problems = _problems_of(model, found) + _worst_columns(comparison, model)
-        if problems:
-            grouped.setdefault(listing(problems), []).append(model.name)
-    stated = []
-    for problems_text, names in grouped.items():
-        verb = "has" if len(names) == 1 else "have"
-        stated.append(f"{named(names)} {verb} {problems_text}.")
-    if general or stated:
-        return " ".join([*general, *stated[:NAMED]])
-    kinds = [finding.kind for finding in found]
-    text = "No other problems were found" if "copies" in kinds else "No problems were found"
-    number = sum(kind not in ("verdict", "copies") for kind in kinds)
-    if number:
-        text += f", apart from {counted(number, 'warning')}"
-    return f"{text}."
-
-
-def _problems_of(model: ModelResult, found: Sequence[Finding]) -> list[str]:
-    problems = []
-    for finding in found:
-        if finding.short and model.name in finding.models:
-            details, _, _ = finding.models[model.name].partition(BESIDE)
-            problems.append(finding.short.format(said=details))
-    return list(dict.fromkeys(problems))
-
-
-def _worst_columns(comparison: Comparison, model: ModelResult) -> list[str]:
-    problems = []
-    kinds = (("column_error", "column", "errors"), ("pair_error", "pair", "matrix"))
-    for metric, noun, key in kinds:
-        score = statistic(comparison, model, metric)
-        if score is None or at_floor(comparison, metric, score):
-            continue
-        extra = model.scores[metric].extra
-        floor = comparison.floors.get(metric, Score())
-        errors = np.array(extra.get(key, ()), dtype=float)
-        real = np.array(floor.extra.get(key, ()), dtype=float)
-        if errors.shape != real.shape or not (errors > real).any():
-            continue
-        worst = np.unravel_index(np.nanargmax(errors - real), errors.shape)
-        names = " and ".join(extra["columns"][place] for place in worst)
-        shown = f"{percent(errors[worst])}{BESIDE}{percent(real[worst])} for real data"
-        problems.append(f"a {noun} error in {names} of {shown}")
-    return problems
+def _problems(found: Sequence[Finding]) -> str:
+    measures = [finding.text for finding in found if finding.kind == "measure"]
+    warned = [finding.text for finding in found if finding.kind == "warning"]
+    copies = any(finding.kind == "copies" for finding in found)
+    stated = measures + warned
+    if not stated:
+        return "No other problems were found." if copies else "No problems were found."
+    text = " ".join(stated[:FIRST])
+    if len(stated) > FIRST:
+        text += f" Further warnings: {len(stated) - FIRST}."
+    return text
 
 
 # Next -------------------------------------------------------------------------------------------
@@ -265,20 +220,17 @@ LONGER = "{longer}"  # marks advice to train longer
 def _next(comparison: Comparison) -> str:
     grouped: dict[str, list[ModelResult]] = {}
     for model in comparison.models:
-        for advice in (_training_advice(comparison, model), _steps_advice(comparison, model)):
-            if advice:
-                grouped.setdefault(advice, []).append(model)
+        advice = _training_advice(comparison, model)
+        if advice:
+            grouped.setdefault(advice, []).append(model)
     stated: list[str] = []
     longer: list[ModelResult] = []
     for advice, models in grouped.items():
-        text = advice.removesuffix(LONGER)
-        if len(models) == 1 or len(models) < len(comparison.models):
-            text = text.replace("{names}", named(model.name for model in models))
-        elif text.startswith("{names}"):
-            text = text.replace("{names}", "All models")
+        if 1 < len(models) == len(comparison.models):
+            names = "All models"
         else:
-            text = text.replace("{names}", "all models")
-        stated.append(text)
+            names = named(model.name for model in models)
+        stated.append(f"{names} {advice.removesuffix(LONGER)}")
         if advice.endswith(LONGER):
             longer += models
     stated = stated[:ADVICE]
@@ -300,27 +252,27 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> str:
     factor = lacking[scarce]
     if collapsed(comparison, model) and (factor <= 1 or not model.extension):
         if alarms:
-            return f"{{names}} collapsed. Advice: {alarms[-1]}."
-        return "{names} collapsed. Train again with a lower learning rate."
+            return f"collapsed. Advice: {alarms[-1]}."
+        return "collapsed. Train again with a lower learning rate."
     if alarms:
-        return f"{{names}} ended training with an alarm. Advice: {alarms[-1]}."
+        return f"ended training with an alarm. Advice: {alarms[-1]}."
     if not model.extension:
         return ""
     smaller = _smaller(comparison, model)
     if factor > LONGEST and smaller:
         speed = plain((cost.steps or 0) / (cost.seconds or math.inf), 2)
-        reached = f"{{names}} reached {speed} training steps per second, too few for this budget."
+        reached = f"reached {speed} training steps per second, too few for this budget."
         return f"{reached} Train again with {smaller}."
     if factor > 1:
-        return f"{{names}} had too few {scarce}.{LONGER}"
+        return f"had too few {scarce}.{LONGER}"
     if _like_real_data(comparison, model):
         metric = comparison.ranking_metric("quality") or ""
         label = label_in_sentence(comparison, metric)
-        same = f"{{names}} cannot be distinguished from real data in {label}{_at_n(comparison)}."
+        same = f"cannot be distinguished from real data in {label}{_at_n(comparison)}."
         return f"{same} Longer training can only be judged with more samples."
     if _improving(model):
-        return f"{{names}} can still improve.{LONGER}"
-    return f"{{names}} did not yet reach the quality of real data.{LONGER}"
+        return f"can still improve.{LONGER}"
+    return f"did not yet reach the quality of real data.{LONGER}"
 
 
 def _like_real_data(comparison: Comparison, model: ModelResult) -> bool:
@@ -348,27 +300,3 @@ def _improving(model: ModelResult) -> bool:
     values = [value for value in model.health.series["frechet"].value if value is not None]
     earlier = values[: 2 * len(values) // 3]
     return bool(earlier) and values[-1] < IMPROVED * min(earlier)
-
-
-def _steps_advice(comparison: Comparison, model: ModelResult) -> str:
-    metric = curve_metric(comparison)
-    own_steps = model.sampling.steps
-    rungs = rungs_of(model.curve, metric)
-    if own_steps is None or len(rungs) < 3 or blind(comparison, metric):
-        return ""
-    spread = floor_of(comparison, metric)[1]
-    best = min(rungs, key=lambda rung: comparison.loss(metric, rung.value))
-    worse = [at for at, rung in enumerate(rungs) if rung.differs(best, spread, len(rungs) - 1)]
-    first = worse[-1] + 1 if worse else 0
-    calls = rungs[first].calls if first < len(rungs) else best.calls
-    steps = next((point.steps for point in model.curve if point.calls == calls), None)
-    if steps is None or own_steps / 2 < steps <= own_steps:
-        return ""
-    own_calls = next((point.calls for point in model.curve if point.steps == own_steps), None)
-    own = next((rung for rung in rungs if rung.calls == own_calls), best)
-    own_worse = own.differs(best, spread, len(rungs) - 1)
-    if steps > own_steps and not own_worse:
-        return ""
-    better = "better than" if own_worse else "not significantly worse than"
-    steps_text = f"--steps {count(steps)}"
-    return f"Samples of {{names}} with {steps_text} are {better} those with {count(own_steps)}."

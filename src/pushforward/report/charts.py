@@ -459,48 +459,8 @@ def _vertical_band(x: Axis, floor: Band, top: float, bottom: float) -> list[str]
 # Trajectories -----------------------------------------------------------------------------------
 
 
-def path_chart(
-    lines: np.ndarray,
-    real: np.ndarray | None,
-    limits: Limits,
-    index: int,
-    label: str,
-    size: int = 320,
-) -> Markup:
-    """Draw trajectories (n, steps + 1, 2), from a cross to a dot, over real data (m, 2)."""
-    if real is None:
-        real = np.zeros((0, 2))
-    rings = []
-    for x, y in to_picture(real, limits, size).tolist():
-        rings.append(f'<circle cx="{x:.0f}" cy="{y:.0f}" r="2"/>')
-    paths = []
-    starts = []
-    stops = []
-    for way in to_picture(lines, limits, size):
-        if not np.isfinite(way).all():
-            continue
-        points = _thinned(way)
-        x, y = points[0]
-        paths.append(f'<path class="way" d="{path(points)}"/>')
-        cross = f"M{x - 2.4:.1f} {y - 2.4:.1f}l4.8 4.8m0 -4.8l-4.8 4.8"
-        starts.append(f'<path class="from" d="{cross}"/>')
-        x, y = points[-1]
-        stops.append(f'<circle class="to" cx="{x:.1f}" cy="{y:.1f}" r="2.4"/>')
-    parts = [group("real", rings), group(colour(index), paths + starts + stops)]
-    return svg(size, size, label, parts, "paths")
-
-
 def to_picture(points: np.ndarray, limits: Limits, size: float) -> np.ndarray:
     """Convert points (..., 2) of the plane to positions in a square picture."""
     left, right, low, high = limits
     places: np.ndarray = (points - [left, high]) / [right - left, low - high] * size
     return places
-
-
-def _thinned(way: np.ndarray) -> list[list[float]]:
-    points = [way[0]]
-    for point in way[1:-1]:
-        if np.hypot(*(point - points[-1])) > 1:
-            points.append(point)
-    points.append(way[-1])
-    return list(np.array(points).tolist())

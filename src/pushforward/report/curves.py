@@ -18,11 +18,9 @@ from pushforward.report.charts import (
     far_apart,
     interval_chart,
     line_chart,
-    path_chart,
     smooth,
 )
 from pushforward.report.ladders import ladder_metric, rung_of, rungs_of
-from pushforward.report.sprites import Look
 from pushforward.report.statistics import (
     DIFFER,
     Band,
@@ -35,8 +33,6 @@ from pushforward.report.statistics import (
     sweep_score,
 )
 from pushforward.report.tables import score_column, sweep_metric
-
-BEHIND = 400  # number of real examples behind trajectories
 
 
 @dataclass(frozen=True)
@@ -188,32 +184,6 @@ def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart |
     if floor is not None and floor.value is not None:
         band = (floor.value, DIFFER * (floor.spread or 0.0) / 2**0.5)
     return _quality(comparison, metric, lines, "network calls per sample", band)
-
-
-# Trajectories -----------------------------------------------------------------------------------
-
-
-def moved(look: Look, index: int, name: str) -> Markup:
-    """Draw lines from a teacher's samples to those of the map."""
-    lines = look.moved(name)
-    if lines is None:
-        return Markup()
-    behind = look.real_points(BEHIND)
-    label = f"From the teacher's samples to those of {name} in one call"
-    return path_chart(lines, behind, look.limits, index, label, 480)
-
-
-def trajectories(comparison: Comparison, look: Look) -> list[tuple[int, ModelResult, Markup]]:
-    """Draw the trajectories in the plane of each model."""
-    behind = look.real_points(BEHIND)
-    drawn = []
-    for index, model in enumerate(comparison.models):
-        lines = look.paths(model.name)
-        if lines is not None:
-            label = f"Trajectories of {model.name}, from noise to data"
-            chart = path_chart(lines, behind, look.paths_limits(), index, label)
-            drawn.append((index, model, chart))
-    return drawn
 
 
 # Training ---------------------------------------------------------------------------------------

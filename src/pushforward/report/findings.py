@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import permutations
 
 from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import Score
 from pushforward.metrics.names import MODEL_SCORES
 from pushforward.numbers import count, duration, listing, plain
 from pushforward.report import ladders, model_findings
-from pushforward.report.model_findings import Finding, Findings, about, listed
+from pushforward.report.model_findings import Finding, Findings, Report, listed
 from pushforward.report.statistics import (
     Statistic,
     blind,
-    floor_of,
     floor_text,
     guess_statistics,
     label_in_sentence,
-    lead_text,
     main_metrics,
     standing,
     statistic,
     statistics,
-    sweep_score,
     value_text,
 )
-from pushforward.report.tables import budget_of, sweep_metric
 
 
 def findings(comparison: Comparison) -> list[Finding]:
@@ -35,7 +32,7 @@ def findings(comparison: Comparison) -> list[Finding]:
         found.extend(finding(comparison))
     for model in comparison.models:
         for text in model.warnings:
-            found.append(Finding("warning", f"{model.name}: {text}", {model.name: ""}))
+            found.append(Finding("warning", f"{model.name}: {text}"))
     return found
 
 
@@ -61,32 +58,6 @@ def diversity(comparison: Comparison) -> Findings:
     if floor:
         text += f" Real data scores {floor}."
     yield Finding("verdict", f"{text} {standing(comparison, metric)}")
-
-
-def budgets(comparison: Comparison) -> Findings:
-    """Report which recipe leads after each budget."""
-    metric = sweep_metric(comparison)
-    label = label_in_sentence(comparison, metric)
-    names = [model.name for model in comparison.models if comparison.sweep.get(model.name)]
-    rows = [comparison.sweep[name] for name in names]
-    stated = {tuple(point.budget for point in points) for points in rows}
-    if len(rows) < 2 or len(stated) > 1:
-        return
-    stages = []
-    for points in zip(*rows, strict=True):
-        scores = []
-        for name, point in zip(names, points, strict=True):
-            score = sweep_score(comparison, name, point, metric)
-            if score is not None:
-                scores.append(score)
-        if len(scores) < len(points):
-            continue
-        best, *others = sorted(scores, key=lambda score: score.loss)
-        lead = f"{best.name} has the best {label}, {lead_text(best, others)}"
-        stages.append(f"After {budget_of(points[0])} of training, {lead}.")
-    if len(stages) > 1:
-        once = "Each recipe was trained once for each budget."
-        yield Finding("verdict", f"{' '.join(stages)} {once}")
 
 
 UNEQUAL_TIME = 1.15  # ratio of training times that counts as unequal
@@ -121,18 +92,18 @@ IMAGENET_EXTRACTORS = ("efficientnet", "inception")
 
 def trained_with_features(comparison: Comparison) -> Findings:
     """Report ImageNet features that score models trained with ImageNet features."""
-    models = {}
+    names = []
     for model in comparison.models:
         if _uses_imagenet(model.config.get("method")):
-            models[model.name] = ""
+            names.append(model.name)
     for space in comparison.settings.spaces:
-        if models and space.partition(":")[0] in IMAGENET_EXTRACTORS:
+        if names and space.partition(":")[0] in IMAGENET_EXTRACTORS:
             text = (
-                f"{listed(models)} used ImageNet features in training, so scores in {space} "
+                f"{listing(names)} used ImageNet features in training, so scores in {space} "
                 "features are too optimistic. Compare the models in features that no model was "
                 "trained on."
             )
-            yield Finding("measure", text, models, "scores in features that it was trained on")
+            yield Finding("measure", text)
 
 
 def _uses_imagenet(settings: object) -> bool:
@@ -182,35 +153,28 @@ def biased_scores(comparison: Comparison) -> Findings:
     n = comparison.settings.n
     if n is None or n >= FEW:
         return
-    for metric, info in comparison.metrics.items():
-        scores = {}
-        for model in comparison.models:
-            if info.role is not None and metric in model.scores:
-                scores[model.name] = model.scores[metric]
-        known = [score.bias for score in scores.values() if score.bias is not None]
-        if not known:
-            continue
-        bias = floor_of(comparison, metric)[0]
-        if bias is None:
-            bias = sum(known) / len(known)
+    for metric in main_metrics(comparison):
         models = {}
-        for name, score in scores.items():
-            if score.value and bias > BIASED * score.value:
-                models[name] = ""
-        label = label_in_sentence(comparison, metric)
-        fraction = f"about {plain(bias, 2)} of the {label} of {{}}"
-        text = f"At n = {count(n)}, {fraction} is bias, which more samples would reduce."
-        yield from about(models, text)
+        for model in comparison.models:
+            score = model.scores.get(metric, Score())
+            if score.value and (score.bias or 0.0) > BIASED * score.value:
+                models[model.name] = plain(score.bias, 2)
+        if models:
+            label = label_in_sentence(comparison, metric)
+            text = f"At n = {count(n)}, the {label} has a large bias for {listed(models)}"
+            yield Finding("warning", f"{text}, which more samples would reduce.")
 
 
 def unscored(comparison: Comparison) -> Findings:
     """Report models without a finite score."""
     metrics = main_metrics(comparison)
-    models = {}
+    names = []
     for model in comparison.models:
-        if metrics and not any(statistic(comparison, model, metric) for metric in metrics):
-            models[model.name] = ""
-    yield from about(models, "Models without a finite score were not ranked: {}.")
+        if not any(statistic(comparison, model, metric) for metric in metrics):
+            names.append(model.name)
+    if metrics and names:
+        text = f"Models without a finite score were not ranked: {listing(names)}."
+        yield Finding("warning", text)
 
 
 def missing_scores(comparison: Comparison) -> Findings:
@@ -230,7 +194,7 @@ def no_better_than_a_guess(comparison: Comparison) -> Findings:
         models = _texts(comparison, metric, low)
         guessed = listed(_texts(comparison, metric, [guess]))
         text = f"In {label}, {listed(models)} did not significantly outperform {guessed}."
-        yield Finding("warning", text, models, "scores no better than a guess")
+        yield Finding("warning", text)
 
 
 def disagreements(comparison: Comparison) -> Findings:
@@ -249,7 +213,7 @@ def disagreements(comparison: Comparison) -> Findings:
                         f"The {label} cannot rank {model.name} and {other.name}. {model.name} is "
                         f"ahead in {first} features and behind in {space} features."
                     )
-                    yield Finding("warning", text, {model.name: ""})
+                    yield Finding("warning", text)
 
 
 def _ahead(comparison: Comparison, metric: str, model: ModelResult, other: ModelResult) -> bool:
@@ -270,18 +234,7 @@ def unlike_conditions(comparison: Comparison) -> Findings:
     if len(set(models.values())) > 1:
         reason = f"they were given different conditions: {listed(models)}"
         text = f"The models are not directly comparable, because {reason}."
-        yield Finding("warning", text, models)
-
-
-UNEQUAL_SIZE = 2.0  # ratio of parameter counts that counts as unequal
-
-
-def unequal_sizes(comparison: Comparison) -> Findings:
-    """Report the numbers of parameters if they are unequal."""
-    sizes = {model.name: model.parameters for model in comparison.models if model.parameters}
-    if sizes and max(sizes.values()) > UNEQUAL_SIZE * min(sizes.values()):
-        texts = {name: count(size) for name, size in sizes.items()}
-        yield Finding("warning", f"The number of parameters differs between {listed(texts)}.")
+        yield Finding("warning", text)
 
 
 def _texts(comparison: Comparison, metric: str, scores: list[Statistic]) -> dict[str, str]:
@@ -289,12 +242,11 @@ def _texts(comparison: Comparison, metric: str, scores: list[Statistic]) -> dict
 
 
 # All findings in the order of a report
-FINDINGS: tuple[Callable[[Comparison], Findings], ...] = (
+FINDINGS: tuple[Report, ...] = (
     trained_with_features,
     blind_scores,
     few_samples,
     diversity,
-    budgets,
     training_times,
     ladders.few_calls,
     ladders.nothing_gained,
@@ -305,6 +257,7 @@ FINDINGS: tuple[Callable[[Comparison], Findings], ...] = (
     model_findings.near_copies,
     model_findings.lost_modes,
     model_findings.lack_of_diversity,
+    model_findings.low_recall,
     model_findings.unrealistic,
     model_findings.missing_classes,
     model_findings.closer_to_training,
@@ -316,11 +269,9 @@ FINDINGS: tuple[Callable[[Comparison], Findings], ...] = (
     ladders.low_coverage,
     model_findings.alarms,
     model_findings.unused_latents,
-    model_findings.between_modes,
-    model_findings.width_of_modes,
-    model_findings.sharpness,
+    model_findings.blurred,
+    model_findings.grainy,
     model_findings.misread_classes,
     unlike_conditions,
-    unequal_sizes,
     biased_scores,
 )

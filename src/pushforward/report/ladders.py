@@ -148,7 +148,7 @@ def few_calls(comparison: Comparison) -> Findings:
         else:
             differences = "No difference is significant."
         text = f"With {counted(first.calls, 'call')}, {model.name} {scores}. {differences}"
-        yield Finding("verdict", text, {model.name: ""})
+        yield Finding("verdict", text)
 
 
 def nothing_gained(comparison: Comparison) -> Findings:
@@ -157,7 +157,7 @@ def nothing_gained(comparison: Comparison) -> Findings:
         if model.ladder is not None and model.weights_step == 0:
             kept = "so the initial weights were kept"
             text = f"Finishing did not improve {model.name}, {kept}."
-            yield Finding("verdict", text, {model.name: ""})
+            yield Finding("verdict", text)
 
 
 def more_calls_worse(comparison: Comparison) -> Findings:
@@ -179,7 +179,7 @@ def more_calls_worse(comparison: Comparison) -> Findings:
                 f"The {label} of {model.name} gets significantly worse with more than {calls}. "
                 f"Sample with {calls}, or train longer."
             )
-            yield Finding("warning", text, {model.name: ""}, "worse samples with more calls")
+            yield Finding("warning", text)
 
 
 def low_coverage(comparison: Comparison) -> Findings:
@@ -196,7 +196,7 @@ def low_coverage(comparison: Comparison) -> Findings:
         coverage = f"a coverage of {plain(rungs[0].value)}"
         teacher = f"compared with {plain(own.value)} for its teacher"
         text = f"With {calls}, {model.name} has {coverage}, {teacher}."
-        yield Finding("warning", text, {model.name: ""})
+        yield Finding("warning", text)
 
 
 # Tables -----------------------------------------------------------------------------------------

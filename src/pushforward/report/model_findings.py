@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pushforward.evaluation.measurements import Alarm
 from pushforward.evaluation.results import Comparison, ModelResult
@@ -26,8 +27,6 @@ from pushforward.report.statistics import (
     value_text,
 )
 
-BESIDE = ", compared with "  # Separates a value from that of real data
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -36,18 +35,15 @@ class Finding:
     Args:
         kind: "measure" (scores cannot be trusted), "verdict", "copies" or "warning".
         text: The sentence.
-        models: Details about each model concerned, by name.
-        short: The problem as a noun phrase, with ``{said}`` for the details; empty if the answer
-            about problems omits it.
     """
 
     kind: str
     text: str
-    models: Mapping[str, str] = field(default_factory=dict)
-    short: str = ""
 
 
 Findings = Iterator[Finding]
+Report = Callable[[Comparison], Findings]
+Describe = Callable[[Comparison, ModelResult], str]
 
 
 def listed(values: Mapping[str, str]) -> str:
@@ -58,29 +54,33 @@ def listed(values: Mapping[str, str]) -> str:
     return listing(words)
 
 
-def about(models: Mapping[str, str], text: str, short: str = "", kind: str = "warning") -> Findings:
-    """Yield a finding if it concerns any models, which replace ``{}`` in the text."""
-    if models:
-        yield Finding(kind, text.format(listed(models)), models, short)
+def concerning(text: str, kind: str = "warning") -> Callable[[Describe], Report]:
+    """Decorate a function that describes a model with a problem, and returns "" for others.
 
+    The result reports all models with the problem, which replace ``{}`` in the text.
+    """
 
-def concerned(
-    comparison: Comparison, describe: Callable[[Comparison, ModelResult], str]
-) -> dict[str, str]:
-    """Return the models for which ``describe`` returns details, and these details."""
-    models = {}
-    for model in comparison.models:
-        details = describe(comparison, model)
-        if details:
-            models[model.name] = details
-    return models
+    def reporting(describe: Describe) -> Report:
+        @functools.wraps(describe)
+        def report(comparison: Comparison) -> Findings:
+            models = {}
+            for model in comparison.models:
+                details = describe(comparison, model)
+                if details:
+                    models[model.name] = details
+            if models:
+                yield Finding(kind, text.format(listed(models)))
+
+        return report
+
+    return reporting
 
 
 def beside_real(value: str, real: str) -> str:
     """Return a value with that of real data, if known."""
     if not real:
         return value
-    return f"{value}{BESIDE}{real} for real data"
+    return f"{value}, compared with {real} for real data"
 
 
 # Collapse ---------------------------------------------------------------------------------------
@@ -88,13 +88,6 @@ def beside_real(value: str, real: str) -> str:
 DISTINCT = 0.6  # distinct samples relative to real data (recipes after 50 to 300 steps: .82 to 1)
 ALIKE = 0.15  # the same by the plain 1 % quantile (recipes: .27 to 1), if recall is
 RECALL_NONE = 0.02  # below this value relative to real data
-
-
-def mode_collapse(comparison: Comparison) -> Findings:
-    """Report models with far fewer distinct samples than real data."""
-    models = concerned(comparison, collapsed)
-    text = "Samples of {} are nearly identical, a sign of mode collapse."
-    yield from about(models, text, "mode collapse ({said})")
 
 
 def collapsed(comparison: Comparison, model: ModelResult) -> str:
@@ -107,6 +100,10 @@ def collapsed(comparison: Comparison, model: ModelResult) -> str:
         if text:
             found.append(f"{run.name} with {text}")
     return listing(found)
+
+
+NEARLY_IDENTICAL = "Samples of {} are nearly identical, a sign of mode collapse."
+mode_collapse = concerning(NEARLY_IDENTICAL)(collapsed)
 
 
 def _few_distinct(comparison: Comparison, model: ModelResult) -> str:
@@ -131,13 +128,8 @@ def _few_distinct(comparison: Comparison, model: ModelResult) -> str:
 NEAR_COPIES = 0.01  # fraction of near-copies above that of real data
 
 
-def near_copies(comparison: Comparison) -> Findings:
-    """Report models with more near-copies of training examples than real data."""
-    models = concerned(comparison, _excess_of_copies)
-    yield from about(models, "Samples of {} include near-copies of training data.", kind="copies")
-
-
-def _excess_of_copies(comparison: Comparison, model: ModelResult) -> str:
+def excess_of_copies(comparison: Comparison, model: ModelResult) -> str:
+    """Return the fraction of near-copies if it is far above that of real data."""
     score = statistic(comparison, model, "near_copies")
     if score is None:
         return ""
@@ -149,24 +141,23 @@ def _excess_of_copies(comparison: Comparison, model: ModelResult) -> str:
     return beside_real(value, floor_text(comparison, "near_copies"))
 
 
+COPIES_INCLUDED = "Samples of {} include near-copies of training data."
+near_copies = concerning(COPIES_INCLUDED, "copies")(excess_of_copies)
+
+
 COPYING = -3.0  # C_T (Meehan et al. 2020), below that of real data if the latter is negative
 
 
-def closer_to_training(comparison: Comparison) -> Findings:
+@concerning("Samples of {} lie closer to training examples than held-out examples do.", "copies")
+def closer_to_training(comparison: Comparison, model: ModelResult) -> str:
     """Report samples that are closer to training than to new examples."""
-    models = concerned(comparison, _copying)
-    text = "Samples of {} lie closer to training examples than held-out examples do."
-    yield from about(models, text, kind="copies")
-
-
-def _copying(comparison: Comparison, model: ModelResult) -> str:
     score = statistic(comparison, model, "copying_test")
     floor = floor_of(comparison, "copying_test")[0] or 0.0
     if score is None or score.value >= min(0.0, floor) + COPYING:
         return ""
     # blurred samples are close to held-out examples as well
     nearer_to_training = _held_out_excess(comparison, model) < 0
-    if not nearer_to_training or _excess_of_copies(comparison, model):
+    if not nearer_to_training or excess_of_copies(comparison, model):
         return ""
     return f"C_T = {value_text(comparison, 'copying_test', score)}"
 
@@ -174,16 +165,11 @@ def _copying(comparison: Comparison, model: ModelResult) -> str:
 HELD_OUT_RATIO = 0.2  # difference from real data in the ratio of held-out neighbours to chance
 
 
-def held_out_seen(comparison: Comparison) -> Findings:
+@concerning(
+    "The scores of {} are invalid, because the model has probably seen the held-out examples."
+)
+def held_out_seen(comparison: Comparison, model: ModelResult) -> str:
     """Report models with significantly more held-out neighbours than real data."""
-    models = concerned(comparison, _held_out_neighbours)
-    text = (
-        "The scores of {} are invalid, because the model has probably seen the held-out examples."
-    )
-    yield from about(models, text, "held-out examples in its training data")
-
-
-def _held_out_neighbours(comparison: Comparison, model: ModelResult) -> str:
     score = statistic(comparison, model, "held_out_ratio")
     if score is None or _held_out_excess(comparison, model) <= 0:
         return ""
@@ -209,17 +195,12 @@ def _held_out_excess(comparison: Comparison, model: ModelResult) -> float:
 ATTACK = 0.02  # AUC of a membership attack above chance
 
 
-def membership_attacks(comparison: Comparison) -> Findings:
+@concerning(
+    "An attacker with samples of {} can tell training rows from new ones. Chance is an AUC of 0.5.",
+    "copies",
+)
+def membership_attacks(comparison: Comparison, model: ModelResult) -> str:
     """Report membership attacks that are significantly better than chance."""
-    models = concerned(comparison, _attacked)
-    text = (
-        "An attacker with samples of {} can tell training rows from new ones. Chance is an AUC "
-        "of 0.5."
-    )
-    yield from about(models, text, kind="copies")
-
-
-def _attacked(comparison: Comparison, model: ModelResult) -> str:
     reached = []
     for metric in ("membership", "membership_ratio"):
         score = statistic(comparison, model, metric)
@@ -240,19 +221,16 @@ HARDLY_TOLD = 0.8  # two-sample score: above, trees hardly tell samples from rea
 TOLD_BY = 0.01  # decrease of the ROC AUC when a column is shuffled
 
 
-def given_away(comparison: Comparison) -> Findings:
+@concerning("A classifier can tell samples of {} from real rows.")
+def given_away(comparison: Comparison, model: ModelResult) -> str:
     """Report columns by which samples are told from real rows."""
-    models = concerned(comparison, telling_columns)
-    text = "A classifier can tell samples of {} from real rows."
-    yield from about(models, text, "columns that give samples away ({said})")
-
-
-def telling_columns(comparison: Comparison, model: ModelResult) -> str:
-    """Return the columns that give samples away."""
     score = statistic(comparison, model, "detection")
     if score is None or at_floor(comparison, "detection", score) or hardly_told(score):
         return ""
-    return ", ".join(told_by(model))
+    extra = model.scores["detection"].extra
+    falls = dict(zip(extra.get("columns", ()), finite_all(extra.get("falls")), strict=False))
+    ranked = sorted(falls, key=lambda name: -falls[name])
+    return ", ".join(name for name in ranked[:3] if falls[name] >= TOLD_BY)
 
 
 def hardly_told(score: Statistic) -> bool:
@@ -261,27 +239,15 @@ def hardly_told(score: Statistic) -> bool:
     return low >= HARDLY_TOLD
 
 
-def told_by(model: ModelResult) -> list[str]:
-    """Return up to three columns that give samples away, most telling first."""
-    extra = model.scores.get("detection", Score()).extra
-    falls = dict(zip(extra.get("columns", ()), finite_all(extra.get("falls")), strict=False))
-    ranked = sorted(falls, key=lambda name: -falls[name])
-    return [name for name in ranked[:3] if falls[name] >= TOLD_BY]
-
-
 # Modes ------------------------------------------------------------------------------------------
 
 MODE_HELD = 0.2  # fraction of a mode's expected mass
 MODES_LOST = 0.05  # modes fewer than in real data
 
 
-def lost_modes(comparison: Comparison) -> Findings:
+@concerning("Samples of {} miss some modes of the data.")
+def lost_modes(comparison: Comparison, model: ModelResult) -> str:
     """Report models without samples of some modes."""
-    models = concerned(comparison, _held_modes)
-    yield from about(models, "Samples of {} miss some modes of the data.", "only {said}")
-
-
-def _held_modes(comparison: Comparison, model: ModelResult) -> str:
     mass = finite_all(model.scores.get("modes_held", Score()).extra.get("mass"))
     held = statistic(comparison, model, "modes_held")
     floor = floor_of(comparison, "modes_held")[0]
@@ -296,49 +262,6 @@ def _held_modes(comparison: Comparison, model: ModelResult) -> str:
     return f"{len(thick)} of {len(mass)} modes"
 
 
-BRIDGES = 0.05  # fraction of samples between modes, above that of real data
-
-
-def between_modes(comparison: Comparison) -> Findings:
-    """Report models with more samples between modes than real data."""
-    models = concerned(comparison, _bridges)
-    text = "Samples of {} often lie between the modes."
-    yield from about(models, text, "{said} of its samples between modes")
-
-
-def _bridges(comparison: Comparison, model: ModelResult) -> str:
-    score = statistic(comparison, model, "bridges")
-    floor = floor_of(comparison, "bridges")[0] or 0.0
-    if score is None or score.value <= floor + BRIDGES:
-        return ""
-    return value_text(comparison, "bridges", score)
-
-
-NARROW = 0.8  # width of the modes relative to their true width
-WIDE = 1.25
-
-
-def width_of_modes(comparison: Comparison) -> Findings:
-    """Report modes that are too narrow or too wide."""
-    narrow = {}
-    wide = {}
-    for model in comparison.models:
-        width = _with_ends(comparison, model, "spread")
-        if width and max(width) < NARROW:
-            narrow[model.name] = f"{plain(width[0], 2)}×"
-        elif width and min(width) > WIDE:
-            wide[model.name] = f"{plain(width[0], 2)}×"
-    yield from about(narrow, "Samples of {} have narrower modes than the true distribution.")
-    yield from about(wide, "Samples of {} have wider modes than the true distribution.")
-
-
-def _with_ends(comparison: Comparison, model: ModelResult, metric: str) -> list[float]:
-    score = statistic(comparison, model, metric)
-    if score is None or not score.value or collapsed(comparison, model):
-        return []
-    return [score.value, *(score.interval or ())]
-
-
 # Quality and diversity --------------------------------------------------------------------------
 
 # All values are relative to real data; in brackets four splits of digits with n = 300
@@ -349,47 +272,49 @@ RECALL_POOR = 0.85  # recall: below, samples lack diversity (without 3 classes: 
 RECALL_RIGHT = 0.9  # recall: above, samples cover the data (real data: .99 to 1.01)
 
 
-def lack_of_diversity(comparison: Comparison) -> Findings:
+@concerning("Samples of {} look realistic but lack diversity, compared with real data.")
+def lack_of_diversity(comparison: Comparison, model: ModelResult) -> str:
     """Report high precision with low recall."""
-    realistic = {}
-    doubtful = {}
-    for model in comparison.models:
-        ratios = _precision_and_recall(comparison, model)
-        if ratios is None:
-            continue
-        precision, recall = ratios
-        if precision < PRECISION_RIGHT or recall >= RECALL_POOR or _off_the_data(model):
-            continue
-        numbers = f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"
-        doubts = _doubts(comparison, model)
-        if doubts:
-            doubtful[model.name] = f"{numbers}, but {listing(doubts)}"
-        else:
-            realistic[model.name] = numbers
-    text = "Samples of {} look realistic but lack diversity, compared with real data."
-    yield from about(realistic, text, "too little diversity")
-    text = "Recall is low for {}. High precision alone does not show that samples look realistic."
-    yield from about(doubtful, text, "low recall")
+    if _doubts(comparison, model):
+        return ""
+    return _low_recall(comparison, model)
 
 
-def unrealistic(comparison: Comparison) -> Findings:
+@concerning("Recall is low for {}. High precision alone does not show that samples look realistic.")
+def low_recall(comparison: Comparison, model: ModelResult) -> str:
+    """Report high precision with low recall of samples that may not look realistic."""
+    numbers = _low_recall(comparison, model)
+    doubts = _doubts(comparison, model)
+    if not numbers or not doubts:
+        return ""
+    return f"{numbers}, but {listing(doubts)}"
+
+
+def _low_recall(comparison: Comparison, model: ModelResult) -> str:
+    ratios = _precision_and_recall(comparison, model)
+    if ratios is None:
+        return ""
+    precision, recall = ratios
+    if precision < PRECISION_RIGHT or recall >= RECALL_POOR or _off_the_data(model):
+        return ""
+    return f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"
+
+
+@concerning("Samples of {} are as diverse as real data, but many look unrealistic.")
+def unrealistic(comparison: Comparison, model: ModelResult) -> str:
     """Report low precision or density with high recall."""
-    models = {}
-    for model in comparison.models:
-        ratios = _precision_and_recall(comparison, model)
-        if ratios is None:
-            continue
-        precision, recall = ratios
-        poor = precision < PRECISION_POOR or _off_the_data(model)
-        if not poor or recall < RECALL_RIGHT:
-            continue
-        numbers = f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"
-        density = ratio_of(model, "density")
-        if density is not None:
-            numbers += f", density {plain(density, 2)}×"
-        models[model.name] = numbers
-    text = "Samples of {} are as diverse as real data, but many look unrealistic."
-    yield from about(models, text, "many unrealistic samples")
+    ratios = _precision_and_recall(comparison, model)
+    if ratios is None:
+        return ""
+    precision, recall = ratios
+    poor = precision < PRECISION_POOR or _off_the_data(model)
+    if not poor or recall < RECALL_RIGHT:
+        return ""
+    numbers = f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"
+    density = ratio_of(model, "density")
+    if density is not None:
+        numbers += f", density {plain(density, 2)}×"
+    return numbers
 
 
 def _precision_and_recall(comparison: Comparison, model: ModelResult) -> tuple[float, float] | None:
@@ -425,24 +350,31 @@ def _doubts(comparison: Comparison, model: ModelResult) -> list[str]:
     return doubts
 
 
-def sharpness(comparison: Comparison) -> Findings:
-    """Report samples with less or more fine detail than real data."""
-    blurred = {}
-    grainy = {}
-    for model in comparison.models:
-        ratio = ratio_of(model, "sharpness")
-        ends = _with_ends(comparison, model, "sharpness")
-        if ratio is None or not ends:
-            continue
-        ratios = [ratio * end / ends[0] for end in ends]
-        if max(ratios) < BLURRED:
-            blurred[model.name] = f"{plain(ratio, 2)}×"
-        elif min(ratios) > GRAINY:
-            grainy[model.name] = f"{plain(ratio, 2)}×"
-    text = "Samples of {} look blurred, with less fine detail than real data."
-    yield from about(blurred, text, "blurred samples")
-    text = "Samples of {} look grainy, with more fine detail than real data."
-    yield from about(grainy, text, "grainy samples")
+@concerning("Samples of {} look blurred, with less fine detail than real data.")
+def blurred(comparison: Comparison, model: ModelResult) -> str:
+    """Report samples with less fine detail than real data."""
+    ratios = _sharpness(comparison, model)
+    if not ratios or max(ratios) >= BLURRED:
+        return ""
+    return f"{plain(ratios[0], 2)}×"
+
+
+@concerning("Samples of {} look grainy, with more fine detail than real data.")
+def grainy(comparison: Comparison, model: ModelResult) -> str:
+    """Report samples with more fine detail than real data."""
+    ratios = _sharpness(comparison, model)
+    if not ratios or min(ratios) <= GRAINY:
+        return ""
+    return f"{plain(ratios[0], 2)}×"
+
+
+def _sharpness(comparison: Comparison, model: ModelResult) -> list[float]:
+    ratio = ratio_of(model, "sharpness")
+    score = statistic(comparison, model, "sharpness")
+    if ratio is None or score is None or not score.value or collapsed(comparison, model):
+        return []
+    scale = ratio / score.value
+    return [ratio, *(scale * end for end in score.interval or ())]
 
 
 # Classes ----------------------------------------------------------------------------------------
@@ -452,13 +384,9 @@ CLASS_READ = 0.8  # accuracy of the classifier: below, it may always miss one of
 CLASS_EXPECTED = 15.0  # expected samples of a class: with fewer, a lack may be chance
 
 
-def missing_classes(comparison: Comparison) -> Findings:
+@concerning("Samples of {} lack some classes.")
+def missing_classes(comparison: Comparison, model: ModelResult) -> str:
     """Report classes that samples hardly contain."""
-    models = concerned(comparison, _rare_classes)
-    yield from about(models, "Samples of {} lack some classes.", "missing classes")
-
-
-def _rare_classes(comparison: Comparison, model: ModelResult) -> str:
     if (comparison.settings.classifier_accuracy or 0.0) < CLASS_READ:
         return ""
     n = comparison.settings.n or 0
@@ -479,22 +407,19 @@ def _rare_classes(comparison: Comparison, model: ModelResult) -> str:
 AGREEMENT = 0.9  # fraction of samples recognised as their class, relative to real data
 
 
-def misread_classes(comparison: Comparison) -> Findings:
+@concerning("Samples of {} are too rarely recognised as the requested class.")
+def misread_classes(comparison: Comparison, model: ModelResult) -> str:
     """Report samples that are rarely recognised as their class."""
     n = comparison.settings.n
     real = comparison.settings.classifier_accuracy
     if real is None:
         real = 1.0
-    models = {}
-    for model in comparison.models:
-        agreement = model.label_agreement
-        if agreement is None or agreement >= AGREEMENT * real:
-            continue
-        if differ(real - agreement, _binomial_error(agreement, n), _binomial_error(real, n)):
-            models[model.name] = percent(agreement)
-    text = "Samples of {} are too rarely recognised as the requested class, compared with "
-    text += f"{percent(real)} for real data."
-    yield from about(models, text, "only {said} of samples in the requested class")
+    agreement = model.label_agreement
+    if agreement is None or agreement >= AGREEMENT * real:
+        return ""
+    if not differ(real - agreement, _binomial_error(agreement, n), _binomial_error(real, n)):
+        return ""
+    return beside_real(percent(agreement), percent(real))
 
 
 def _binomial_error(fraction: float, n: int | None) -> float:
@@ -515,7 +440,7 @@ def alarms(comparison: Comparison) -> Findings:
                 chosen[begin.kind] = begin, end
         for begin, end in chosen.values():
             text = alarm_text(model, begin, end)
-            yield Finding("warning", text, {model.name: ""}, "an alarm during training")
+            yield Finding("warning", text)
 
 
 EARLY = 500  # steps: below, an unused latent may be too early to call collapse
@@ -539,7 +464,7 @@ def unused_latents(comparison: Comparison) -> Findings:
         if steps and steps < EARLY:
             text += f" {count(steps)} steps may be too few to call this posterior collapse."
         text += " Train longer, or set warmup to 0.3."
-        yield Finding("warning", text, models, "an unused latent")
+        yield Finding("warning", text)
 
 
 def _posterior_alarm(model: ModelResult) -> bool:

@@ -31,7 +31,7 @@ LEFT_OUT = (
     "The {} were left out, because they would make this page larger than 8 MB. "
     "The run folders contain them."
 )
-SCRIPTS = ("player.js", "nearest.js", "planes.js")
+SCRIPTS = ("player.js", "planes.js")
 
 
 @functools.cache
@@ -142,7 +142,6 @@ def _page(
         seconds=curves.against_seconds(comparison),
         calls=curves.against_calls(comparison),
         trajectories=tables.trajectories(comparison),
-        paths=curves.trajectories(comparison, look),
         losses=curves.losses(comparison),
         levels=curves.levels(comparison),
         codes=tables.codes(comparison),

@@ -13,8 +13,8 @@ from markupsafe import Markup
 from pushforward.evaluation.measurements import Field2D, Map2D
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted, listing, percent, plain
-from pushforward.pictures import Limits, image, landscape_shares, square
-from pushforward.report.charts import path, svg, text, to_picture, tooltip
+from pushforward.pictures import Limits, landscape_shares, square
+from pushforward.report.charts import svg, text, to_picture, tooltip
 from pushforward.report.distributions import histogram_chart
 from pushforward.report.plain_text import absent
 from pushforward.report.sprites import TILES, Embedded, Look, Sprite, embedded, sheet, shrunk
@@ -59,7 +59,6 @@ def player(comparison: Comparison, look: Look) -> Values:
         "vectors": look.columns(),
         "jumps": sampling and any(panel["jump"] for panel in panels),
         "same_noise": _same_noise(comparison),
-        "nearest": any(panel["near"] for panel in panels),
         "closest": _closest(look, panels),
         "absent": absent(comparison),
     }
@@ -82,17 +81,13 @@ def _panel(index: int, model: ModelResult, still: Embedded, look: Look) -> Value
         "jump": formation is None,
         "moment": _moment(model),
         "how": _sampler(model),
-        "near": _near(look, model.name),
         "land": None,
-        "mesh": None,
         "field": None,
     }
     if look.columns() == 2:
         panel["field"] = pictures.field
         if pictures.landscapes:
             panel["land"] = _land(look, model.name)
-        if pictures.mesh is not None:
-            panel["mesh"] = _mesh(look, pictures.mesh)
     return panel
 
 
@@ -134,8 +129,6 @@ def _toggles(panels: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, bool]]
         toggles.append(("arrows", "Velocities", True))
     if any(panel["land"] is not None for panel in panels):
         toggles.append(("land", "Critic’s landscape", True))
-    if any(panel["mesh"] is not None for panel in panels):
-        toggles.append(("mesh", "Grid of noise", False))
     return toggles
 
 
@@ -186,21 +179,6 @@ def _with_nearest(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.nda
     return rows[:number], nearest.x[:number], distances, nearest.usual
 
 
-def _near(look: Look, name: str) -> Values | None:
-    known = _with_nearest(look, name)
-    if known is None:
-        return None
-    rows, partners, distances, usual = known
-    pairs = shrunk(np.concatenate([rows, partners], axis=2), round(160 * look.detail))
-    exact = max(rows.shape[1:3]) <= 32
-    return {
-        "sprite": sheet([*map(image, pairs)], exact),
-        "distances": json.dumps([plain(distance, 3) for distance in distances]),
-        "usual": plain(usual, 3),
-        "columns": TILES,
-    }
-
-
 def _closest(look: Look, panels: Sequence[Values]) -> list[Values]:
     drawn = []
     for panel in panels:
@@ -222,11 +200,6 @@ def _closest(look: Look, panels: Sequence[Values]) -> list[Values]:
 SIDE = 1000  # width and height of drawings over the plane in units
 SCALE = 32_000  # positions are 16-bit numbers, from 0 to this inside the square
 QUANTILE = 0.98  # quantile of speeds above which all arrows have the same length
-
-
-def _mesh(look: Look, mesh: np.ndarray) -> str:
-    places = np.clip(to_picture(mesh, look.limits, SIDE), -SIDE, 2 * SIDE)
-    return "".join(path(line) for line in places if np.isfinite(line).all())
 
 
 def _planes(fields: Mapping[int, Field2D], look: Look) -> Markup:

@@ -19,7 +19,6 @@ from pushforward.pictures import (
     image,
     limits_of,
     scatter_picture,
-    square,
 )
 
 if TYPE_CHECKING:
@@ -267,14 +266,6 @@ class Look:
             pictures.append(embedded(shrunk(images[:36], round(72 * self.detail))))
         return pictures, factor
 
-    def moved(self, name: str) -> np.ndarray | None:
-        """Return lines (n, 2, 2) from samples of a teacher to those of the map."""
-        pair = self._pair(name)
-        if pair is None or pair[0].ndim != 2 or not self.vectors:
-            return None
-        jumped, taught = pair
-        return np.stack([self._flat(taught), self._flat(jumped)], axis=1)
-
     def _pair(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         pair = self.of(name).pair
         if pair is None:
@@ -284,31 +275,6 @@ class Look:
         if jumped is None or taught is None or jumped.shape != taught.shape:
             return None
         return jumped, taught
-
-    # Trajectories
-
-    def paths(self, name: str) -> np.ndarray | None:
-        """Return the trajectories (n, steps + 1, 2) of a model in the plane."""
-        paths = self.of(name).paths
-        if paths is None:
-            return None
-        lines = np.asarray(paths, dtype=float)
-        if lines.ndim == 3 and lines.shape[2] == 2 and lines.size:
-            return lines
-        return None
-
-    def paths_limits(self) -> Limits:
-        """Return the limits of a square around real data and all trajectories."""
-        corners = []
-        for name in self.pictures:
-            lines = self.paths(name)
-            if lines is not None:
-                corners.append(lines[:, 0])
-        if self.vectors:
-            corners.append(np.reshape(self.limits, (2, 2)).T)
-        points = np.concatenate(corners)
-        points = points[np.isfinite(points).all(1)]
-        return square(points.min(0), points.max(0), 1.04)
 
 
 def _rows(samples: np.ndarray | None) -> np.ndarray | None:

@@ -87,7 +87,7 @@ for (const player of document.querySelectorAll(".player")) {
   player.addEventListener("moved", (event) => { t = event.detail.t; draw(); });
 }
 
-for (const box of document.querySelectorAll(".switches [data-layer=land], .switches [data-layer=mesh]")) {
+for (const box of document.querySelectorAll(".switches [data-layer=land]")) {
   const apply = () => {
     for (const layer of box.closest(".player").querySelectorAll(`.${box.dataset.layer}`)) layer.toggleAttribute("hidden", !box.checked);
   };
