@@ -415,7 +415,7 @@ _PARTS = {
     "solvers.exponential": "DEIS DPM IPNDM SingleStep UniPC",
     "solvers.runge_kutta": "Adaptive Euler Heun Midpoint RK4",
     "solvers.stochastic": "Churn DPMSDE EulerMaruyama PredictorCorrector",
-    "solvers.table": "Call NotAffine Row LinearExpression SolverProgram TableCache Update",
+    "solvers.table": "Call NotAffine Row SolverProgram TableCache Update",
     "transports.flow": "Autoencoder Flow Latent Map Observed",
     "transports.redrawing": "Part RejectionSampler Tally",
 }

@@ -2,7 +2,11 @@
 
 FAULTS = {
     "export/tables.py": [
-        ("held = (held - {call.estimate}) | {call.point}", "held = held | {call.point}", "export"),
+        (
+            "needed = (needed - {call.estimate}) | {call.point}",
+            "needed = needed | {call.point}",
+            "export",
+        ),
         ('state": 0.0,', 'state": 1.0,', "export"),
         ('"output": 1.0', '"output": 0.0', "serving"),
         ("table.start[:, None] * width", "table.start[:, None]", "export"),

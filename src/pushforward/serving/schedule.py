@@ -36,7 +36,7 @@ class Schedule:
         self.table: Dense = dense(flow.table)
         self.width = flow.width
         self.noises = self.table.noises
-        apart = "t" in _names(self.table.columns)
+        apart = any(place[-1] == "t" for place in self.table.columns)
         kinds = (row.call.kind for row in flow.table.rows if row.call is not None)
         self.kinds = tuple(kind if apart or kind == "jump" else "data" for kind in kinds)
         self.ready = True
@@ -52,11 +52,3 @@ class Schedule:
     def start(self, layout: RowLayout) -> Tensor:
         """Return the initial slots, (W, 1 + M), from z and the first noise tensors."""
         return layout.start(self.table, self.width).float()
-
-
-def _names(columns: dict[str, Any]) -> set[str]:
-    names = set(columns)
-    for part in columns.values():
-        if isinstance(part, dict):
-            names |= _names(part)
-    return names
