@@ -11,6 +11,7 @@ import pytest
 from programs.trained import run_folder
 
 import pushforward as pf
+from pushforward import spec
 from pushforward.cli import main
 from pushforward.cli.demo import demo_folder
 from pushforward.errors import CheckpointError, DataError, UsageError
@@ -271,3 +272,8 @@ def test_a_demo_goes_on_through_no_link(tmp_path):
         demo_folder(str(folder), "digits", {"seed": 0}),
     ):
         pass
+
+
+def test_parts_of_earlier_versions_name_the_remedy():
+    with pytest.raises(CheckpointError, match="no longer offered"):
+        spec.build({"part": "GAN", "critic": {"part": "ProjectedCritic", "side": 64}})

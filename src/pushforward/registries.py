@@ -400,11 +400,9 @@ _PARTS = {
     "methods.vae": "Bounded ClassPrior Descent Deterministic FromPrior HierarchicalVAE ToPrior VAE",
     "networks.autoencoder": "Codebook Compressor Decoder Encoder Expander PatchCritic Rounding",
     "networks.blocks": "Attention Conditioning Level Modulation Norm ResidualBlock TimeEmbedding",
-    "networks.gan": "Critic DCGANCritic DCGANGenerator Generator InvertedBlock ProjectionHead "
-    "Resample TextbookCritic "
-    "TextbookGenerator",
+    "networks.gan": "Critic DCGANCritic DCGANGenerator FeatureHeads Generator InvertedBlock "
+    "ProjectionHead Resample ScaleCritic TextbookCritic TextbookGenerator",
     "networks.mlp": "MLP Perceptron",
-    "networks.pretrained": "FeatureHeads Mixing PretrainedFeatures ProjectedCritic ScaleCritic",
     "networks.transformer": "ColumnTransformer DiT TransformerBlock",
     "networks.unet": "UNet",
     "networks.wrappers": "FourierFeatures LevelPosterior Packed Reshaped SignCodes Spectral "
@@ -432,7 +430,11 @@ RENAMED = {
     "Start": "StartTarget",
 }
 # Arguments of earlier versions, by class, with the value that changes nothing
-RETIRED: dict[str, dict[str, Any]] = {}
+RETIRED: dict[str, dict[str, Any]] = {
+    "PerceptualAutoencoder": {"feature_extractor": None},
+}
+# Classes of earlier versions that are no longer offered
+REMOVED = frozenset({"PretrainedFeatures", "ProjectedCritic"})
 PARTS = Registry(
     "class",
     {name: f"{module}:{name}" for module, names in _PARTS.items() for name in names.split()},

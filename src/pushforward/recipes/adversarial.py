@@ -74,17 +74,16 @@ def gan(
     Args:
         generator: Module ``generator(z, None, condition)``.
         critic: Module ``critic(x, None, condition)``.
-        network: auto, mlp, dcgan, residual (R3GAN's), textbook, or projected (a critic on features
-            of a pretrained network, for few images; needs the extra projected); auto uses mlp for
-            vectors and very small images, otherwise dcgan.
+        network: auto, mlp, dcgan, residual (R3GAN's) or textbook; auto uses mlp for vectors and
+            very small images, otherwise dcgan.
         latent_size: Length of the noise vector; the default is 16 for vectors and for dcgan images
             with 257 to 1,024 numbers, otherwise 64.
         sign_codes: Number of noise entries whose signs the generator also receives, as one learned
             code per pattern, so that it can jump between modes; the default is 10 for vectors.
         fourier_features: Number of Fourier features of vectors for the critic, so that it resolves
             narrow modes; the default is 32 for an mlp critic of vectors without spectral norms.
-        loss: relativistic (the default; hinge for a projected critic), non_saturating (the
-            original, which may collapse), minimax, hinge, least_squares or wasserstein.
+        loss: relativistic (the default), non_saturating (the original, which may collapse),
+            minimax, hinge, least_squares or wasserstein.
         gamma: Weight of the gradient penalties; the default is 10 for convolutional images and for
             wasserstein, 0.5 for vectors without continuous attributes, otherwise 5.
         gamma_end: Weight of the penalties at the end of a cosine schedule; the default is a tenth
@@ -124,7 +123,6 @@ def gan(
     points = vector and not _continuous(space)
     convolutional = not flat(space)
     dcgan = convolutional and network in ("auto", "dcgan")
-    projected = network == "projected"
 
     if latent_size is None:
         short = vector or (dcgan and space.size <= PLAIN)
@@ -138,10 +136,10 @@ def gan(
         fourier_features = 32 if plain_mlp and resolved else 0
 
     if loss is None:
-        loss = "hinge" if projected else "relativistic"
+        loss = "relativistic"
     if penalty is None:
         penalty = "none"
-        if loss in OBJECTIVES and not projected:
+        if loss in OBJECTIVES:
             penalty = OBJECTIVES[loss].penalty
     if penalty_interval is None:
         penalty_interval = 4 if dcgan else 1
@@ -191,7 +189,7 @@ def gan(
 
     if not penalised:
         penalty_interval = 1
-    training = _training(space, projected, penalty_interval)
+    training = _training(space, penalty_interval)
     # the rate for vectors falls throughout, because a step at the full rate may leave a mode
     if lr_ramp is None:
         lr_ramp = 0.01 if vector else 1.0
@@ -210,11 +208,9 @@ def _continuous(space: Space) -> bool:
     return any(kind.continuous for kind in space.conditions.values())
 
 
-def _training(space: Space, projected: bool, penalty_interval: int) -> Training:
+def _training(space: Space, penalty_interval: int) -> Training:
     vector = len(space.shape) == 1
-    if projected:
-        lr = 2e-4
-    elif vector:
+    if vector:
         lr = 1.5e-3
     elif flat(space):
         lr = 5e-4

@@ -18,7 +18,6 @@ from pushforward.networks import (
     Compressor,
     Expander,
     PatchCritic,
-    PretrainedFeatures,
     Reshaped,
     Rounding,
 )
@@ -265,10 +264,9 @@ def autoencoder(
         channels: Number of channels of the latent map; the default is 4, or 8 for factor 8, reduced
             so that the latent is at most half as large as the image. For a table, the length of the
             latent; the default is 32, or 2 per column if that is less.
-        critic: patch, or a critic of the recipe gan for images: dcgan, residual, textbook,
-            projected.
+        critic: patch, or a critic of the recipe gan for images: dcgan, residual, textbook.
         perceptual_loss: Features for comparing reconstructions in addition to pixels: of the patch
-            critic (critic), of EfficientNet-Lite0 (pretrained; needs the extra projected), or none.
+            critic (critic), or none.
         features: Weight of the perceptual loss.
         adversarial: Weight of the critic relative to the other terms; 0 for none.
         start: Fraction of training after which the critic is used.
@@ -284,16 +282,10 @@ def autoencoder(
             "autoencoder compresses images and tables only. For other data, train a vae and use "
             "its latents."
         )
-    one_of("perceptual loss", perceptual_loss, ("critic", "pretrained", "none"))
-    if perceptual_loss == "pretrained" and space.low is None:
-        raise UsageError(
-            "Pretrained features need images, and latents are not images. Use "
-            "`perceptual_loss=critic`."
-        )
+    one_of("perceptual loss", perceptual_loss, ("critic", "none"))
     if perceptual_loss == "critic" and features and critic != "patch":
         raise UsageError(
-            f"The critic {critic} has no features to compare. Use `perceptual_loss=none` or "
-            "`perceptual_loss=pretrained`."
+            f"The critic {critic} has no features to compare. Use `perceptual_loss=none`."
         )
     if factor is None:
         factor = _factor(max(space.shape[1:]))
@@ -309,18 +301,13 @@ def autoencoder(
     if critic == "patch":
         scorer: nn.Module = PatchCritic.sized(size, shape=space.shape)
     else:
-        # the small critics of a projected critic are normalised already
-        scorer = choose_critic(plain, size, critic, spectral=critic != "projected")
-    feature_extractor = None
-    if perceptual_loss == "pretrained":
-        feature_extractor = PretrainedFeatures(space.shape, **space.units, side=64)
+        scorer = choose_critic(plain, size, critic, spectral=True)
     method = PerceptualAutoencoder(
         Compressor.sized(size, shape=space.shape, outputs=2 * channels, factor=factor),
         Expander.sized(size, shape=space.shape, inputs=channels, factor=factor),
         scorer,
         plain,
         latent=map_shape(space.shape, channels, factor),
-        feature_extractor=feature_extractor,
         weights=LossWeights(features, adversarial, start, kl_weight),
     )
 

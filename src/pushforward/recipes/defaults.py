@@ -24,7 +24,6 @@ from pushforward.networks import (
     Generator,
     Packed,
     Perceptron,
-    ProjectedCritic,
     Reshaped,
     SignCodes,
     Spectral,
@@ -40,7 +39,6 @@ PAIRS: dict[str, tuple[Any, Any]] = {
     "dcgan": (DCGANGenerator, DCGANCritic),
     "residual": (Generator, Critic),
     "textbook": (TextbookGenerator, TextbookCritic),
-    "projected": (Generator, ProjectedCritic),
 }
 # Width and depth of a game's perceptrons on vectors: a game needs many steps more than wide layers
 GAMES = {"tiny": (64, 2), "small": (96, 2), "base": (256, 3)}
@@ -192,8 +190,6 @@ def critic(
         raise UsageError(
             "Fourier features need an mlp critic on vectors. Leave out fourier_features."
         )
-    if chosen == "projected":
-        return _projected(space, size, pack, minibatch_std)
     single = space
     if pack > 1:
         space = space.with_conditions().unscaled(Packed.shape(space.shape, pack, conditions))
@@ -224,28 +220,9 @@ def _with_waves(network: nn.Module, space: Space, pack: int, waves: int) -> nn.M
     return FourierFeatures(network, size, waves, high=HIGHEST, columns=columns)
 
 
-def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Module:
-    if pack > 1 or minibatch_std:
-        raise UsageError(
-            "A projected critic scores one example at a time. Leave out pack and minibatch_std."
-        )
-    if len(space.grid) != 2 or space.low is None:
-        raise UsageError(
-            "A projected critic needs images, and latents are not images. Choose another network."
-        )
-    of = {
-        "shape": space.shape,
-        **space.units,
-        "conditions": space.conditions,
-    }
-    if space.shape[0] == 4:  # on white alone, white and transparent are one
-        of["backgrounds"] = (1.0, 0.0)
-    return ProjectedCritic.sized(size, **of)  # type: ignore[arg-type]
-
-
 def _game(space: Space, kind: str) -> str:
     usual = "mlp" if flat(space) else "dcgan"
-    return _chosen(space, kind, usual, ("mlp", "textbook"), ("dcgan", "residual", "projected"))
+    return _chosen(space, kind, usual, ("mlp", "textbook"), ("dcgan", "residual"))
 
 
 def encoder(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Module:

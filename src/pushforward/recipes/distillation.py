@@ -36,7 +36,7 @@ from pushforward.methods.flow_map_targets import (
 )
 from pushforward.methods.perceptual_distance import FeatureCritic, FeatureDistance
 from pushforward.networks import UNet
-from pushforward.networks.pretrained import FeatureHeads
+from pushforward.networks.gan import FeatureHeads
 from pushforward.recipes.defaults import (
     augmentation,
     batch_size,
@@ -414,8 +414,8 @@ def finish(
         teacher: Starting map: a run of distil, meanflow or dmd. In a latent space, the critic
             scores latents.
         critic: Module ``critic(x, None, condition)``.
-        network: Network of the critic: auto, mlp, dcgan, residual, textbook or projected, as in
-            gan; or features, small critics on features of the starting map, which auto uses if the
+        network: Network of the critic: auto, mlp, dcgan, residual or textbook, as in gan; or
+            features, small critics on features of the starting map, which auto uses if the
             map is a U-Net.
         calls: Default number of network calls per sample; training uses one.
         inside: Fraction of jumps that start at noisy data, which keeps samples in 2 or 4 calls
