@@ -30,7 +30,7 @@ from pushforward.methods import (
 )
 from pushforward.methods.adversarial import Game, differences, slope
 from pushforward.methods.flow_map import starts
-from pushforward.methods.perceptual_distance import FeatureCritic
+from pushforward.methods.refinement import FeatureCritic
 from pushforward.metrics.manifold import prdc, reached
 from pushforward.networks import UNet
 from pushforward.networks.gan import FeatureHeads

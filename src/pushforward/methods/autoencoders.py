@@ -23,8 +23,8 @@ from pushforward.methods.likelihoods import (
     explained,
     mean_of,
 )
-from pushforward.methods.method import Method, Modules, Move, StepContext, Sums
-from pushforward.methods.vae import Deterministic, note_code, reparameterised
+from pushforward.methods.method import Method, Modules, Move, StepContext, Sums, reparameterised
+from pushforward.methods.vae import Deterministic, note_code
 from pushforward.transports import Autoencoder, Map
 
 # Decay per step of the running statistics of latents and of code frequencies

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -16,21 +17,17 @@ from pushforward.methods.likelihoods import EvidenceBound, likelihood_of
 from pushforward.networks import (
     Codebook,
     Compressor,
+    Decoder,
+    Encoder,
     Expander,
     PatchCritic,
+    Perceptron,
     Reshaped,
     Rounding,
 )
 from pushforward.networks.autoencoder import map_shape
-from pushforward.recipes.defaults import (
-    batch_size,
-    critic as choose_critic,
-    decoder as choose_decoder,
-    encoder as choose_encoder,
-    flat,
-    perceptron,
-    precision,
-)
+from pushforward.recipes.adversarial import critic_for
+from pushforward.recipes.defaults import batch_size, chosen_network, flat, mlp, precision
 from pushforward.recipes.recipe import (
     LossOption,
     NetworkOption,
@@ -40,6 +37,43 @@ from pushforward.recipes.recipe import (
     Training,
     on_space,
 )
+
+
+def encoder_for(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Module:
+    """Build an encoder from data to latent means and log-variances."""
+    chosen = _coder(space, kind)
+    if chosen == "convolutional":
+        return Encoder.sized(size, shape=space.shape, latent=latent, conditions=space.conditions)
+    return perceptron(space, size, space.size, (2 * latent,), chosen)
+
+
+def decoder_for(
+    space: Space, size: str, latent: int, kind: str = "auto", outputs: Sequence[int] | None = None
+) -> nn.Module:
+    """Build a decoder from latents to data, or to ``outputs`` that describe data."""
+    chosen = _coder(space, kind)
+    if outputs is None:
+        outputs = space.shape
+    if chosen == "convolutional":
+        conditions = space.conditions
+        return Decoder.sized(size, shape=tuple(outputs), latent=latent, conditions=conditions)
+    return perceptron(space, size, latent, outputs, chosen)
+
+
+def perceptron(
+    space: Space, size: str, inputs: int, outputs: Sequence[int], kind: str = "mlp"
+) -> nn.Module:
+    """Build an MLP without time: residual ("mlp"), or plain with tanh ("textbook")."""
+    if kind == "mlp":
+        return mlp(space, size, inputs, outputs)
+    count = math.prod(outputs)
+    network = Perceptron.sized(size, shape=(inputs,), outputs=count, conditions=space.conditions)
+    return Reshaped(network, outputs)
+
+
+def _coder(space: Space, kind: str) -> str:
+    usual = "mlp" if flat(space) else "convolutional"
+    return chosen_network(space, kind, usual, ("mlp", "textbook"), ("convolutional",))
 
 
 @on_space
@@ -87,8 +121,8 @@ def vae(
     latent = _latent_size(latent_size, space, 16 if flat(space) else 8)
     density = likelihood_of(likelihood, space)
     method = VAE(
-        encoder or choose_encoder(space, size, latent, network),
-        decoder or choose_decoder(space, size, latent, network, density.outputs),
+        encoder or encoder_for(space, size, latent, network),
+        decoder or decoder_for(space, size, latent, network, density.outputs),
         space,
         latent=latent,
         likelihood=density,
@@ -156,8 +190,8 @@ def hvae(
     density = likelihood_of(likelihood, space)
     between = "textbook" if network == "textbook" else "mlp"
     method = HierarchicalVAE(
-        encoder or choose_encoder(space, size, lower, network),
-        decoder or choose_decoder(space, size, lower, network, density.outputs),
+        encoder or encoder_for(space, size, lower, network),
+        decoder or decoder_for(space, size, lower, network, density.outputs),
         perceptron(space, size, lower, (2 * upper,), between),
         perceptron(space, size, upper, (2 * lower,), between),
         space,
@@ -301,7 +335,7 @@ def autoencoder(
     if critic == "patch":
         scorer: nn.Module = PatchCritic.sized(size, shape=space.shape)
     else:
-        scorer = choose_critic(plain, size, critic, spectral=True)
+        scorer = critic_for(plain, size, critic, spectral=True)
     method = PerceptualAutoencoder(
         Compressor.sized(size, shape=space.shape, outputs=2 * channels, factor=factor),
         Expander.sized(size, shape=space.shape, inputs=channels, factor=factor),
