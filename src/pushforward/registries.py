@@ -404,8 +404,8 @@ _PARTS = {
     "networks.wrappers": "FourierFeatures LevelPosterior Packed Reshaped SignCodes Spectral "
     "UnitVectors",
     "paths.couplings": "Independent OptimalTransport Source",
-    "paths.path": "Coefficients Cosine Linear Narrowed Shifted Tabulated VE VP "
-    "EDMWeight Flat Levels LogNormal LogSNR LogitNormal MinSNR SNR Stratified Uniform",
+    "paths.path": "Coefficients Cosine Linear Narrowed Tabulated VE VP "
+    "EDMWeight Flat Levels LogNormal LogSNR LogitNormal Stratified Uniform",
     "solvers.ddim": "Ancestral DDIM Jump",
     "solvers.exponential": "DEIS DPM IPNDM SingleStep UniPC",
     "solvers.runge_kutta": "Adaptive Euler Heun Midpoint RK4",
@@ -427,10 +427,11 @@ RENAMED = {
 }
 # Arguments of earlier versions, by class, with the value that changes nothing
 RETIRED: dict[str, dict[str, Any]] = {
+    "OptimalTransport": {"reuse": 1},
     "PerceptualAutoencoder": {"feature_extractor": None},
 }
 # Classes of earlier versions that are no longer offered
-REMOVED = frozenset({"PretrainedFeatures", "ProjectedCritic"})
+REMOVED = frozenset({"MinSNR", "PretrainedFeatures", "ProjectedCritic", "SNR", "Shifted"})
 PARTS = Registry(
     "class",
     {name: f"{module}:{name}" for module, names in _PARTS.items() for name in names.split()},

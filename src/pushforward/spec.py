@@ -104,7 +104,7 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
             "objects that keep their constructor arguments as attributes with the same names "
             f"(self.width = width). Use these, or {PASS}"
         )
-    if name in REMOVED:
+    if name in REMOVED and name not in PARTS:
         raise CheckpointError(
             f"{place} is a {name}, which is no longer offered. Load the run with the version of "
             "pushforward that trained it."

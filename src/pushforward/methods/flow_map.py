@@ -293,10 +293,6 @@ class FlowMapMatching(MapMethod):
     def group(self) -> int:
         return math.lcm(self.couple.group, self.pairs.group)
 
-    @property
-    def reuse(self) -> int:
-        return self.couple.reuse
-
     def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
         self._begin_stage(now)
         predictor = straight(self.flow_map)

@@ -232,11 +232,6 @@ class Method(Freezing, ABC):
         """Return the number of examples that must stay together when a batch is split."""
         return 1
 
-    @property
-    def reuse(self) -> int:
-        """Return the number of steps that reuse one batch."""
-        return 1
-
     @abstractmethod
     def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
         """Yield (network name, loss) for each update of one step; losses are means over samples.
@@ -355,10 +350,6 @@ class LatentMethod(Method):
     @property
     def group(self) -> int:
         return self.method.group
-
-    @property
-    def reuse(self) -> int:
-        return self.method.reuse
 
     def prepared(
         self, x: Tensor, condition: Condition = None, draws: Draws | None = None

@@ -54,7 +54,6 @@ def flow(
     *,
     network: NetworkOption[str | nn.Module] = "auto",
     coupling: PathOption[str] = "independent",
-    reuse: PathOption[int] = 1,
     source: PathOption[str | Path | Source | None] = None,
     teacher: Flow | None = None,
     pairs: PathOption[int | None] = None,
@@ -69,7 +68,6 @@ def flow(
             ``network(x, t, condition)``.
         coupling: Pairing of noise and data: independent; ot for minibatch optimal transport; or
             reflow for noise with a teacher's sample from this noise.
-        reuse: Number of steps that reuse one batch and its transport plan.
         source: Data set to start from instead of noise, by name or path. Training uses its training
             split, sampling its held-out split.
         teacher: Teacher for the coupling reflow: a flow, ddpm or edm of the same data.
@@ -94,7 +92,7 @@ def flow(
     if coupling == "reflow" or teacher is not None:
         couple = _reflow(coupling, teacher, start, pairs, teacher_steps)
     elif coupling == "ot":
-        couple = OptimalTransport(batch_size(space), reuse, start)
+        couple = OptimalTransport(batch_size(space), start)
     else:
         couple = Independent(start)
     net = denoising_network(space, size, network)

@@ -433,7 +433,7 @@ class _Noise(Draws):
     def uniform(self) -> Tensor:
         raise NotAffine("it draws uniform numbers")
 
-    def stream(self, name: str, interval: int = 1) -> Draws:
+    def stream(self, name: str) -> Draws:
         raise NotAffine("it draws from another random stream")
 
 
