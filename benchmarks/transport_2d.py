@@ -4,12 +4,11 @@ of one core each.
     python benchmarks/transport_2d.py [--seconds 120] [--seeds 5] [--only noise 8gaussians]
 
 From noise: 10,000 training examples, 1,000 samples by 100 Euler steps against 1,000 held-out
-    examples, the mean of ten disjoint
-pairs; W2 is the root of the exact assignment's mean squared distance, NPE is from 2,000 examples.
-Permutations of minibatch optimal transport in groups of 512, each reused for 16 draws of times, and
-independent noise beside them. From 8gaussians-c2ot to moons-c2ot: 100,000 training examples on both
-sides, 10,000 held-out examples moved, W2 squared; one Euler step and 100 Heun steps, unconditional
-and given the class, groups of 1,024 reused for 32 draws.
+examples, the mean of ten disjoint pairs; W2 is the root of the exact assignment's mean squared
+distance, NPE is from 2,000 examples. Minibatch optimal transport in groups of 512, and independent
+noise beside it. From 8gaussians-c2ot to moons-c2ot: 100,000 training examples on both sides, 10,000
+held-out examples moved, W2 squared; one Euler step and 100 Heun steps, unconditional and given the
+class, groups of 1,024.
 """
 
 from __future__ import annotations
@@ -51,9 +50,9 @@ FLOORS = {
 }
 
 
-def recipe(space: Any, group: int, reuse: int, source: Any, independent: bool = False) -> Recipe:
+def recipe(space: Any, group: int, source: Any, independent: bool = False) -> Recipe:
     network = MLP(2, 2, width=128, depth=3, conditions=space.conditions)
-    couple = Independent(source) if independent else OptimalTransport(group, reuse, source)
+    couple = Independent(source) if independent else OptimalTransport(group, source)
     method = pf.Denoising(
         pf.Denoiser(network, pf.Linear(), "velocity", space, unconditional=False, source=source),
         couple=couple,
@@ -92,7 +91,7 @@ def w2(x: torch.Tensor, y: torch.Tensor) -> float:
 def from_noise(name: str, seconds: float, seed: int, pairs: int, moved: int) -> dict[str, Any]:
     data = in_the_planes_units(load(name.split()[0], limit=10_000), 1.0)
     run = train(
-        functools.partial(recipe, data.space, 512, 16, None, name.endswith("independent")),
+        functools.partial(recipe, data.space, 512, None, name.endswith("independent")),
         data,
         seed,
         seconds=seconds,
@@ -118,7 +117,7 @@ def from_gaussians(labelled: bool, seconds: float, seed: int, moved: int) -> dic
     data = in_the_planes_units(load("moons-c2ot", labelled=labelled), 3.0)
     space = data.space
     source = Source("8gaussians-c2ot", space)
-    run = train(functools.partial(recipe, space, 1024, 32, source), data, seed, seconds=seconds)
+    run = train(functools.partial(recipe, space, 1024, source), data, seed, seconds=seconds)
     start = space.to_model(load("8gaussians-c2ot").held_out.data_units()[:moved])
     held_out = data.held_out
     y = held_out.data_units()[:moved]

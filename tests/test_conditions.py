@@ -14,7 +14,9 @@ from pushforward.data import VectorSpace
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Linear
-from pushforward.recipes.defaults import critic, decoder, denoising_network, encoder, generator
+from pushforward.recipes.adversarial import critic_for, generator_for
+from pushforward.recipes.autoencoding import decoder_for, encoder_for
+from pushforward.recipes.defaults import denoising_network
 from pushforward.solvers import Heun
 from pushforward.tables import Category
 from pushforward.tables.column import Known
@@ -119,19 +121,19 @@ NETWORKS = {
         for kind in ("unet", "dit")
     },
     **{
-        f"generator {kind}": (lambda kind=kind: generator(IMAGE, "tiny", 4, kind), (4,))
+        f"generator {kind}": (lambda kind=kind: generator_for(IMAGE, "tiny", 4, kind), (4,))
         for kind in PAIRED
     },
     **{
-        f"critic {kind}": (lambda kind=kind: critic(IMAGE, "tiny", kind), IMAGE.shape)
+        f"critic {kind}": (lambda kind=kind: critic_for(IMAGE, "tiny", kind), IMAGE.shape)
         for kind in PAIRED
     },
     **{
-        f"encoder {kind}": (lambda kind=kind: encoder(IMAGE, "tiny", 4, kind), IMAGE.shape)
+        f"encoder {kind}": (lambda kind=kind: encoder_for(IMAGE, "tiny", 4, kind), IMAGE.shape)
         for kind in CODING
     },
     **{
-        f"decoder {kind}": (lambda kind=kind: decoder(IMAGE, "tiny", 4, kind), (4,))
+        f"decoder {kind}": (lambda kind=kind: decoder_for(IMAGE, "tiny", 4, kind), (4,))
         for kind in CODING
     },
 }

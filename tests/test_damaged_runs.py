@@ -10,6 +10,7 @@ import pytest
 from programs.trained import run_folder
 
 import pushforward as pf
+from pushforward import spec
 from pushforward.cli import main
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.testing import recipe_for, space_data
@@ -243,3 +244,8 @@ def test_a_linked_lock_is_refused_by_all_that_would_train(tmp_path):
     with pytest.raises(OSError, match="link"):  # the installed version by itself
         filelock.FileLock(tmp_path / "run" / ".lock", timeout=0).acquire()
     assert (tmp_path / "kept").read_text() == "of the user"
+
+
+def test_parts_of_earlier_versions_name_the_remedy():
+    with pytest.raises(CheckpointError, match="no longer offered"):
+        spec.build({"part": "GAN", "critic": {"part": "ProjectedCritic", "side": 64}})

@@ -26,9 +26,9 @@ from pushforward.methods import (
     StepContext,
     Trajectories,
 )
+from pushforward.methods.distillation import FeatureDistance
 from pushforward.methods.flow_map import Sorted, mean_velocity, straight
 from pushforward.methods.flow_map_targets import StartTarget
-from pushforward.methods.perceptual_distance import FeatureDistance
 from pushforward.networks import MLP, UNet
 from pushforward.paths import VP, Linear
 from pushforward.recipes.students import student_of

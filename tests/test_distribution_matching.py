@@ -9,7 +9,7 @@ from pushforward.data import Batch
 from pushforward.denoisers import Preconditioning
 from pushforward.draws import BlockDraws
 from pushforward.methods import DistributionMatching, StepContext
-from pushforward.methods.distribution_matching import at_level, estimate
+from pushforward.methods.refinement import at_level, estimate
 from pushforward.paths import VE, VP, Linear
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare

@@ -55,12 +55,6 @@ def test_training_draws_depend_on_step_seed_and_stream():
         assert not (base == other.normal((3,))).any()
 
 
-def test_a_stream_can_stand_still():
-    draws = [BlockDraws(1, step, 10).stream("plan", interval=4).normal((2,)) for step in (4, 7, 8)]
-    assert torch.equal(draws[0], draws[1])
-    assert not torch.equal(draws[1], draws[2])
-
-
 def test_keys_tell_names_apart():
     assert key("a", "bc") != key("ab", "c")
     assert key(1, 2) != key(12)

@@ -30,10 +30,10 @@ from pushforward.methods import (
 )
 from pushforward.methods.adversarial import Game, differences, slope
 from pushforward.methods.flow_map import starts
-from pushforward.methods.perceptual_distance import FeatureCritic
+from pushforward.methods.refinement import FeatureCritic
 from pushforward.metrics.manifold import prdc, reached
 from pushforward.networks import UNet
-from pushforward.networks.pretrained import FeatureHeads
+from pushforward.networks.gan import FeatureHeads
 from pushforward.paths import VP, Linear
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent

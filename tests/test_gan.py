@@ -31,6 +31,7 @@ from pushforward.networks import (
     TextbookGenerator,
     parameter_count,
 )
+from pushforward.networks.gan import ScaleCritic
 from pushforward.testing import class_labels, recipe_for, space_data
 from pushforward.training.api import prepare, reopen
 
@@ -689,3 +690,18 @@ def test_textbook_pair_is_its_formula():
     )
     assert parameter_count(network) == 101 * 256 + 257 * 784
     assert parameter_count(critic) == 785 * 256 + 257
+
+
+@pytest.mark.parametrize(("side", "last"), [(56, 3), (8, 4), (4, 4), (1, 1)])
+def test_small_critics_score_every_place_and_take_the_mean(side, last):
+    small = ScaleCritic(7, side, 5, class_labels(CLASSES))
+    x = torch.randn(2, 7, side, side)
+    label = {"label": torch.tensor([2, 0])}
+    h = x
+    for convolution in small.convolutions:
+        h = torch.where(convolution(h) > 0, convolution(h), 0.2 * convolution(h))
+    assert h.shape == (2, 5, last, last)
+    places = torch.stack(
+        [small.leave(h[:, :, i, j], None, label) for i in range(last) for j in range(last)]
+    )
+    torch.testing.assert_close(small(x, None, label), places.mean(0), rtol=1e-4, atol=1e-5)

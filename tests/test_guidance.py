@@ -13,7 +13,7 @@ from pushforward.denoisers import Autoguided, Denoiser, Guided, Rescheduled, Thr
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Denoising
-from pushforward.paths import ROWS, VE, VP, Cosine, Linear, Shifted, Tabulated, linear_betas
+from pushforward.paths import ROWS, VE, VP, Cosine, Linear, Tabulated, linear_betas
 from pushforward.testing import ring
 from pushforward.transports import Flow
 
@@ -23,7 +23,6 @@ OTHERS = {
     "vp": VP(),
     "ve": VE(0.002, 400),
     "cosine": Cosine(),
-    "shifted": Shifted(Linear(), 3.0),
 }
 SPACE = VectorSpace(
     shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, conditions={"label": Label(("a", "b"), (0.5, 0.5))}
@@ -243,20 +242,4 @@ def samples_on(new, name):
             z * k.r, start, stop
         )
         / end.alpha
-    )
-
-
-def test_a_shifted_straight_path_is_stable_diffusions_shift():
-    """Esser et al. (2024), eq. 23; and its derivatives are the path's own."""
-    t = torch.linspace(0.1, 0.9, 9, dtype=torch.float64, requires_grad=True)
-    k = Shifted(Linear(), 3.0).at(t)
-    torch.testing.assert_close(k.sigma, 3 * t / (1 + 2 * t))
-    (slope,) = torch.autograd.grad(k.sigma.sum(), t, retain_graph=True)
-    torch.testing.assert_close(k.dsigma, slope)
-    torch.testing.assert_close(k.dalpha, torch.autograd.grad(k.alpha.sum(), t)[0])
-    path = Shifted(VP(), 0.5)
-    inner = torch.linspace(*path.ends, 7, dtype=torch.float64)
-    torch.testing.assert_close(path.time(path.log_snr(inner)), inner)
-    torch.testing.assert_close(
-        path.log_snr(inner), 2 * torch.log(path.at(inner).alpha / path.at(inner).sigma)
     )

@@ -105,11 +105,10 @@ FORBIDDEN = {
 ALLOWED = {
     ("training/runs/spec_file.py", "subprocess"): "asks git for the commit of the package",
     ("plugins.py", "exec"): "runs a Python file that the user has named",
-    ("networks/pretrained.py", "torch.load"): "reads weights of a package, with weights_only",
     (
         "extractors/pretrained.py",
         "torch.load",
-    ): "reads weights that the user names, with weights_only",
+    ): "reads weights of a package, or that the user names, with weights_only",
 }
 CALLS = {
     "eval",

@@ -15,8 +15,9 @@ from pushforward.denoisers import Denoiser, FlowMap
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import FlowMapMatching, Guard, StepContext, Trajectories
+from pushforward.methods.distillation import FeatureDistance
 from pushforward.methods.flow_map import starts
-from pushforward.methods.perceptual_distance import FeatureCritic, FeatureDistance
+from pushforward.methods.refinement import FeatureCritic
 from pushforward.networks import MLP, UNet
 from pushforward.paths import Independent, Linear, Source
 from pushforward.testing import space_data

@@ -15,7 +15,7 @@ from pushforward.denoisers.denoiser import over
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import StepContext, Trajectories
-from pushforward.methods.distillation import APART, CHUNK, SEED
+from pushforward.methods.trajectories import APART, CHUNK, SEED
 from pushforward.solvers import Jump
 from pushforward.tables.columns import Category
 from pushforward.tables.denoiser import TableDistillation

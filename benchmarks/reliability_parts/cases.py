@@ -109,9 +109,7 @@ def reflow(space: Any, size: str) -> pf.Recipe:
 
 CASES = {
     **{name: Case(name) for name in RECIPES},
-    "flow, optimal transport": Case(
-        given(pf.recipes.flow, coupling="ot", reuse=2), (17,), batch=256
-    ),
+    "flow, optimal transport": Case(given(pf.recipes.flow, coupling="ot"), (17,), batch=256),
     "flow, images, augmented": Case("flow", IMAGES, {"augment": ("flip", "shift", "dequantise")}),
     "flow, latent": Case("flow", IMAGES, latent=True),
     "flow, reflow": Case(reflow, (17,)),

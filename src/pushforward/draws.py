@@ -55,8 +55,8 @@ class Draws(ABC):
         """Draw uniform numbers in [0, 1) of shape (n,), float32."""
 
     @abstractmethod
-    def stream(self, name: str, interval: int = 1) -> Draws:
-        """Return an independent source for another purpose, constant over ``interval`` steps."""
+    def stream(self, name: str) -> Draws:
+        """Return an independent source for another purpose."""
 
 
 class ExampleDraws(Draws):
@@ -106,7 +106,7 @@ class ExampleDraws(Draws):
         numbers = [generator.random(dtype=np.float32) for generator in self._each()]
         return torch.from_numpy(np.array(numbers, dtype=np.float32)).to(self.device)
 
-    def stream(self, name: str, interval: int = 1) -> ExampleDraws:
+    def stream(self, name: str) -> ExampleDraws:
         """Return a source for the same samples under another name."""
         return ExampleDraws(self.seeds, name=f"{self.name}/{name}", device=self.device)
 
@@ -171,7 +171,7 @@ class BlockDraws(Draws):
             parts.append(draw(size, generator=generator, device=self.device))
         return torch.cat(parts)
 
-    def stream(self, name: str, interval: int = 1) -> BlockDraws:
-        """Return a source for the same micro-batch, constant over ``interval`` steps."""
-        step = self.step // interval
-        return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", self.device)
+    def stream(self, name: str) -> BlockDraws:
+        """Return a source for the same micro-batch."""
+        name = f"{self.name}/{name}"
+        return BlockDraws(self.seed, self.step, self.n, self.start, name, self.device)

@@ -202,17 +202,17 @@ RECIPES = Registry(
     "recipe",
     {
         "autoencoder": "recipes.autoencoding:autoencoder",
-        "consistency": "recipes.flow_matching:consistency",
+        "consistency": "recipes.flow_maps:consistency",
         "ddpm": "recipes.diffusion:ddpm",
-        "distil": "recipes.distillation:distil",
-        "dmd": "recipes.distillation:dmd",
+        "distil": "recipes.flow_maps:distil",
+        "dmd": "recipes.flow_maps:dmd",
         "edm": "recipes.diffusion:edm",
-        "finish": "recipes.distillation:finish",
+        "finish": "recipes.adversarial:finish",
         "flow": "recipes.flow_matching:flow",
         "gan": "recipes.adversarial:gan",
         "hvae": "recipes.autoencoding:hvae",
-        "meanflow": "recipes.flow_matching:meanflow",
-        "shortcut": "recipes.flow_matching:shortcut",
+        "meanflow": "recipes.flow_maps:meanflow",
+        "shortcut": "recipes.flow_maps:shortcut",
         "vae": "recipes.autoencoding:vae",
         "vdm": "recipes.diffusion:vdm",
         "vqvae": "recipes.autoencoding:vqvae",
@@ -381,36 +381,30 @@ _PARTS = {
     "tables.denoiser": "TableDenoiser TableDenoising TableDistillation",
     "interop.diffusers": "DiffusersDecoder DiffusersEncoder DiffusersUNet",
     "export.tables": "Dense",
-    "methods.adversarial": "CriticInput DiffAugment GAN Game Objective Penalties",
-    "methods.autoencoders": "Drawn Following HasFeatures LossWeights PerceptualAutoencoder "
-    "QuantisedAutoencoder Snapped "
-    "Standardised",
+    "methods.adversarial": "CriticInput DiffAugment GAN Penalties",
+    "methods.autoencoders": "Drawn LossWeights PerceptualAutoencoder "
+    "QuantisedAutoencoder Snapped Standardised",
     "methods.denoising": "Denoising",
-    "methods.distillation": "Distillation TeacherPairs Trajectories",
-    "methods.distribution_matching": "DistributionMatching",
-    "methods.finish": "AnchorPenalty AdversarialRefinement",
+    "methods.distillation": "Distillation FeatureDistance",
     "methods.flow_map": "Dyadic FlowMapMatching Sorted",
-    "methods.latent_method": "LatentMethod",
-    "methods.likelihoods": "Bernoulli Decoded EvidenceBound Gaussian HasImportanceWeights "
-    "LogisticMixture",
-    "methods.method": "Freezing Guard HasAutoencoder HasCritic StepContext PrecomputesInputs Sums",
-    "methods.perceptual_distance": "FeatureCritic Featured FeatureDistance",
-    "methods.flow_map_targets": "EndTarget MiddleTarget Progressive StartTarget TargetInputs",
+    "methods.likelihoods": "Bernoulli Decoded EvidenceBound Gaussian LogisticMixture",
+    "methods.method": "Guard LatentMethod",
+    "methods.refinement": "AdversarialRefinement AnchorPenalty DistributionMatching FeatureCritic",
+    "methods.trajectories": "TeacherPairs Trajectories",
+    "methods.flow_map_targets": "EndTarget MiddleTarget Progressive StartTarget",
     "methods.vae": "Bounded ClassPrior Descent Deterministic FromPrior HierarchicalVAE ToPrior VAE",
     "networks.autoencoder": "Codebook Compressor Decoder Encoder Expander PatchCritic Rounding",
     "networks.blocks": "Attention Conditioning Level Modulation Norm ResidualBlock TimeEmbedding",
-    "networks.gan": "Critic DCGANCritic DCGANGenerator Generator InvertedBlock ProjectionHead "
-    "Resample TextbookCritic "
-    "TextbookGenerator",
+    "networks.gan": "Critic DCGANCritic DCGANGenerator FeatureHeads Generator InvertedBlock "
+    "ProjectionHead Resample ScaleCritic TextbookCritic TextbookGenerator",
     "networks.mlp": "MLP Perceptron",
-    "networks.pretrained": "FeatureHeads Mixing PretrainedFeatures ProjectedCritic ScaleCritic",
     "networks.transformer": "ColumnTransformer DiT TransformerBlock",
     "networks.unet": "UNet",
     "networks.wrappers": "FourierFeatures LevelPosterior Packed Reshaped SignCodes Spectral "
     "UnitVectors",
     "paths.couplings": "Independent OptimalTransport Source",
-    "paths.path": "Coefficients Cosine Linear Narrowed Shifted Tabulated VE VP "
-    "EDMWeight Flat Levels LogNormal LogSNR LogitNormal MinSNR SNR Stratified Uniform",
+    "paths.path": "Coefficients Cosine Linear Narrowed Tabulated VE VP "
+    "EDMWeight Flat Levels LogNormal LogSNR LogitNormal Stratified Uniform",
     "solvers.ddim": "Ancestral DDIM Jump",
     "solvers.exponential": "DEIS DPM IPNDM SingleStep UniPC",
     "solvers.runge_kutta": "Adaptive Euler Heun Midpoint RK4",
@@ -431,7 +425,12 @@ RENAMED = {
     "Start": "StartTarget",
 }
 # Arguments of earlier versions, by class, with the value that changes nothing
-RETIRED: dict[str, dict[str, Any]] = {}
+RETIRED: dict[str, dict[str, Any]] = {
+    "OptimalTransport": {"reuse": 1},
+    "PerceptualAutoencoder": {"feature_extractor": None},
+}
+# Classes of earlier versions that are no longer offered
+REMOVED = frozenset({"MinSNR", "PretrainedFeatures", "ProjectedCritic", "SNR", "Shifted"})
 PARTS = Registry(
     "class",
     {name: f"{module}:{name}" for module, names in _PARTS.items() for name in names.split()},

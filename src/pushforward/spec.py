@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.registries import PARTS, RENAMED, RETIRED, concrete
+from pushforward.registries import PARTS, REMOVED, RENAMED, RETIRED, concrete
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _PLAIN = (str, int, float, bool, type(None))
@@ -101,6 +101,11 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
             f"{ALONE}: {place} is a {shown}. A run can store numbers, strings, lists, dicts, and "
             "objects that keep their constructor arguments as attributes with the same names "
             f"(self.width = width). Use these, or {PASS}"
+        )
+    if name in REMOVED and name not in PARTS:
+        raise CheckpointError(
+            f"{place} is a {name}, which is no longer offered. Load the run with the version of "
+            "pushforward that trained it."
         )
     if not isinstance(name, str) or name not in PARTS:
         raise CheckpointError(

@@ -36,14 +36,12 @@ CASES = {
     "distil": ("distil", {"trajectories": 40}),
     "shortcut-average": ("shortcut", {"average": 500.0}),
     "finish": ("finish", {"coverage": 0.0, "recall": 0.0}),  # never ends by itself
-    # recorded when gamma and rate always fell over the whole of training
-    "gan": ("gan", {"shortest_ramp": 1}),
     "gan-images": (
         "gan",
         {"augment_critic": "color,translation", "ada_target": 0.6, "minibatch_std": 4},
     ),
-    "gan-wasserstein": ("gan", {"loss": "wasserstein", "shortest_ramp": 1}),
-    "flow-ot": ("flow", {"coupling": "ot", "reuse": 2}),
+    "gan-wasserstein": ("gan", {"loss": "wasserstein"}),
+    "flow-ot": ("flow", {"coupling": "ot"}),
 }
 """Each case: a recipe and its options."""
 MAPS = ("consistency", "distil", "meanflow", "shortcut", "shortcut-average")

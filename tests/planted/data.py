@@ -189,7 +189,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         (
             '"meanflow": "tables.recipes:no_map"',
-            '"meanflow": "recipes.flow_matching:meanflow"',
+            '"meanflow": "recipes.flow_maps:meanflow"',
             "table_students",
         ),
         ("within * torch.from_numpy(", "0 * within * torch.from_numpy(", "table_digits"),

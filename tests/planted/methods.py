@@ -16,7 +16,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "(self.critic_input.ada_target - lean) * (",
             "gan",
         ),
-        ("with torch.set_grad_enabled(now.parts == 1):", "if True:", "splitting"),
         ("strength = self.strength_now.clone()", "strength = self.strength_now", "gan"),
         ("clamp_(0.0, STRONGEST)", "clamp_(0.0, 1.0)", "gan"),
         (
@@ -53,6 +52,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("hidden[0][:, None, :, None] & hidden", "hidden[0][:, None, :, None] | hidden", "gan"),
         ("draws.uniform() < probability", "draws.uniform() < 2 * probability", "gan"),
         ("        with held(self.critic):\n", "        if True:\n", "splitting"),
+        ("with torch.set_grad_enabled(now.parts == 1):", "if True:", "splitting"),
     ],
     "methods/autoencoders.py": [
         ("with torch.set_grad_enabled(now.parts == 1):", "if True:", "splitting"),
@@ -84,6 +84,15 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("(s == 0) & ~equal", "~equal", "distillation"),
         ("self.likeness.weight * self.softened(unlike)", "self.softened(unlike)", "distillation"),
+        ("path.time(Linear().log_snr(levels))", "levels", "distillation"),
+        ("[F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]", "maps", "distillation"),
+        (
+            "training_noise(source, shape, draws)",
+            "training_noise(None, shape, draws)",
+            "source_students",
+        ),
+    ],
+    "methods/trajectories.py": [
         ("trajectories.teacher.source", "None", "source_students"),
         ("pairs.condition(which)", "condition", "reflow"),
         ("teacher.training_noise(draws)", "teacher.noise(draws)", "source_students"),
@@ -94,18 +103,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("start / pairs.times[0]", "start", "reflow"),
         ("(u >= self._single).double()", "(u >= 0.5).double()", "prepared"),
     ],
-    "methods/distribution_matching.py": [
+    "methods/refinement.py": [
         ("((learned - real) /", "((real - learned) /", "distribution_matching"),
-        (".clamp(-BOUND, BOUND)", "", "distribution_matching"),
         (
             "(x - (x - step).detach()).square().mean() / 2",
             "(x - (x - step).detach()).square().mean()",
             "distribution_matching",
         ),
-        ("path.time(Linear().log_snr(levels))", "levels", "distribution_matching"),
         ('predictor.predict("data"', 'predictor.predict("velocity"', "distribution_matching"),
-    ],
-    "methods/finish.py": [
         ("transform(x), seen)", "transform(x), condition)", "finishing"),
         (
             "loss + self.anchor.at(now) * distance",
@@ -117,6 +122,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "jump_to_data(self.flow_map, start, condition)",
             "finishing",
         ),
+        ("(1 - share) * transform(x)", "transform(x)", "finishing"),
+        ("if level is None:\n            level =", "if True:\n            level =", "finishing"),
+        ("level = given.pop(LEVEL, None)", "level = given.get(LEVEL)", "finishing"),
+        ("self.teacher.sourc", "Non", "source_students"),
+        (".clamp(-BOUND, BOUND)", "", "distribution_matching"),
+        ("path.time(Linear().log_snr(levels))", "levels", "distribution_matching"),
         ("with torch.set_grad_enabled(now.parts == 1):", "if True:", "splitting"),
     ],
     "methods/flow_map.py": [
@@ -135,13 +146,30 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return path.at(t).over(x).sigma * z, t", "return z, t", "finishing"),
         ("torch.zeros_like(x))", "x)", "finishing"),
     ],
-    "methods/latent_method.py": [
+    "methods/method.py": [
+        ("self.method.space.to_model(codes)", "codes", "codes"),
+        (
+            "def __deepcopy__(self, memo: dict[int, Any]) -> _Parts:\n        return self",
+            "def _deepcopy(self, memo: dict[int, Any]) -> _Parts:\n        return self",
+            "codes frozen",
+        ),
+        ("module.eval().requires_grad_(False)", "module.eval()", "codes frozen"),
+        ("            part._apply(fn, recurse)", "            pass", "frozen"),
+        (
+            "parts.setdefault(name, part) is not part",
+            "parts.setdefault(name, part) is None",
+            "frozen",
+        ),
+        ("(math.pi * share)) / 2", "(math.pi * share)) / 4", "gan methods"),
+        ("min(1.0, self.samples / ramp)", "self.samples / ramp", "gan"),
+        ("share = min(share, self.samples / shortest)", "share = self.samples / shortest", "gan"),
+        ("if size and sampled", "if sampled", "prepared"),
+        ("torch.exp(log_variance / 2) * noise", "torch.exp(log_variance) * noise", "methods vae"),
         (
             "reparameterised(mean, log_variance, noise)",
             "reparameterised(mean, 2 * log_variance, noise)",
             "codes",
         ),
-        ("self.method.space.to_model(codes)", "codes", "codes"),
     ],
     "methods/likelihoods.py": [
         (
@@ -156,8 +184,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" level == 0,", " level < 0,", "vae"),
         ("-2 * half * sharp", "-half * sharp", "vae"),
         (
-            "(\n            log_weights,\n            places.unflatten(1, shaped),\n            "
-            "(scales.unflatten(1, shaped) - 1.4).clamp(NARROWEST, WIDEST),\n        ",
+            "(\n            log_weights,\n            places.unflatten(1, shaped),\n   "
+            "         (scales.unflatten(1, shaped) - 1.4).clamp(NARROWEST, WIDEST),\n  "
+            "      ",
             "log_weights, places.unflatten(1, shaped), (scales.unflatten(1, shaped) - 1.4",
             "vae",
         ),
@@ -190,37 +219,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(z.square() + LOG_TAU).flatten", "z.square().flatten", "vae"),
         ("LOG_TAU).flatten", "0.0).flatten", "vae"),
     ],
-    "methods/method.py": [
-        (
-            "def __deepcopy__(self, memo: dict[int, Any]) -> _Parts:\n        return self",
-            "def _deepcopy(self, memo: dict[int, Any]) -> _Parts:\n        return self",
-            "codes frozen",
-        ),
-        ("module.eval().requires_grad_(False)", "module.eval()", "codes frozen"),
-        ("            part._apply(fn, recurse)", "            pass", "frozen"),
-        (
-            "parts.setdefault(name, part) is not part",
-            "parts.setdefault(name, part) is None",
-            "frozen",
-        ),
-        ("(math.pi * share)) / 2", "(math.pi * share)) / 4", "gan methods"),
-        ("min(1.0, self.samples / ramp)", "self.samples / ramp", "gan"),
-        ("share = min(share, self.samples / shortest)", "share = self.samples / shortest", "gan"),
-        ("if size and sampled", "if sampled", "prepared"),
-    ],
-    "methods/perceptual_distance.py": [
-        ("(1 - share) * transform(x)", "transform(x)", "finishing"),
-        ("if level is None:\n            level =", "if True:\n            level =", "finishing"),
-        ("level = given.pop(LEVEL, None)", "level = given.get(LEVEL)", "finishing"),
-        ("path.time(Linear().log_snr(levels))", "levels", "distillation"),
-        ("[F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]", "maps", "distillation"),
-        ("self.teacher.sourc", "Non", "source_students"),
-        (
-            "training_noise(source, shape, draws)",
-            "training_noise(None, shape, draws)",
-            "source_students",
-        ),
-    ],
     "methods/flow_map_targets.py": [
         ("min(self.average, EARLY * (samples + new))", "self.average", "mapping"),
         ("int(progress * self.stages)", "int(progress)", "mapping"),
@@ -251,7 +249,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "decoder = mean_of(self.decoder, self.likelihood)\n        return Map",
             "class_prior",
         ),
-        ("torch.exp(log_variance / 2) * noise", "torch.exp(log_variance) * noise", "methods vae"),
         (
             "            if bound.beta:\n                z =",
             "            if True:\n                z =",

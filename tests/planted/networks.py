@@ -18,7 +18,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "networks/mlp.py": [
         ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "networks"),
     ],
-    "networks/pretrained.py": [
+    "networks/gan.py": [
         ("2 ** (levels - level)", "2**level", "finishing"),
     ],
     "networks/transformer.py": [

@@ -3,33 +3,11 @@
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "recipes/defaults.py": [
         ("flat(space, DENOISED)", "flat(space)", "recipes"),
+    ],
+    "recipes/adversarial.py": [
         ('"mlp" if flat(space) else "dcgan"', '"mlp" if flat(space) else "residual"', "recipes"),
         ("part * (size // pack) + place", "part + place", "table_models"),
         ("high=HIGHEST, ", "", "table_models"),
-    ],
-    "recipes/diffusion.py": [
-        ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "grid_learning"),
-        ('output = "v" if preconditioned else None', "output = None", "paths"),
-        ("els(levels))", "els(levels // 2))", "paths"),
-    ],
-    "recipes/distillation.py": [
-        ("if model is not None and model.source is not None:", "if False:", "source_students"),
-        ("STEPS if denoiser.source is None else STEPS_FROM_DATA", "STEPS", "source_students"),
-    ],
-    "recipes/flow_matching.py": [
-        ("from_data = teacher.source is not None", "from_data = False", "source_students"),
-        (
-            '"velocity", space, source=couple.source)',
-            '"velocity", space, source=start)',
-            "source_students",
-        ),
-        (
-            "if given is None:\n        return most\n    return whole",
-            "return given or most or ",
-            "table_students",
-        ),
-    ],
-    "recipes/adversarial.py": [
         (
             "penalty_interval = 4 if dcgan else 1",
             'penalty_interval = 4 if network in ("auto", "dcgan") else 1',
@@ -46,11 +24,31 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        shortest_ramp=shortest_ramp,\n    )", "    )", "gan"),
         ("penalty_interval, difference, shortest_ramp", "penalty_interval, difference", "gan"),
     ],
+    "recipes/diffusion.py": [
+        ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "grid_learning"),
+        ('output = "v" if preconditioned else None', "output = None", "paths"),
+        ("els(levels))", "els(levels // 2))", "paths"),
+    ],
+    "recipes/flow_maps.py": [
+        ("if model is not None and model.source is not None:", "if False:", "source_students"),
+        ("STEPS if denoiser.source is None else STEPS_FROM_DATA", "STEPS", "source_students"),
+    ],
+    "recipes/flow_matching.py": [
+        ("from_data = teacher.source is not None", "from_data = False", "source_students"),
+        (
+            '"velocity", space, source=couple.source)',
+            '"velocity", space, source=start)',
+            "source_students",
+        ),
+        (
+            "if given is None:\n        return most\n    return whole",
+            "return given or most or ",
+            "table_students",
+        ),
+    ],
     "recipes/recipe.py": [
         ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
         ("^Args:\\n(.*?)(?=^\\S|\\Z)", "^Args:\\n(.*)", "help"),
-    ],
-    "recipes/learning_rate.py": [
         ("self.lr_end + (1 - self.lr_end) *", "self.lr_end *", "training"),
         ("self.lr_ramp, self.ramp, self.shortest_ramp)", "self.lr_ramp, self.ramp)", "gan"),
         ("self.beta2_end, self.ramp, self.shortest_ramp)", "self.beta2_end, self.ramp)", "gan"),

@@ -128,14 +128,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('text = "\\x1f".join', 'text = "".join', "draws"),
         ("first + at // BLOCK)", "at // BLOCK)", "draws"),
         ("self.step, call, first", "self.step, 0, first", "draws"),
-        ("step = self.step // interval", "step = self.step", "draws couplings_times"),
         ('name=f"{self.name}/{name}"', "name=self.name", "draws"),
         ('"buffer_pos": 4', '"buffer_pos": 3', "draws"),
         (
-            'return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", '
-            "self.device)",
+            "return BlockDraws(self.seed, self.step, self.n, self.start, name, self.device)",
             "return self",
-            "training",
+            "golden_losses",
         ),
     ],
     "files.py": [
@@ -173,7 +171,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "assign(x[members], z[members])",
             "couplings_times",
         ),
-        ("interval=self.reuse", "interval=1", "couplings_times"),
     ],
     "paths/path.py": [
         ("-half * sigma, half * alpha", "half * sigma, half * alpha", "paths"),
@@ -200,8 +197,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("torch.sigmoid(self.mean + self.std", "torch.sigmoid(self.std", "couplings_times"),
         ("torch.floor(u * self.levels) + 1", "torch.floor(u * self.levels)", "couplings_times"),
         ("(interval + part) / len(part)", "(interval + 0.5) / len(part)", "couplings_times"),
-        ("return (k.alpha / k.sigma) ** 2", "return k.alpha / k.sigma", "couplings_times"),
-        ("** 2).clamp(max=self.gamma)", "** 2).clamp(min=self.gamma)", "couplings_times"),
         ("(k.r / k.sigma) ** 2", "k.r**2", "couplings_times"),
         ('gain(kind, "data", k) ** 2', 'gain(kind, "data", k)', "couplings_times"),
     ],

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from programs.interruptions import Chain, forked
 
-from pushforward.methods import distillation as trajectories
+from pushforward.methods import trajectories
 from pushforward.testing import recipe_for, shape_for, space_data
 from pushforward.training.monitor import standard_callbacks as observers
 

@@ -39,7 +39,7 @@ class GivenNoise(Draws):
     def uniform(self) -> Tensor:
         raise UsageError("Exported samplers can only draw normal random numbers.")
 
-    def stream(self, name: str, interval: int = 1) -> Draws:
+    def stream(self, name: str) -> Draws:
         if name != "decoder" or self.decoder is None:
             raise UsageError("Exported samplers can only draw from one random stream.")
         return GivenNoise(self.decoder[None])

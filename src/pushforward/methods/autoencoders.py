@@ -23,8 +23,8 @@ from pushforward.methods.likelihoods import (
     explained,
     mean_of,
 )
-from pushforward.methods.method import Method, Modules, Move, StepContext, Sums
-from pushforward.methods.vae import Deterministic, note_code, reparameterised
+from pushforward.methods.method import Method, Modules, Move, StepContext, Sums, reparameterised
+from pushforward.methods.vae import Deterministic, note_code
 from pushforward.transports import Autoencoder, Map
 
 # Decay per step of the running statistics of latents and of code frequencies
@@ -48,14 +48,6 @@ class LossWeights:
         for name in ("features", "adversarial", "kl_weight"):
             weight(name, getattr(self, name))
         share("start", self.start, " of training")
-
-
-@runtime_checkable
-class HasFeatures(Protocol):
-    """Network that returns its feature maps of images, finest first; a critic's last are scores."""
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """Compute feature maps (n, c, h, w) of images in model units."""
 
 
 def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
@@ -99,11 +91,10 @@ class PerceptualAutoencoder(Method):
     Args:
         encoder: Network from images to means then log-variances, (n, 2 c, h, w).
         decoder: Network from latents to images.
-        critic: Network from images to scores (n, patches), or one score per example.
+        critic: Network from images to scores (n, patches), or one score per example; its
+            `features`, if any, compare reconstructions.
         space: Shape and units of the data; images only.
         latent: Shape of one latent, (c, h, w).
-        feature_extractor: Frozen network whose features compare reconstructions; None uses the
-            critic's features, if it has them.
         weights: Weights of the loss terms.
 
     References:
@@ -120,7 +111,6 @@ class PerceptualAutoencoder(Method):
         space: Space,
         *,
         latent: Sequence[int],
-        feature_extractor: nn.Module | None = None,
         weights: LossWeights | None = None,
     ) -> None:
         super().__init__()
@@ -130,10 +120,6 @@ class PerceptualAutoencoder(Method):
         self.space = space
         self.latent = tuple(map(int, latent))
         self.weights = weights or LossWeights()
-        if feature_extractor is None:
-            self.feature_extractor = None
-        else:
-            self.freeze("feature_extractor", feature_extractor)
         channels, *places = self.latent
         view = (channels, *(1 for _ in places))
         self.register_buffer("code_mean", torch.zeros(view))
@@ -194,18 +180,14 @@ class PerceptualAutoencoder(Method):
         return near.detach().mean(), slope.detach()
 
     def _looks(self, x: Tensor, reconstructed: Tensor) -> tuple[Tensor, Tensor]:
-        extractor: Any = self.feature_extractor
-        if extractor is None and isinstance(self.critic, HasFeatures):
-            with torch.no_grad():
-                real = call(self.critic.features, x)
-            fake = call(self.critic.features, reconstructed)
-            return feature_distance(real[:-1], fake[:-1]), fake[-1]
-        scores = call(self.critic, reconstructed, None, None)
-        if extractor is None or not self.weights.features:
+        features: Any = getattr(self.critic, "features", None)
+        if features is None:
+            scores = call(self.critic, reconstructed, None, None)
             return reconstructed.new_zeros(len(x)), scores
         with torch.no_grad():
-            wanted = extractor.features(x)
-        return feature_distance(wanted, extractor.features(reconstructed)), scores
+            real = call(features, x)
+        fake = call(features, reconstructed)
+        return feature_distance(real[:-1], fake[:-1]), fake[-1]
 
     def _measured(self, total: Sums) -> None:
         view = self.code_mean.shape

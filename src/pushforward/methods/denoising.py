@@ -129,10 +129,6 @@ class Denoising(DenoiserMethod):
     def group(self) -> int:
         return math.lcm(self.couple.group, self.times.group)
 
-    @property
-    def reuse(self) -> int:
-        return self.couple.reuse
-
     def losses(self, batch: Batch, now: StepContext) -> Iterator[Turn]:
         denoiser = self.denoiser
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from pushforward.arguments import share, weight, whole
 from pushforward.data import Batch
 from pushforward.denoisers import Condition, FlowMap, Predicting, Rescheduled
-from pushforward.denoisers.denoiser import SCALE, condition_at, over, shaped
+from pushforward.denoisers.denoiser import condition_at, over, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.denoising import check_sources, dropout_share, dropped
 from pushforward.methods.flow_map_targets import Rule, StartTarget, TargetInputs
 from pushforward.methods.method import Method, Modules, Move, StepContext, Sums
+from pushforward.methods.trajectories import scaled
 from pushforward.paths import (
     Coupling,
     Independent,
@@ -219,13 +220,6 @@ def mean_velocity(
     return predictor.evaluate("velocity", x, columns, condition)
 
 
-def scaled(condition: Condition, guidance: Sequence[float], draws: Draws) -> Condition:
-    """Add a guidance scale, uniform in a range, to the condition of each example."""
-    low, high = guidance
-    scale = low + draws.stream("guidance").uniform().double() * (high - low)
-    return {**(condition or {}), SCALE: scale.float()}
-
-
 class FlowMapMatching(MapMethod):
     """Training of a map between two times: regresses its mean velocity on a target.
 
@@ -298,10 +292,6 @@ class FlowMapMatching(MapMethod):
     @property
     def group(self) -> int:
         return math.lcm(self.couple.group, self.pairs.group)
-
-    @property
-    def reuse(self) -> int:
-        return self.couple.reuse
 
     def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
         self._begin_stage(now)

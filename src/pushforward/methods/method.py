@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from pushforward.arguments import share, whole
@@ -15,9 +16,10 @@ from pushforward.data import Batch, Space
 from pushforward.denoisers import Condition
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
+from pushforward.transports import Autoencoder, Latent
 
 if TYPE_CHECKING:
-    from pushforward.transports import Autoencoder, Transport
+    from pushforward.transports import Transport
 
 
 Modules = Mapping[str, nn.Module]  # By name
@@ -230,11 +232,6 @@ class Method(Freezing, ABC):
         """Return the number of examples that must stay together when a batch is split."""
         return 1
 
-    @property
-    def reuse(self) -> int:
-        """Return the number of steps that reuse one batch."""
-        return 1
-
     @abstractmethod
     def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
         """Yield (network name, loss) for each update of one step; losses are means over samples.
@@ -292,3 +289,81 @@ def training_only(method: nn.Module, sampler: nn.Module) -> dict[str, int]:
         if size and sampled.isdisjoint(map(id, part.parameters())):
             unused[name] = size
     return unused
+
+
+def reparameterised(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """Compute samples of a Gaussian from standard normal noise."""
+    return mean + torch.exp(log_variance / 2) * noise
+
+
+class LatentMethod(Method):
+    """Method trained on latents: an encoder's means and log-variances replace the data.
+
+    These inputs are computed once; each step draws latents from them, and samples are decoded.
+
+    Raises:
+        UsageError: If the method prepares its inputs itself, or lacks conditions that the decoder
+            needs.
+    """
+
+    def __init__(self, method: Method, frozen: Autoencoder) -> None:
+        super().__init__()
+        if isinstance(method, PrecomputesInputs):
+            raise UsageError(
+                f"{type(method).__name__} prepares its inputs from the data itself, so it cannot "
+                "be trained on an autoencoder's latents. Train it on the data."
+            )
+        self.method = method
+        self.learns = method.learns
+        self.freeze("autoencoder", frozen)
+        missing = [name for name in frozen.space.conditions if name not in method.space.conditions]
+        if missing:
+            raise UsageError(
+                f"This autoencoder takes {' and '.join(missing)}, so the model in its latent space "
+                "must take them too. Train the model with `labelled=True`, or an autoencoder "
+                "without labels with `labelled=False`."
+            )
+        self.space = Latent(method.transport(), frozen).space
+
+    @property
+    def frozen(self) -> Autoencoder:
+        return self._frozen["autoencoder"]  # type: ignore[return-value]
+
+    def autoencoder(self) -> Autoencoder:
+        return self.frozen
+
+    @property
+    def players(self) -> Modules:
+        return self.method.players
+
+    @property
+    def averaged(self) -> Sequence[nn.Module]:
+        return self.method.averaged
+
+    @property
+    def guard(self) -> Guard | None:  # type: ignore[override]
+        return self.method.guard
+
+    def reference(self) -> Latent:
+        return Latent(self.method.reference(), self.frozen)
+
+    @property
+    def group(self) -> int:
+        return self.method.group
+
+    def prepared(
+        self, x: Tensor, condition: Condition = None, draws: Draws | None = None
+    ) -> Tensor:
+        """Compute means and log-variances of latents, (n, 2 c, ...)."""
+        with torch.no_grad():
+            return self.frozen.moments(x, condition)
+
+    def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
+        mean, log_variance = batch.x.chunk(2, dim=1)
+        noise = now.draws.stream("posterior").normal(mean.shape[1:])
+        codes = reparameterised(mean, log_variance, noise)
+        inner = Batch(self.method.space.to_model(codes), batch.condition)
+        yield from self.method.losses(inner, now)
+
+    def transport(self) -> Latent:
+        return Latent(self.method.transport(), self.frozen)

@@ -29,13 +29,8 @@ from pushforward.methods.likelihoods import (
     mean_of,
     standard_log_prob,
 )
-from pushforward.methods.method import Method, Modules, StepContext, Turn
+from pushforward.methods.method import Method, Modules, StepContext, Turn, reparameterised
 from pushforward.transports import Autoencoder, Map
-
-
-def reparameterised(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
-    """Compute samples of a Gaussian from standard normal noise."""
-    return mean + torch.exp(log_variance / 2) * noise
 
 
 class ClassPrior(nn.Module):

@@ -22,10 +22,6 @@ from pushforward.networks.gan import (
     TextbookGenerator as TextbookGenerator,
 )
 from pushforward.networks.mlp import MLP as MLP, Perceptron as Perceptron
-from pushforward.networks.pretrained import (
-    PretrainedFeatures as PretrainedFeatures,
-    ProjectedCritic as ProjectedCritic,
-)
 from pushforward.networks.transformer import ColumnTransformer as ColumnTransformer, DiT as DiT
 from pushforward.networks.unet import UNet as UNet
 from pushforward.networks.wrappers import (

@@ -31,6 +31,7 @@ from pushforward.networks.blocks import (
     unfold,
     vector_shape,
 )
+from pushforward.networks.unet import UNet
 
 
 def halving(side: int) -> Tensor:
@@ -528,3 +529,63 @@ class TextbookCritic(nn.Module):
         if self.minibatch_std:
             h = append_minibatch_std(h, self.minibatch_std)
         return self.leave(h, t, condition).to(x.dtype)
+
+
+class ScaleCritic(nn.Module):
+    """Critic of features of one depth: 4 x 4 convolutions of stride 2 down to a side of 4, a head.
+
+    Features that are already that small get one 3 x 3 convolution.
+    """
+
+    def __init__(self, features: int, side: int, width: int, conditions: Kinds) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList()
+        channels = features
+        while side > 4:
+            self.convolutions.append(nn.Conv2d(channels, width, 4, stride=2, padding=1))
+            channels = width
+            side = side // 2
+        if not self.convolutions:
+            self.convolutions.append(nn.Conv2d(features, width, 3, padding=1))
+        self.leave = ProjectionHead(width, conditions)
+
+    def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
+        for convolution in self.convolutions:
+            x = F.leaky_relu(convolution(x), SLOPE)
+        return self.leave(x.mean((2, 3)), t, condition)
+
+
+class FeatureHeads(nn.Module):
+    """Critic of feature maps: the sum of the scores of one small critic per map.
+
+    References:
+        Sauer et al., Projected GANs Converge Faster, 2021, section 3.2.
+    """
+
+    def __init__(
+        self, widths: Shape, sides: Shape, hidden: int = 64, conditions: Kinds = None
+    ) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        self.sides = tuple(sides)
+        self.hidden = hidden
+        self.conditions = kinds_of(conditions)
+        self.critics = nn.ModuleList()
+        for width, side in zip(widths, sides, strict=True):
+            self.critics.append(ScaleCritic(width, side, hidden, conditions))
+
+    @classmethod
+    def of(cls, network: UNet, hidden: int = 64) -> FeatureHeads:
+        """Build heads for `UNet.features` of a network, with its conditions."""
+        levels = len(network.widths) - 1
+        coarsest = patches(max(network.shape[1:]), network.stem * 2**levels)
+        sides = [coarsest * 2 ** (levels - level) for level in range(levels + 1)]
+        return cls(network.widths, sides, hidden, network.conditions)
+
+    def forward(
+        self, features: Sequence[Tensor], t: Times = None, condition: Condition = None
+    ) -> Tensor:
+        scores = []
+        for critic, h in zip(self.critics, features, strict=True):
+            scores.append(critic(h, t, condition))
+        return torch.stack(scores).sum(0)

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.arguments import whole
 from pushforward.data.core.dataset import Seen, seen_in_training
 from pushforward.data.core.hashes import permutation
 from pushforward.data.core.sampler import Condition
@@ -178,12 +177,10 @@ class Coupling(ABC):
     Attributes:
         source: Noise source; None for standard normal noise.
         group: Number of examples that are paired with each other; micro-batches hold whole groups.
-        reuse: Number of steps that reuse one batch and its pairs, with new times in each step.
     """
 
     source: Source | None = None
     group = 1
-    reuse = 1
 
     @abstractmethod
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
@@ -214,15 +211,12 @@ class OptimalTransport(Coupling):
 
     Args:
         group: Number of examples in one assignment.
-        reuse: Number of steps that reuse one batch and its plan.
         source: Noise source; None for standard normal noise.
     """
 
-    def __init__(self, group: int = 128, reuse: int = 1, source: Source | None = None) -> None:
+    def __init__(self, group: int = 128, source: Source | None = None) -> None:
         self.group = group
-        self.reuse = whole("reuse", reuse, 1)
         self.source = source
-        self._kept: dict[tuple[object, ...], Tensor] = {}
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
         given = dict(condition or {})
@@ -232,17 +226,8 @@ class OptimalTransport(Coupling):
                 "OptimalTransport pairs examples within classes, and does not support the "
                 f"conditions {', '.join(given)}."
             )
-        stream = draws.stream("coupling", interval=self.reuse)
-        z = training_noise(self.source, x.shape[1:], stream)
-        if self.reuse == 1:
-            return x, z[self._plan(x, z, labels)]
-        # a cache of a pure function
-        name = (x.shape, float(x.double().sum()), float(z.double().sum()))
-        if name not in self._kept:
-            if len(self._kept) >= 64:
-                self._kept.clear()
-            self._kept[name] = self._plan(x, z, labels)
-        return x, z[self._kept[name]]
+        z = training_noise(self.source, x.shape[1:], draws.stream("coupling"))
+        return x, z[self._plan(x, z, labels)]
 
     def _plan(self, x: Tensor, z: Tensor, labels: Tensor | None) -> Tensor:
         positions = torch.arange(len(x))
@@ -255,9 +240,6 @@ class OptimalTransport(Coupling):
             for members in classes:
                 order[members] = members[assign(x[members], z[members])]
         return order.to(x.device)
-
-    def __deepcopy__(self, memo: object) -> OptimalTransport:
-        return OptimalTransport(self.group, self.reuse, self.source)
 
 
 def assign(x: Tensor, z: Tensor) -> Tensor:

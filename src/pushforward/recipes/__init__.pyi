@@ -1,4 +1,4 @@
-from pushforward.recipes.adversarial import gan as gan
+from pushforward.recipes.adversarial import finish as finish, gan as gan
 from pushforward.recipes.autoencoding import (
     autoencoder as autoencoder,
     hvae as hvae,
@@ -6,13 +6,14 @@ from pushforward.recipes.autoencoding import (
     vqvae as vqvae,
 )
 from pushforward.recipes.diffusion import ddpm as ddpm, edm as edm, vdm as vdm
-from pushforward.recipes.distillation import distil as distil, dmd as dmd, finish as finish
-from pushforward.recipes.flow_matching import (
+from pushforward.recipes.flow_maps import (
     consistency as consistency,
-    flow as flow,
+    distil as distil,
+    dmd as dmd,
     meanflow as meanflow,
     shortcut as shortcut,
 )
+from pushforward.recipes.flow_matching import flow as flow
 from pushforward.recipes.recipe import (
     MODELS as MODELS,
     Recipe as Recipe,

@@ -1,27 +1,57 @@
-"""A GAN that keeps its modes: relativistic pairs, with gradient penalties on both sides."""
+"""GANs with relativistic pairs and gradient penalties, and maps that a critic sharpens."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
 from pushforward.arguments import whole
 from pushforward.data import Space
-from pushforward.methods import GAN
-from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Penalties
+from pushforward.denoisers.denoiser import FlowMap
+from pushforward.errors import UsageError
+from pushforward.methods import (
+    GAN,
+    AdversarialRefinement,
+    AnchorPenalty,
+    CriticInput,
+    Guard,
+    LatentMethod,
+    Method,
+    Penalties,
+)
+from pushforward.methods.adversarial import OBJECTIVES, DiffAugment
+from pushforward.methods.refinement import FeatureCritic
+from pushforward.networks import (
+    MLP,
+    Critic,
+    DCGANCritic,
+    DCGANGenerator,
+    FourierFeatures,
+    Generator,
+    Packed,
+    SignCodes,
+    Spectral,
+    TextbookCritic,
+    TextbookGenerator,
+    UNet,
+)
+from pushforward.networks.blocks import size_choice
+from pushforward.networks.gan import FeatureHeads
 from pushforward.recipes.defaults import (
-    augmentation,
     batch_size,
-    critic as choose_critic,
+    chosen_network,
     flat,
-    generator as choose_generator,
     precision,
+    with_shape,
 )
 from pushforward.recipes.recipe import (
     LossOption,
     NetworkOption,
+    PathOption,
     Recipe,
     RegularisationOption,
     Schedule,
@@ -29,6 +59,136 @@ from pushforward.recipes.recipe import (
     Training,
     on_space,
 )
+from pushforward.recipes.students import copy_of, in_latents
+from pushforward.transports import Latent, inner_of
+
+# Generators and critics by architecture; an MLP stands beside them
+PAIRS: dict[str, tuple[Any, Any]] = {
+    "dcgan": (DCGANGenerator, DCGANCritic),
+    "residual": (Generator, Critic),
+    "textbook": (TextbookGenerator, TextbookCritic),
+}
+
+
+# Width and depth of a game's perceptrons on vectors: a game needs many steps more than wide layers
+GAMES = {"tiny": (64, 2), "small": (96, 2), "base": (256, 3)}
+
+
+# Highest frequency, in radians, of Fourier features along scores of a table
+HIGHEST = 30.0
+
+
+def _player(
+    space: Space, size: str, inputs: int, outputs: Sequence[int], minibatch_std: int = 0
+) -> nn.Module:
+    # the gradient norm of a critic is penalised, which costs less for a piecewise linear network
+    options: dict[str, Any] = {
+        "times": 0,
+        "activation": "leaky_relu",
+        "conditions": space.conditions,
+        "minibatch_std": minibatch_std,
+    }
+    count = math.prod(outputs)
+    width, depth = size_choice(size, GAMES)
+    if len(space.shape) == 1 and max((inputs, *outputs)) <= width:
+        network = MLP(inputs, count, width=width, depth=depth, **options)
+    else:
+        network = MLP.sized(size, shape=(inputs,), outputs=count, **options)
+    return with_shape(network, space, outputs)
+
+
+def generator_for(
+    space: Space, size: str, latent: int, kind: str = "auto", sign_codes: int = 0
+) -> nn.Module:
+    """Build a generator from noise of length ``latent`` to data, with sign codes (`SignCodes`)."""
+    inputs = latent + sign_codes
+    chosen = _game(space, kind)
+    if chosen == "mlp":
+        network = _player(space, size, inputs, space.shape)
+    else:
+        convolutional, _ = PAIRS[chosen]
+        network = convolutional.sized(
+            size, shape=space.shape, latent=inputs, conditions=space.conditions
+        )
+    if sign_codes:
+        return SignCodes(network, latent, sign_codes)
+    return network
+
+
+def critic_for(
+    space: Space,
+    size: str,
+    kind: str = "auto",
+    *,
+    pack: int = 1,
+    minibatch_std: int = 0,
+    fourier_features: int = 0,
+    spectral: bool = False,
+    normalise: bool = False,
+) -> nn.Module:
+    """Build a critic of examples or of packs of examples.
+
+    Args:
+        space: Shape and conditions of the data.
+        size: "tiny", "small" or "base".
+        kind: Name in `PAIRS`, or "auto".
+        pack: Number of examples that get one common score.
+        minibatch_std: Group size for minibatch standard deviation; 0 for none.
+        fourier_features: Number of Fourier features of vectors; 0 for none.
+        spectral: Whether to use spectral normalisation.
+        normalise: Whether a DCGAN uses batch normalisation.
+    """
+    chosen = _game(space, kind)
+    conditions = space.conditions
+    if fourier_features and (chosen != "mlp" or len(space.shape) != 1):
+        raise UsageError(
+            "Fourier features need an mlp critic on vectors. Leave out fourier_features."
+        )
+    single = space
+    if pack > 1:
+        space = space.with_conditions().unscaled(Packed.shape(space.shape, pack, conditions))
+    if chosen == "mlp":
+        network = _player(space, size, space.size + 2 * fourier_features, (), minibatch_std)
+        if fourier_features:
+            network = _with_waves(network, single, pack, fourier_features)
+    else:
+        options: dict[str, Any] = {"conditions": space.conditions, "minibatch_std": minibatch_std}
+        if chosen == "dcgan":
+            options["normalise"] = normalise
+        _, convolutional = PAIRS[chosen]
+        network = convolutional.sized(size, shape=space.shape, **options)
+    if pack > 1:
+        network = Packed(network, pack, conditions)
+    if spectral:
+        return Spectral(network)
+    return network
+
+
+def _with_waves(network: nn.Module, space: Space, pack: int, waves: int) -> nn.Module:
+    size = Packed.shape(space.shape, pack, space.conditions)[0] if pack > 1 else space.size
+    if space.continuous is None:
+        return FourierFeatures(network, size, waves)
+    columns = []
+    for part in range(pack):
+        columns += [part * (size // pack) + place for place in space.continuous]
+    return FourierFeatures(network, size, waves, high=HIGHEST, columns=columns)
+
+
+def _game(space: Space, kind: str) -> str:
+    usual = "mlp" if flat(space) else "dcgan"
+    return chosen_network(space, kind, usual, ("mlp", "textbook"), ("dcgan", "residual"))
+
+
+def augmentation(space: Space, names: str) -> DiffAugment | None:
+    """Return the augmentation with these names, separated by commas; None for "none"."""
+    if names == "none":
+        return None
+    bounds = space.bounds
+    if bounds is None:
+        return DiffAugment(names)
+    low, high = bounds
+    return DiffAugment(names, extent=float((high - low).max()))
+
 
 # DCGANs of images of at most this many numbers leave their first mode sooner with short noise
 PLAIN = 1024
@@ -74,17 +234,16 @@ def gan(
     Args:
         generator: Module ``generator(z, None, condition)``.
         critic: Module ``critic(x, None, condition)``.
-        network: auto, mlp, dcgan, residual (R3GAN's), textbook, or projected (a critic on features
-            of a pretrained network, for few images; needs the extra projected); auto uses mlp for
-            vectors and very small images, otherwise dcgan.
+        network: auto, mlp, dcgan, residual (R3GAN's) or textbook; auto uses mlp for vectors and
+            very small images, otherwise dcgan.
         latent_size: Length of the noise vector; the default is 16 for vectors and for dcgan images
             with 257 to 1,024 numbers, otherwise 64.
         sign_codes: Number of noise entries whose signs the generator also receives, as one learned
             code per pattern, so that it can jump between modes; the default is 10 for vectors.
         fourier_features: Number of Fourier features of vectors for the critic, so that it resolves
             narrow modes; the default is 32 for an mlp critic of vectors without spectral norms.
-        loss: relativistic (the default; hinge for a projected critic), non_saturating (the
-            original, which may collapse), minimax, hinge, least_squares or wasserstein.
+        loss: relativistic (the default), non_saturating (the original, which may collapse),
+            minimax, hinge, least_squares or wasserstein.
         gamma: Weight of the gradient penalties; the default is 10 for convolutional images and for
             wasserstein, 0.5 for vectors without continuous attributes, otherwise 5.
         gamma_end: Weight of the penalties at the end of a cosine schedule; the default is a tenth
@@ -124,7 +283,6 @@ def gan(
     points = vector and not _continuous(space)
     convolutional = not flat(space)
     dcgan = convolutional and network in ("auto", "dcgan")
-    projected = network == "projected"
 
     if latent_size is None:
         short = vector or (dcgan and space.size <= PLAIN)
@@ -138,10 +296,10 @@ def gan(
         fourier_features = 32 if plain_mlp and resolved else 0
 
     if loss is None:
-        loss = "hinge" if projected else "relativistic"
+        loss = "relativistic"
     if penalty is None:
         penalty = "none"
-        if loss in OBJECTIVES and not projected:
+        if loss in OBJECTIVES:
             penalty = OBJECTIVES[loss].penalty
     if penalty_interval is None:
         penalty_interval = 4 if dcgan else 1
@@ -161,7 +319,7 @@ def gan(
         strength = 1.0 if ada_target is None else 0.0
 
     if critic is None:
-        critic = choose_critic(
+        critic = critic_for(
             space,
             size,
             network,
@@ -172,7 +330,7 @@ def gan(
             normalise=penalty == "none" and not spectral,
         )
     if generator is None:
-        generator = choose_generator(space, size, latent, network, sign_codes)
+        generator = generator_for(space, size, latent, network, sign_codes)
     generator, latent = space.generator(generator, latent)
     penalties = Penalties(
         penalty, gamma, gamma_end, ramp, penalty_interval, difference, shortest_ramp
@@ -191,7 +349,7 @@ def gan(
 
     if not penalised:
         penalty_interval = 1
-    training = _training(space, projected, penalty_interval)
+    training = _training(space, penalty_interval)
     # the rate for vectors falls throughout, because a step at the full rate may leave a mode
     if lr_ramp is None:
         lr_ramp = 0.01 if vector else 1.0
@@ -210,11 +368,9 @@ def _continuous(space: Space) -> bool:
     return any(kind.continuous for kind in space.conditions.values())
 
 
-def _training(space: Space, projected: bool, penalty_interval: int) -> Training:
+def _training(space: Space, penalty_interval: int) -> Training:
     vector = len(space.shape) == 1
-    if projected:
-        lr = 2e-4
-    elif vector:
+    if vector:
         lr = 1.5e-3
     elif flat(space):
         lr = 5e-4
@@ -246,3 +402,139 @@ def _training(space: Space, projected: bool, penalty_interval: int) -> Training:
         precision=precision(space),
         players={"critic": critic} if critic else {},
     )
+
+
+# Initial fraction of training in which only the critic is trained: a convolutional one, which
+# starts with random weights, and one of features
+STILL = 0.15
+
+
+STILL_FEATURES = 0.05
+
+
+@on_space
+def finish(
+    space: Space,
+    size: str = "small",
+    *,
+    teacher: FlowMap | Latent,
+    critic: nn.Module | None = None,
+    network: NetworkOption[str] = "auto",
+    calls: PathOption[int] = 1,
+    inside: PathOption[float] = 0.0,
+    anchor: LossOption[float] = 0.3,
+    anchor_end: ScheduleOption[float | None] = None,
+    still: ScheduleOption[float | None] = None,
+    gamma: RegularisationOption[float | None] = None,
+    gamma_end: ScheduleOption[float | None] = None,
+    difference: RegularisationOption[float] = 0.05,
+    penalty_interval: RegularisationOption[int] = 1,
+    augment_critic: RegularisationOption[str] = "none",
+    strength: RegularisationOption[float] = 1.0,
+    coverage: RegularisationOption[float] = 0.97,
+    recall: RegularisationOption[float] = 0.95,
+    checks: RegularisationOption[int] = 8,
+) -> Recipe:
+    """Map between two times, sharpened by a critic; training stops before it loses diversity.
+
+    Args:
+        size: Size of the critic, unless it is one of features.
+        teacher: Starting map: a run of distil, meanflow or dmd. In a latent space, the critic
+            scores latents.
+        critic: Module ``critic(x, None, condition)``.
+        network: Network of the critic: auto, mlp, dcgan, residual or textbook, as in gan; or
+            features, small critics on features of the starting map, which auto uses if the
+            map is a U-Net.
+        calls: Default number of network calls per sample; training uses one.
+        inside: Fraction of jumps that start at noisy data, which keeps samples in 2 or 4 calls
+            good.
+        anchor: Weight of the squared distance to the teacher's samples from the same noise.
+        anchor_end: Weight at the end of a cosine schedule; constant by default.
+        still: Initial fraction of training in which only the critic is trained; the default is 0.05
+            for a critic of features, 0.15 for other critics of images, 0 for points and rows.
+        gamma: Weight of the critic's gradient penalties; the default is 0 for a critic of features,
+            otherwise 1.
+        gamma_end: Weight at the end of a cosine schedule; the default is a tenth of gamma.
+        difference: Step of the finite differences for gradient penalties; 0 for exact gradients.
+        penalty_interval: Number of steps between penalties (lazy regularisation).
+        augment_critic: Augmentation of the critic's inputs, for small data sets of images: color,
+            translation, cutout, separated by commas; or none.
+        strength: Probability of each augmentation in augment_critic.
+        coverage: Training stops if coverage falls significantly below this fraction of its initial
+            value; 0 for no limit.
+        recall: Training stops if recall falls significantly below this fraction of its initial
+            value; 0 for no limit.
+        checks: Number of measurements of both, at equal intervals of training.
+
+    References:
+        Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead (2024).
+    """
+    augment = augmentation(space, augment_critic)
+    inner: Any = teacher
+    if isinstance(teacher, Latent):
+        inner = inner_of(teacher)
+        space = inner.space
+    flow_map = getattr(inner, "denoiser", inner)
+    if critic is None:
+        critic = _critic(space, size, network, flow_map)
+    by_features = isinstance(critic, FeatureCritic)
+    small = flat(space)
+    if gamma is None:
+        gamma = 0.0 if by_features else 1.0
+    if gamma_end is None:
+        gamma_end = gamma / 10
+    if still is None:
+        if by_features:
+            still = STILL_FEATURES
+        else:
+            still = 0.0 if small else STILL
+    guard = None
+    if coverage or recall:
+        guard = Guard(coverage, recall, checks)
+
+    step = difference or None
+    penalties = Penalties("r1+r2", gamma, gamma_end, None, penalty_interval, step)
+    method: Method = AdversarialRefinement(
+        copy_of(flow_map),
+        critic,
+        teacher=flow_map,
+        penalties=penalties,
+        critic_input=CriticInput(augment=augment, strength=strength),
+        anchor=AnchorPenalty(anchor, anchor_end, inside, still),
+        guard=guard,
+        steps=calls,
+    )
+    method, family = in_latents(method, teacher)
+
+    lr = 1e-3
+    map_lr = 2e-4 if by_features else 5e-5
+    if small:
+        lr = 5e-4
+        map_lr = 3e-4
+    training = Training(
+        batch_size(space),
+        lr=lr,
+        betas=(0.0, 0.99),
+        clip=None,
+        ema=20_000,
+        precision=precision(space),
+        players={"map": {"lr": map_lr}},
+    )
+    return Recipe(method, training, "finish", family, first_weights=_finish_start_as_teacher)
+
+
+def _critic(space: Space, size: str, network: str, flow_map: FlowMap) -> nn.Module:
+    unet = flow_map.network
+    if isinstance(unet, UNet) and network in ("auto", "features"):
+        return FeatureCritic(FeatureHeads.of(unet))
+    if network == "features":
+        raise UsageError(
+            "A critic can only read features of a UNet, but the network of this map is a "
+            f"{type(unet).__name__}. Use `network=auto`."
+        )
+    return critic_for(space, size, network)
+
+
+def _finish_start_as_teacher(method: Any) -> None:
+    inner = method.method if isinstance(method, LatentMethod) else method
+    inner.flow_map.load_state_dict(inner.teacher.state_dict())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -16,22 +17,17 @@ from pushforward.methods.likelihoods import EvidenceBound, likelihood_of
 from pushforward.networks import (
     Codebook,
     Compressor,
+    Decoder,
+    Encoder,
     Expander,
     PatchCritic,
-    PretrainedFeatures,
+    Perceptron,
     Reshaped,
     Rounding,
 )
 from pushforward.networks.autoencoder import map_shape
-from pushforward.recipes.defaults import (
-    batch_size,
-    critic as choose_critic,
-    decoder as choose_decoder,
-    encoder as choose_encoder,
-    flat,
-    perceptron,
-    precision,
-)
+from pushforward.recipes.adversarial import critic_for
+from pushforward.recipes.defaults import batch_size, chosen_network, flat, mlp, precision
 from pushforward.recipes.recipe import (
     LossOption,
     NetworkOption,
@@ -41,6 +37,43 @@ from pushforward.recipes.recipe import (
     Training,
     on_space,
 )
+
+
+def encoder_for(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Module:
+    """Build an encoder from data to latent means and log-variances."""
+    chosen = _coder(space, kind)
+    if chosen == "convolutional":
+        return Encoder.sized(size, shape=space.shape, latent=latent, conditions=space.conditions)
+    return perceptron(space, size, space.size, (2 * latent,), chosen)
+
+
+def decoder_for(
+    space: Space, size: str, latent: int, kind: str = "auto", outputs: Sequence[int] | None = None
+) -> nn.Module:
+    """Build a decoder from latents to data, or to ``outputs`` that describe data."""
+    chosen = _coder(space, kind)
+    if outputs is None:
+        outputs = space.shape
+    if chosen == "convolutional":
+        conditions = space.conditions
+        return Decoder.sized(size, shape=tuple(outputs), latent=latent, conditions=conditions)
+    return perceptron(space, size, latent, outputs, chosen)
+
+
+def perceptron(
+    space: Space, size: str, inputs: int, outputs: Sequence[int], kind: str = "mlp"
+) -> nn.Module:
+    """Build an MLP without time: residual ("mlp"), or plain with tanh ("textbook")."""
+    if kind == "mlp":
+        return mlp(space, size, inputs, outputs)
+    count = math.prod(outputs)
+    network = Perceptron.sized(size, shape=(inputs,), outputs=count, conditions=space.conditions)
+    return Reshaped(network, outputs)
+
+
+def _coder(space: Space, kind: str) -> str:
+    usual = "mlp" if flat(space) else "convolutional"
+    return chosen_network(space, kind, usual, ("mlp", "textbook"), ("convolutional",))
 
 
 @on_space
@@ -88,8 +121,8 @@ def vae(
     latent = _latent_size(latent_size, space, 16 if flat(space) else 8)
     density = likelihood_of(likelihood, space)
     method = VAE(
-        encoder or choose_encoder(space, size, latent, network),
-        decoder or choose_decoder(space, size, latent, network, density.outputs),
+        encoder or encoder_for(space, size, latent, network),
+        decoder or decoder_for(space, size, latent, network, density.outputs),
         space,
         latent=latent,
         likelihood=density,
@@ -157,8 +190,8 @@ def hvae(
     density = likelihood_of(likelihood, space)
     between = "textbook" if network == "textbook" else "mlp"
     method = HierarchicalVAE(
-        encoder or choose_encoder(space, size, lower, network),
-        decoder or choose_decoder(space, size, lower, network, density.outputs),
+        encoder or encoder_for(space, size, lower, network),
+        decoder or decoder_for(space, size, lower, network, density.outputs),
         perceptron(space, size, lower, (2 * upper,), between),
         perceptron(space, size, upper, (2 * lower,), between),
         space,
@@ -265,10 +298,9 @@ def autoencoder(
         channels: Number of channels of the latent map; the default is 4, or 8 for factor 8, reduced
             so that the latent is at most half as large as the image. For a table, the length of the
             latent; the default is 32, or 2 per column if that is less.
-        critic: patch, or a critic of the recipe gan for images: dcgan, residual, textbook,
-            projected.
+        critic: patch, or a critic of the recipe gan for images: dcgan, residual, textbook.
         perceptual_loss: Features for comparing reconstructions in addition to pixels: of the patch
-            critic (critic), of EfficientNet-Lite0 (pretrained; needs the extra projected), or none.
+            critic (critic), or none.
         features: Weight of the perceptual loss.
         adversarial: Weight of the critic relative to the other terms; 0 for none.
         start: Fraction of training after which the critic is used.
@@ -284,16 +316,10 @@ def autoencoder(
             "autoencoder compresses images and tables only. For other data, train a vae and use "
             "its latents."
         )
-    one_of("perceptual loss", perceptual_loss, ("critic", "pretrained", "none"))
-    if perceptual_loss == "pretrained" and space.low is None:
-        raise UsageError(
-            "Pretrained features need images, and latents are not images. Use "
-            "`perceptual_loss=critic`."
-        )
+    one_of("perceptual loss", perceptual_loss, ("critic", "none"))
     if perceptual_loss == "critic" and features and critic != "patch":
         raise UsageError(
-            f"The critic {critic} has no features to compare. Use `perceptual_loss=none` or "
-            "`perceptual_loss=pretrained`."
+            f"The critic {critic} has no features to compare. Use `perceptual_loss=none`."
         )
     if factor is None:
         factor = _factor(max(space.shape[1:]))
@@ -309,18 +335,13 @@ def autoencoder(
     if critic == "patch":
         scorer: nn.Module = PatchCritic.sized(size, shape=space.shape)
     else:
-        # the small critics of a projected critic are normalised already
-        scorer = choose_critic(plain, size, critic, spectral=critic != "projected")
-    feature_extractor = None
-    if perceptual_loss == "pretrained":
-        feature_extractor = PretrainedFeatures(space.shape, **space.units, side=64)
+        scorer = critic_for(plain, size, critic, spectral=True)
     method = PerceptualAutoencoder(
         Compressor.sized(size, shape=space.shape, outputs=2 * channels, factor=factor),
         Expander.sized(size, shape=space.shape, inputs=channels, factor=factor),
         scorer,
         plain,
         latent=map_shape(space.shape, channels, factor),
-        feature_extractor=feature_extractor,
         weights=LossWeights(features, adversarial, start, kl_weight),
     )
 

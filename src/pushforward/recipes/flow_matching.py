@@ -1,4 +1,4 @@
-"""Flow matching on the straight path, and maps between two times without a teacher."""
+"""Flow matching on the straight path."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from torch import nn
 
 from pushforward.arguments import one_of, whole
 from pushforward.data import Space
-from pushforward.denoisers import Denoiser, FlowMap
+from pushforward.denoisers import Denoiser
 from pushforward.errors import UsageError
-from pushforward.methods import Denoising, FlowMapMatching, TeacherPairs, Trajectories
-from pushforward.methods.flow_map import Dyadic, Sorted
-from pushforward.methods.flow_map_targets import MiddleTarget, StartTarget
+from pushforward.methods import Denoising, TeacherPairs, Trajectories
 from pushforward.paths import (
     Coupling,
     Independent,
@@ -25,18 +23,13 @@ from pushforward.paths import (
     Uniform,
 )
 from pushforward.recipes.defaults import batch_size, denoising_network, denoising_training, flat
-from pushforward.recipes.recipe import LossOption, NetworkOption, PathOption, Recipe, on_space
+from pushforward.recipes.recipe import NetworkOption, PathOption, Recipe, on_space
 from pushforward.solvers import DPM, Solver, UniPC
 from pushforward.transports import Flow
 
 # Maximum memory of stored trajectories by default, in bytes, and their maximum number
 MEMORY = 512 * 2**20
 MOST = 16_384
-
-
-def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
-    """Build a map on the straight path with random weights, whose output is the mean velocity."""
-    return FlowMap(denoising_network(space, size, network, times=2), Linear(), "velocity", space)
 
 
 def times_for(space: Space) -> Times:
@@ -61,7 +54,6 @@ def flow(
     *,
     network: NetworkOption[str | nn.Module] = "auto",
     coupling: PathOption[str] = "independent",
-    reuse: PathOption[int] = 1,
     source: PathOption[str | Path | Source | None] = None,
     teacher: Flow | None = None,
     pairs: PathOption[int | None] = None,
@@ -76,7 +68,6 @@ def flow(
             ``network(x, t, condition)``.
         coupling: Pairing of noise and data: independent; ot for minibatch optimal transport; or
             reflow for noise with a teacher's sample from this noise.
-        reuse: Number of steps that reuse one batch and its transport plan.
         source: Data set to start from instead of noise, by name or path. Training uses its training
             split, sampling its held-out split.
         teacher: Teacher for the coupling reflow: a flow, ddpm or edm of the same data.
@@ -101,7 +92,7 @@ def flow(
     if coupling == "reflow" or teacher is not None:
         couple = _reflow(coupling, teacher, start, pairs, teacher_steps)
     elif coupling == "ot":
-        couple = OptimalTransport(batch_size(space), reuse, start)
+        couple = OptimalTransport(batch_size(space), start)
     else:
         couple = Independent(start)
     net = denoising_network(space, size, network)
@@ -150,123 +141,3 @@ def _reflow(
         guide = teacher.with_solver("unipc", steps, "time" if from_data else None)
     count = pairs or trajectories_for(2, guide.space.size)
     return TeacherPairs(Trajectories(guide, count, ends=True))
-
-
-@on_space
-def consistency(
-    space: Space,
-    size: str = "small",
-    *,
-    network: NetworkOption[str | nn.Module] = "auto",
-    first: LossOption[float] = 1.0,
-    last: LossOption[float] = 0.005,
-    over: LossOption[float] = 0.8,
-    derivative: LossOption[str] = "none",
-    average: LossOption[float | None] = None,
-    power: LossOption[float] = 0.5,
-) -> Recipe:
-    """Consistency model: maps all noisy states of an example to the same data; one call per sample.
-
-    It begins as a denoiser, and the two compared states come closer during training (ECT). It only
-    jumps to data: with several steps, noise is added between them.
-
-    Args:
-        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape
-            (n, 2).
-        first: Distance of the two states at the start of training, as a fraction of the way to
-            data.
-        last: Value of first at the end of training, reached geometrically.
-        over: Fraction of training over which it falls.
-        derivative: Exact limit, by forward differentiation or difference; or none.
-        average: Half-life, in examples, of a weight average that is evaluated at the second state;
-            by default, the map itself.
-        power: Exponent that reduces the weight of examples with large errors; 0 weights all
-            equally.
-
-    References:
-        Song et al., Consistency Models (2023), algorithm 3; Geng et al., ECT (2025).
-    """
-    flow_map = new_map(space, size, network)
-    rule = StartTarget(first, last, over=over, derivative=derivative, average=average)
-    method = FlowMapMatching(
-        flow_map, rule, Sorted(times_for(space), diagonal=0.0, to_data=1.0), power=power
-    )
-    return Recipe(method, denoising_training(space, flow_map.network), "consistency", "flow map")
-
-
-@on_space
-def meanflow(
-    space: Space,
-    size: str = "small",
-    *,
-    network: NetworkOption[str | nn.Module] = "auto",
-    first: LossOption[float] = 1.0,
-    last: LossOption[float] = 0.005,
-    over: LossOption[float] = 0.8,
-    derivative: LossOption[str] = "none",
-    direction: LossOption[str] = "pair",
-    diagonal: PathOption[float] = 0.25,
-    power: LossOption[float] = 0.5,
-) -> Recipe:
-    """Mean flow: regresses the mean velocity between two times; one call per sample, or more.
-
-    It begins as flow matching and ends as a self-consistent map along the velocity (AlphaFlow,
-    SoFlow); with ``derivative="forward"`` it is the published MeanFlow, at 2.5 times the cost per
-    step.
-
-    Args:
-        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape
-            (n, 2).
-        first: Fraction of a jump covered by the data's velocity at the start of training.
-        last: Value of first at the end of training, reached geometrically.
-        over: Fraction of training over which it falls.
-        derivative: Exact limit, by forward differentiation or difference; or none.
-        direction: Velocity along which the map is self-consistent: of the training pair ("pair"),
-            or of the map ("map", as in Improved Mean Flows; a fifth to a third more time per step).
-        diagonal: Fraction of examples trained as a flow, with equal times.
-        power: Exponent that reduces the weight of examples with large errors; 0 weights all
-            equally.
-
-    References:
-        Geng et al., Mean Flows for One-step Generative Modeling (2025); Geng et al., Improved Mean
-        Flows (2025), for the direction; Zhang et al., AlphaFlow (2025); Luo et al., SoFlow (2025).
-    """
-    flow_map = new_map(space, size, network)
-    rule = StartTarget(first, last, over=over, derivative=derivative, direction=direction)
-    method = FlowMapMatching(
-        flow_map, rule, Sorted(times_for(space), diagonal=diagonal), power=power
-    )
-    return Recipe(method, denoising_training(space, flow_map.network), "meanflow", "flow map")
-
-
-@on_space
-def shortcut(
-    space: Space,
-    size: str = "small",
-    *,
-    network: NetworkOption[str | nn.Module] = "auto",
-    levels: PathOption[int] = 7,
-    diagonal: PathOption[float] = 0.75,
-    average: LossOption[float | None] = None,
-    power: LossOption[float] = 0.5,
-) -> Recipe:
-    """Shortcut model: a jump equals two jumps of half its length; one call per sample, or more.
-
-    Args:
-        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape
-            (n, 2).
-        levels: Number of halvings: jumps have the lengths 1, 1/2, ... 2^-levels.
-        diagonal: Fraction of examples trained as a flow, with equal times.
-        average: Half-life, in examples, of a weight average that computes the two jumps; by default
-            the map itself is used.
-        power: Exponent that reduces the weight of examples with large errors; 0 weights all
-            equally.
-
-    References:
-        Frans et al., One Step Diffusion via Shortcut Models (2025).
-    """
-    flow_map = new_map(space, size, network)
-    method = FlowMapMatching(
-        flow_map, MiddleTarget(average=average), Dyadic(levels, diagonal=diagonal), power=power
-    )
-    return Recipe(method, denoising_training(space, flow_map.network), "shortcut", "flow map")

@@ -14,10 +14,12 @@ from pushforward import spec
 from pushforward.data import Space
 from pushforward.denoisers import Denoiser, FlowMap, MapSampling, Preconditioning
 from pushforward.errors import UsageError
+from pushforward.methods import LatentMethod, Method
 from pushforward.networks.blocks import TimeEmbedding
 from pushforward.paths import Linear, Path
 from pushforward.recipes.defaults import flat
 from pushforward.solvers.solver import grid_times
+from pushforward.transports import Latent
 
 
 def student_of(
@@ -180,3 +182,10 @@ def _regression(inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
     penalty = RIDGE * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     weight = torch.linalg.solve(x.T @ x + penalty, x.T @ y).T
     return weight, center - weight @ mean
+
+
+def in_latents(method: Method, teacher: Any) -> tuple[Method, str]:
+    """Train a student in the latent space of its teacher, if any; also return its family."""
+    if isinstance(teacher, Latent):
+        return LatentMethod(method, teacher.autoencoder), "flow map in a latent space"
+    return method, "flow map"

@@ -32,9 +32,9 @@ from pushforward.denoisers.denoiser import (
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.denoising import DenoiserMethod
-from pushforward.methods.distillation import Trajectories
 from pushforward.methods.flow_map import MapMethod
 from pushforward.methods.method import Modules, Move, StepContext, Sums
+from pushforward.methods.trajectories import Trajectories
 from pushforward.paths import Flat, Path, Stratified, Times, Uniform, Weight, gain
 from pushforward.solvers import DPM, Solver
 from pushforward.tables.column import Known

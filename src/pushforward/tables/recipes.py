@@ -25,7 +25,7 @@ from pushforward.paths import (
 )
 from pushforward.recipes.autoencoding import vae
 from pushforward.recipes.diffusion import ddpm_path, sigma_max
-from pushforward.recipes.distillation import distil as distil_maps, teaching_denoiser
+from pushforward.recipes.flow_maps import distil as distil_maps, teaching_denoiser
 from pushforward.recipes.flow_matching import trajectories_for
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.recipes.students import jump_grid, straightened, times_of_jumps

@@ -24,7 +24,6 @@ from pushforward.paths import (
     Linear,
     Narrowed,
     Path,
-    Shifted,
     Tabulated,
     convert,
     linear_betas,
@@ -42,8 +41,6 @@ EVERY_PATH: dict[str, Path] = {
     "ve": VE(),
     "ddpm": Tabulated(linear_betas()),
     "short-table": Tabulated([0.05, 0.2, 0.4, 0.9]),
-    "shifted-cosine": Shifted(Cosine(), 2.0),
-    "shifted-vp": Shifted(VP(), 0.3),
     "narrowed": Narrowed(VP(), 0.01, 0.9),
 }
 
@@ -194,7 +191,7 @@ class _Quick(Draws):
     def uniform(self) -> Tensor:
         return torch.from_numpy(self._random.random(self.n, dtype=np.float32))
 
-    def stream(self, name: str, every: int = 1) -> Draws:
+    def stream(self, name: str) -> Draws:
         return self
 
 

@@ -19,8 +19,7 @@ from pushforward.data import Dataset, ImageSpace, Space, VectorSpace, dataset_of
 from pushforward.data.core.dataset import Seen
 from pushforward.data.core.load import DataLike
 from pushforward.errors import CheckpointError, UsageError, did_you_mean
-from pushforward.methods.latent_method import LatentMethod
-from pushforward.methods.method import HasAutoencoder, Method
+from pushforward.methods.method import HasAutoencoder, LatentMethod, Method
 from pushforward.recipes.recipe import Recipe
 from pushforward.registries import RECIPES
 from pushforward.runtime import device_named

@@ -22,9 +22,8 @@ from pushforward.denoisers.denoiser import check_network, network_precision
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.files import read_json, read_object
-from pushforward.methods.distillation import Trajectories
-from pushforward.methods.latent_method import LatentMethod
-from pushforward.methods.method import Method, PrecomputesInputs
+from pushforward.methods.method import LatentMethod, Method, PrecomputesInputs
+from pushforward.methods.trajectories import Trajectories
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.checkpoint.storage import (
     appearing,

@@ -175,10 +175,9 @@ class Trainer:
         """Return this process's examples; if they cannot be read, save and raise."""
         batch = None
         words = None
-        number = self.state.step // self.method.reuse
         with self._memory_errors():
             try:
-                batch = self.sampler.batch(number, self.device, self.rounds.index)
+                batch = self.sampler.batch(self.state.step, self.device, self.rounds.index)
             except DataError as error:
                 words = str(error)
         if isinstance(self.data.train.x, Streamed):  # no other data are read in a step

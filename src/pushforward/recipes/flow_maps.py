@@ -1,4 +1,4 @@
-"""Students of a flow: distilled, trained by distribution matching, or finished by a critic."""
+"""Maps between two times, without a teacher and as students of a flow."""
 
 from __future__ import annotations
 
@@ -14,18 +14,14 @@ from pushforward.denoisers import Guided
 from pushforward.denoisers.denoiser import Denoiser, FlowMap, trained
 from pushforward.errors import UsageError
 from pushforward.methods import (
-    AdversarialRefinement,
-    AnchorPenalty,
-    CriticInput,
     Distillation,
     DistributionMatching,
     FlowMapMatching,
-    Guard,
     LatentMethod,
     Method,
-    Penalties,
     Trajectories,
 )
+from pushforward.methods.distillation import FeatureDistance
 from pushforward.methods.flow_map import Dyadic, Pairs, Sorted
 from pushforward.methods.flow_map_targets import (
     EndTarget,
@@ -34,15 +30,12 @@ from pushforward.methods.flow_map_targets import (
     Rule,
     StartTarget,
 )
-from pushforward.methods.perceptual_distance import FeatureCritic, FeatureDistance
 from pushforward.networks import UNet
-from pushforward.networks.pretrained import FeatureHeads
+from pushforward.paths import Linear
 from pushforward.recipes.defaults import (
-    augmentation,
     batch_size,
-    critic as choose_critic,
+    denoising_network,
     denoising_training,
-    flat,
     precision,
 )
 from pushforward.recipes.flow_matching import times_for, trajectories_for
@@ -51,13 +44,137 @@ from pushforward.recipes.recipe import (
     NetworkOption,
     PathOption,
     Recipe,
-    RegularisationOption,
-    ScheduleOption,
     Training,
     on_space,
 )
-from pushforward.recipes.students import copy_of, student_of, times_of_jumps
+from pushforward.recipes.students import copy_of, in_latents, student_of, times_of_jumps
 from pushforward.transports import Flow, Latent, inner_of
+
+
+def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
+    """Build a map on the straight path with random weights, whose output is the mean velocity."""
+    return FlowMap(denoising_network(space, size, network, times=2), Linear(), "velocity", space)
+
+
+@on_space
+def consistency(
+    space: Space,
+    size: str = "small",
+    *,
+    network: NetworkOption[str | nn.Module] = "auto",
+    first: LossOption[float] = 1.0,
+    last: LossOption[float] = 0.005,
+    over: LossOption[float] = 0.8,
+    derivative: LossOption[str] = "none",
+    average: LossOption[float | None] = None,
+    power: LossOption[float] = 0.5,
+) -> Recipe:
+    """Consistency model: maps all noisy states of an example to the same data; one call per sample.
+
+    It begins as a denoiser, and the two compared states come closer during training (ECT). It only
+    jumps to data: with several steps, noise is added between them.
+
+    Args:
+        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape
+            (n, 2).
+        first: Distance of the two states at the start of training, as a fraction of the way to
+            data.
+        last: Value of first at the end of training, reached geometrically.
+        over: Fraction of training over which it falls.
+        derivative: Exact limit, by forward differentiation or difference; or none.
+        average: Half-life, in examples, of a weight average that is evaluated at the second state;
+            by default, the map itself.
+        power: Exponent that reduces the weight of examples with large errors; 0 weights all
+            equally.
+
+    References:
+        Song et al., Consistency Models (2023), algorithm 3; Geng et al., ECT (2025).
+    """
+    flow_map = new_map(space, size, network)
+    rule = StartTarget(first, last, over=over, derivative=derivative, average=average)
+    method = FlowMapMatching(
+        flow_map, rule, Sorted(times_for(space), diagonal=0.0, to_data=1.0), power=power
+    )
+    return Recipe(method, denoising_training(space, flow_map.network), "consistency", "flow map")
+
+
+@on_space
+def meanflow(
+    space: Space,
+    size: str = "small",
+    *,
+    network: NetworkOption[str | nn.Module] = "auto",
+    first: LossOption[float] = 1.0,
+    last: LossOption[float] = 0.005,
+    over: LossOption[float] = 0.8,
+    derivative: LossOption[str] = "none",
+    direction: LossOption[str] = "pair",
+    diagonal: PathOption[float] = 0.25,
+    power: LossOption[float] = 0.5,
+) -> Recipe:
+    """Mean flow: regresses the mean velocity between two times; one call per sample, or more.
+
+    It begins as flow matching and ends as a self-consistent map along the velocity (AlphaFlow,
+    SoFlow); with ``derivative="forward"`` it is the published MeanFlow, at 2.5 times the cost per
+    step.
+
+    Args:
+        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape
+            (n, 2).
+        first: Fraction of a jump covered by the data's velocity at the start of training.
+        last: Value of first at the end of training, reached geometrically.
+        over: Fraction of training over which it falls.
+        derivative: Exact limit, by forward differentiation or difference; or none.
+        direction: Velocity along which the map is self-consistent: of the training pair ("pair"),
+            or of the map ("map", as in Improved Mean Flows; a fifth to a third more time per step).
+        diagonal: Fraction of examples trained as a flow, with equal times.
+        power: Exponent that reduces the weight of examples with large errors; 0 weights all
+            equally.
+
+    References:
+        Geng et al., Mean Flows for One-step Generative Modeling (2025); Geng et al., Improved Mean
+        Flows (2025), for the direction; Zhang et al., AlphaFlow (2025); Luo et al., SoFlow (2025).
+    """
+    flow_map = new_map(space, size, network)
+    rule = StartTarget(first, last, over=over, derivative=derivative, direction=direction)
+    method = FlowMapMatching(
+        flow_map, rule, Sorted(times_for(space), diagonal=diagonal), power=power
+    )
+    return Recipe(method, denoising_training(space, flow_map.network), "meanflow", "flow map")
+
+
+@on_space
+def shortcut(
+    space: Space,
+    size: str = "small",
+    *,
+    network: NetworkOption[str | nn.Module] = "auto",
+    levels: PathOption[int] = 7,
+    diagonal: PathOption[float] = 0.75,
+    average: LossOption[float | None] = None,
+    power: LossOption[float] = 0.5,
+) -> Recipe:
+    """Shortcut model: a jump equals two jumps of half its length; one call per sample, or more.
+
+    Args:
+        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape
+            (n, 2).
+        levels: Number of halvings: jumps have the lengths 1, 1/2, ... 2^-levels.
+        diagonal: Fraction of examples trained as a flow, with equal times.
+        average: Half-life, in examples, of a weight average that computes the two jumps; by default
+            the map itself is used.
+        power: Exponent that reduces the weight of examples with large errors; 0 weights all
+            equally.
+
+    References:
+        Frans et al., One Step Diffusion via Shortcut Models (2025).
+    """
+    flow_map = new_map(space, size, network)
+    method = FlowMapMatching(
+        flow_map, MiddleTarget(average=average), Dyadic(levels, diagonal=diagonal), power=power
+    )
+    return Recipe(method, denoising_training(space, flow_map.network), "shortcut", "flow map")
+
 
 RULES = ("stored", "start", "middle", "end", "progressive")
 # Steps of a trajectory that starts from noise, and of one that starts from other data
@@ -188,18 +305,12 @@ def distil(
         )
     else:
         method = FlowMapMatching(student, target, pairs, teacher=guide, power=power, steps=calls)
-    method, family = _in_latents(method, teacher)
+    method, family = in_latents(method, teacher)
 
     training = denoising_training(space, denoiser.network)
     if derivative != "none" and convolutional:
         training = training.changed(lr=EXACT * training.lr)
     return Recipe(method, training, "distil", family, first_weights=_start_as_teacher)
-
-
-def _in_latents(method: Method, teacher: Any) -> tuple[Method, str]:
-    if isinstance(teacher, Latent):
-        return LatentMethod(method, teacher.autoencoder), "flow map in a latent space"
-    return method, "flow map"
 
 
 def teaching_denoiser(flow: Any) -> Denoiser:
@@ -376,137 +487,3 @@ def dmd(
         precision=precision(space),
     )
     return Recipe(method, training, "dmd", "flow map", first_weights=first_weights)
-
-
-# Initial fraction of training in which only the critic is trained: a convolutional one, which
-# starts with random weights, and one of features
-STILL = 0.15
-STILL_FEATURES = 0.05
-
-
-@on_space
-def finish(
-    space: Space,
-    size: str = "small",
-    *,
-    teacher: FlowMap | Latent,
-    critic: nn.Module | None = None,
-    network: NetworkOption[str] = "auto",
-    calls: PathOption[int] = 1,
-    inside: PathOption[float] = 0.0,
-    anchor: LossOption[float] = 0.3,
-    anchor_end: ScheduleOption[float | None] = None,
-    still: ScheduleOption[float | None] = None,
-    gamma: RegularisationOption[float | None] = None,
-    gamma_end: ScheduleOption[float | None] = None,
-    difference: RegularisationOption[float] = 0.05,
-    penalty_interval: RegularisationOption[int] = 1,
-    augment_critic: RegularisationOption[str] = "none",
-    strength: RegularisationOption[float] = 1.0,
-    coverage: RegularisationOption[float] = 0.97,
-    recall: RegularisationOption[float] = 0.95,
-    checks: RegularisationOption[int] = 8,
-) -> Recipe:
-    """Map between two times, sharpened by a critic; training stops before it loses diversity.
-
-    Args:
-        size: Size of the critic, unless it is one of features.
-        teacher: Starting map: a run of distil, meanflow or dmd. In a latent space, the critic
-            scores latents.
-        critic: Module ``critic(x, None, condition)``.
-        network: Network of the critic: auto, mlp, dcgan, residual, textbook or projected, as in
-            gan; or features, small critics on features of the starting map, which auto uses if the
-            map is a U-Net.
-        calls: Default number of network calls per sample; training uses one.
-        inside: Fraction of jumps that start at noisy data, which keeps samples in 2 or 4 calls
-            good.
-        anchor: Weight of the squared distance to the teacher's samples from the same noise.
-        anchor_end: Weight at the end of a cosine schedule; constant by default.
-        still: Initial fraction of training in which only the critic is trained; the default is 0.05
-            for a critic of features, 0.15 for other critics of images, 0 for points and rows.
-        gamma: Weight of the critic's gradient penalties; the default is 0 for a critic of features,
-            otherwise 1.
-        gamma_end: Weight at the end of a cosine schedule; the default is a tenth of gamma.
-        difference: Step of the finite differences for gradient penalties; 0 for exact gradients.
-        penalty_interval: Number of steps between penalties (lazy regularisation).
-        augment_critic: Augmentation of the critic's inputs, for small data sets of images: color,
-            translation, cutout, separated by commas; or none.
-        strength: Probability of each augmentation in augment_critic.
-        coverage: Training stops if coverage falls significantly below this fraction of its initial
-            value; 0 for no limit.
-        recall: Training stops if recall falls significantly below this fraction of its initial
-            value; 0 for no limit.
-        checks: Number of measurements of both, at equal intervals of training.
-
-    References:
-        Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead (2024).
-    """
-    augment = augmentation(space, augment_critic)
-    inner: Any = teacher
-    if isinstance(teacher, Latent):
-        inner = inner_of(teacher)
-        space = inner.space
-    flow_map = getattr(inner, "denoiser", inner)
-    if critic is None:
-        critic = _critic(space, size, network, flow_map)
-    by_features = isinstance(critic, FeatureCritic)
-    small = flat(space)
-    if gamma is None:
-        gamma = 0.0 if by_features else 1.0
-    if gamma_end is None:
-        gamma_end = gamma / 10
-    if still is None:
-        if by_features:
-            still = STILL_FEATURES
-        else:
-            still = 0.0 if small else STILL
-    guard = None
-    if coverage or recall:
-        guard = Guard(coverage, recall, checks)
-
-    step = difference or None
-    penalties = Penalties("r1+r2", gamma, gamma_end, None, penalty_interval, step)
-    method: Method = AdversarialRefinement(
-        copy_of(flow_map),
-        critic,
-        teacher=flow_map,
-        penalties=penalties,
-        critic_input=CriticInput(augment=augment, strength=strength),
-        anchor=AnchorPenalty(anchor, anchor_end, inside, still),
-        guard=guard,
-        steps=calls,
-    )
-    method, family = _in_latents(method, teacher)
-
-    lr = 1e-3
-    map_lr = 2e-4 if by_features else 5e-5
-    if small:
-        lr = 5e-4
-        map_lr = 3e-4
-    training = Training(
-        batch_size(space),
-        lr=lr,
-        betas=(0.0, 0.99),
-        clip=None,
-        ema=20_000,
-        precision=precision(space),
-        players={"map": {"lr": map_lr}},
-    )
-    return Recipe(method, training, "finish", family, first_weights=_finish_start_as_teacher)
-
-
-def _critic(space: Space, size: str, network: str, flow_map: FlowMap) -> nn.Module:
-    unet = flow_map.network
-    if isinstance(unet, UNet) and network in ("auto", "features"):
-        return FeatureCritic(FeatureHeads.of(unet))
-    if network == "features":
-        raise UsageError(
-            "A critic can only read features of a UNet, but the network of this map is a "
-            f"{type(unet).__name__}. Use `network=auto`."
-        )
-    return choose_critic(space, size, network)
-
-
-def _finish_start_as_teacher(method: Any) -> None:
-    inner = method.method if isinstance(method, LatentMethod) else method
-    inner.flow_map.load_state_dict(inner.teacher.state_dict())
