@@ -117,7 +117,7 @@ def distil(
     teacher = load(run)
     if finish is not None:
         seconds = Budget.duration(finish)
-        check_finish(teacher, out, overwrite, own, of_finish)
+        check_finish(teacher, out, overwrite, of_finish)
     trainer = student(
         teacher,
         calls=calls,

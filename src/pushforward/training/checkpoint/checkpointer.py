@@ -17,6 +17,7 @@ from pushforward.errors import CheckpointError
 from pushforward.training.checkpoint import storage
 from pushforward.training.checkpoint.storage import (
     FORMAT,
+    GROUPS,
     bytes_of,
     latest,
     step_name,
@@ -30,7 +31,6 @@ from pushforward.training.loop.machine import free_memory, timed
 from pushforward.training.loop.state import Clock, TrainState, check_weights
 from pushforward.training.runs.log import Journal
 
-GROUPS = ("method", "average", "optimizer")
 CHECKPOINT_SECONDS = 120.0
 """Training seconds between checkpoints if ``checkpoint_every`` is not given; at most a quarter of a
 budget in seconds."""
