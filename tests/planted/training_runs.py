@@ -107,9 +107,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("        if named:\n", "        if False:\n", "grid_learning"),
     ],
     "training/runs/log.py": [
-        ("self._steps[-IN_A_ROW] == step - IN_A_ROW + 1", "True", "skipping"),
-        ("self._steps[0] <= step - WINDOW", "self._steps[0] < step - WINDOW", "skipping"),
-        ("len(self._steps) > MOST", "len(self._steps) >= MOST", "skipping"),
+        ("            self._row = 0\n", "", "skipping"),
+        ("if self._row < IN_A_ROW:", "if self._row <= IN_A_ROW:", "skipping"),
         ("** (1 / len(BY))", "", "best_checkpoint"),
         ("measured < BETTER * best.quality", "measured < best.quality", "best_checkpoint"),
         ("if problem is None and last and self.skips.all:", "if False:", "skipping"),

@@ -6,9 +6,7 @@ import inspect
 import math
 import shlex
 import signal
-import time
 import typing
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -225,7 +223,6 @@ def train_all(
     from pushforward.training.loop.signals import interruptible
     from pushforward.training.loop.trainer import finished
 
-    before = sum(trainer.clock.seconds for trainer in trainers)
     with interruptible(trainers), ExitStack() as stack:
         for trainer in trainers:
             stack.callback(trainer.progress.close)
@@ -251,20 +248,7 @@ def train_all(
                 say(f"stopped and saved at step {trainer.clock.step:,}")
                 say(f"next: {resume_command(trainer.folder, trainer.content)}")
         raise SystemExit(130 if number == signal.SIGINT else 75)
-    steps = sum(trainer.clock.seconds for trainer in trainers) - before
-    if steps:
-        _say_durations(trainers, steps, time.perf_counter() - began)
     return runs
-
-
-def _say_durations(trainers: Sequence[Trainer], steps: float, total: float) -> None:
-    spent: defaultdict[str, float] = defaultdict(float, {"in training steps": steps})
-    for trainer in trainers:
-        for what, seconds in trainer.spent.items():
-            spent[what] += seconds
-    spent["starting and reading data"] = total - sum(spent.values())
-    parts = [f"{duration(part, 2)} {what}" for what, part in spent.items() if part >= SHORTEST]
-    say(f"training took {duration(total, 2)}: {', '.join(parts)}")
 
 
 def say_estimate(trainers: Sequence[Trainer], thorough: bool = False) -> None:
