@@ -104,7 +104,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/runs/learned_solvers.py": [
         ('entry.get("weights") == self.weights', "True", "grid_learning"),
-        ("        if named:\n", "        if False:\n", "grid_learning"),
     ],
     "training/runs/log.py": [
         ("            self._row = 0\n", "", "skipping"),
