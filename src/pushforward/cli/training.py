@@ -9,6 +9,7 @@ import signal
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -77,16 +78,6 @@ if TYPE_CHECKING:
 
 SHORTEST = 0.1  # Seconds below which a part of training is not reported
 PLANNED = 5000  # Training steps without a budget
-_MEMORY = {
-    "weights": "weights",
-    "gradients": "gradients",
-    "optimizers": "optimisers",
-    "average": "averaged weights",
-    "frozen": "frozen networks",
-    "gathered": "weights and gradients gathered for use",
-    "activations": "activations of a micro-batch",
-    "data": "training examples",
-}
 Every = Annotated[
     int | None,
     Parameter(
@@ -516,7 +507,7 @@ def report_needs(
         ends = {"samples": samples_in(ends["epochs"], data)}
     budget = Budget(**(ends or {"steps": PLANNED}))
     needs = plan(recipe, data, budget, processes=sharing.devices or 1, sharded=sharing.shard)
-    result = {"recipe": recipe.name, "data": data.name, **needs.to_plain()}
+    result = {"recipe": recipe.name, "data": data.name, **asdict(needs)}
     show(result, json, lambda _: _needed(recipe, data, needs))
 
 
@@ -532,12 +523,8 @@ def _needed(recipe: Recipe, data: Dataset, needs: Any) -> str:
         ["batch size", f"{needs.batch:,}; {parts}; {needs.precision}"],
         ["steps", f"{steps}; {needs.steps_per_epoch:,.1f} per epoch"],
         ["checkpoint", _size(needs.checkpoint)],
-        ["memory per process", _size(needs.memory.total)],
+        ["memory per process", _size(needs.memory)],
     ]
-    for name, label in _MEMORY.items():
-        size = getattr(needs.memory, name)
-        if size != 0:
-            rows.append([f"  {label}", "unknown" if size is None else _size(size)])
     head = f"{recipe.name} on {data.name}: dry run, nothing was trained or written"
     return f"{head}\n\n{columns(rows)}"
 
