@@ -15,7 +15,7 @@ Parts:
 * ``locks``: a folder that is held refuses a second training; of two new trainings in one folder,
   one gets it.
 
-The digest (`pushforward.training.state_digest`) is of weights, averages, optimizers, counters and
+The digest (`tests/programs/digest.py`) is of weights, averages, optimizers, counters and
 the log. Processes are forked from one that has loaded the package and trained nothing.
 
     python benchmarks/reliability.py [--parts kills,grid] [--kills 500] [--seed 21] [--smoke]

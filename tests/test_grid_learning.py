@@ -139,19 +139,13 @@ def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(tmp_pat
     for fitting in (run, pf.load(folder)):
         assert uses(fitting, steps=3)
         assert uses(fitting, steps=3, grid="learned")
-        assert not fitting.configured(steps=3).warnings
     raw = pf.load(folder, raw=True)
     assert not uses(raw, steps=3)
-    assert "is not used" in raw.configured(steps=3).warnings[0]
     pf.resume(folder, data=data, steps=4)
     later = pf.load(folder)
     assert not uses(later, steps=3)
-    with pytest.raises(
-        UsageError, match="belongs to the weights of step 2, not to those of step 4"
-    ):
+    with pytest.raises(UsageError, match="no grid learned"):
         later.configured(steps=3, grid="learned")
-    with pytest.warns(UserWarning, match="Learn it again: pushforward"):
-        later.sample(2, steps=3)
     assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), (
         "the weights that it was learned for are still there"
     )
@@ -160,18 +154,6 @@ def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(tmp_pat
     assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), (
         "what was learned for earlier weights stays"
     )
-
-
-def test_a_solver_table_of_an_older_version_is_refused(run):
-    flow = run.transport
-    with pytest.raises(UsageError, match="Learned solver tables are no longer supported"):
-        run.configured(steps=3, grid="table")
-    stored = run.folder / "tables.json"
-    stored.write_text("{}")
-    with pytest.warns(UserWarning, match="tables.json is not used"):
-        x = run.sample(2, steps=3)
-    stored.unlink()
-    assert torch.equal(x, flow.with_steps(3).sample(2))
 
 
 DEFAULTS = {

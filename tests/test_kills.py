@@ -9,11 +9,11 @@ import json
 
 import pytest
 from programs import forking
+from programs.digest import state_digest
 from programs.interruptions import KINDS
 
 import pushforward as pf
 from pushforward.registries import RECIPES
-from pushforward.training.checkpoint.tensors import state_digest
 
 SEED = 21
 KINDS_OF = {name: list(KINDS[:: 1 if number % 2 else -1]) for number, name in enumerate(RECIPES)}

@@ -110,22 +110,6 @@ def test_measures_are_logged_and_nothing_changes(tmp_path):
     assert early.rows == [(step, False) for step in range(1, 6)]
 
 
-@pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize(
-    "does",
-    [
-        lambda moment: next(moment.method.parameters()).add_(1.0),
-        lambda moment: next(moment.average.parameters()).zero_(),
-        lambda moment: moment.method.eval(),
-    ],
-    ids=["weights", "average", "mode"],
-)
-def test_an_observer_may_only_read(does, late, tmp_path):
-    run = trainer(tmp_path / "run", Looks(lambda moment: (does(moment), {})[1], late))
-    with pytest.raises(RuntimeError, match="observer has modified"):
-        run.advance()
-
-
 def test_pictures_wait_until_the_weights_are_known_to_be_sound(tmp_path, monkeypatch):
     """A late observer is not asked about weights that are not finite."""
     monkeypatch.setattr(observers, "PICTURES", (0.4,))

@@ -13,7 +13,7 @@ import torch
 import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.samples import Samples, drawn_from
-from pushforward.sampling_options import Sampling, configure, guidance_notes
+from pushforward.sampling_options import Sampling, configure
 from pushforward.training.loop.display import Silent, watcher_of
 
 
@@ -161,17 +161,6 @@ def test_a_cell_that_names_its_folder_runs_twice(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="already"):
         pf.fit("vae", "moons", **{**options, "out": "else"})
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["else", "mine"]
-
-
-def test_guidance_of_a_map_between_two_times_is_noted():
-    flow = pf.recipes.flow("digits", "tiny").method.transport()
-    student = pf.recipes.distil(flow.space, teacher=flow, trajectories=2).method.transport()
-    assert (
-        guidance_notes(configure(student, scale=1.0))
-        == guidance_notes(configure(flow, scale=3.0))
-        == ()
-    )
-    assert "scale 3 combines" in guidance_notes(configure(student, scale=3.0))[0]
 
 
 def test_progress_is_shown_where_a_person_reads_it(monkeypatch):

@@ -210,7 +210,7 @@ def hurt(run, *steps):
 def test_training_goes_on_from_the_newest_whole_checkpoint_where_it_may(run, trained):
     hurt(run, 6)
     with pytest.raises(
-        CheckpointError, match=r"method\.safetensors .*differs.*step_000004.*`fallback=True`"
+        CheckpointError, match=r"method\.safetensors .*changed.*step_000004.*`fallback=True`"
     ):
         pf.resume(run, data=DATA)
     with pytest.raises(UsageError, match="`fallback=True`"):

@@ -201,13 +201,9 @@ def problem(steps, last):
     )
 
 
-def test_skipped_steps_in_a_row_or_a_share_of_them_are_too_many():
+def test_skipped_steps_in_a_row_are_too_many():
     assert problem([5, 6, 8, 9], 2000) is None, "two in a row"
     assert problem([5, 6, 7], 2000) == 7
-    assert problem(range(1, 1000, 100), 2000) is None, "ten of a thousand"
-    assert problem(range(1, 1002, 100), 2000) is None, "the first has left the window"
-    assert problem([*range(1, 1000, 100), 1000], 2000) == 1000
-    assert problem([1, *range(102, 1102, 100)], 3000) is None
 
 
 def test_too_many_end_a_training_with_the_last_weights_that_were_good(tmp_path):

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from programs.digest import state_digest
 from programs.trained import repeated, run_folder, trained_by_command
 
 import pushforward as pf
@@ -16,7 +17,7 @@ from pushforward.cli import main
 from pushforward.evaluation.models import commands
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.checkpoint.storage import fill, latest, seal
-from pushforward.training.checkpoint.tensors import load, state_digest
+from pushforward.training.checkpoint.tensors import load
 from pushforward.training.runs.spec_file import read_spec
 
 DATA = space_data((2,), labels=False)

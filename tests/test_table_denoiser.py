@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from programs.digest import state_digest
 from programs.tables import mixed_space, mixed_table, mixed_values
 from torch import nn
 
@@ -28,7 +29,6 @@ from pushforward.tables.coordinates import Coordinates
 from pushforward.tables.denoiser import NAT, Given, TableDenoiser, known_columns
 from pushforward.tables.recipes import table_denoising
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint.tensors import state_digest
 from pushforward.training.runs.spec_file import recipe_of
 from pushforward.transports import Flow
 

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from programs.digest import state_digest
 from programs.trained import other
 
 import pushforward as pf
@@ -24,7 +25,6 @@ from pushforward.testing import assert_same, final_state, recipe_for, shape_for,
 from pushforward.training import Budget, Silent
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.storage import latest
-from pushforward.training.checkpoint.tensors import state_digest
 from pushforward.training.loop.callbacks import Observer
 from pushforward.training.loop.optimizers import Average
 from pushforward.training.loop.state import Clock, TrainState

@@ -15,10 +15,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
+from programs.digest import state_digest
 from reliability_parts.cases import CASES
 
 from pushforward.training.api import prepare
-from pushforward.training.checkpoint.tensors import state_digest
 
 STEPS = 6
 torch.set_num_threads(1)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from programs.digest import state_digest
 from programs.interruptions import Killed
 
 from pushforward.methods.method import answered
 from pushforward.testing import assert_same, final_state
 from pushforward.training import Trainer
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint.tensors import state_digest
 from reliability_parts.apart import apart, warmed
 from reliability_parts.cases import CASES, Case
 

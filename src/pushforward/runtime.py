@@ -140,11 +140,11 @@ def in_notebook() -> bool:
     return shell is not None and hasattr(shell.get_ipython(), "kernel")
 
 
-def display(value: Any, *, raw: bool = False) -> Any:
-    """Show a value, or a dict from MIME types to texts, and return an updatable handle."""
+def display(value: Any) -> None:
+    """Show a value in a notebook."""
     from IPython.display import display as show
 
-    return show(value, raw=raw, display_id=True)
+    show(value)
 
 
 def facts(title: str, rows: Mapping[str, Any]) -> str:

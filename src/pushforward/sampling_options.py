@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
-from warnings import warn
-
-import torch
+from typing import Any, TypedDict, Unpack
 
 from pushforward import solvers
 from pushforward.arguments import whole
@@ -19,9 +16,6 @@ from pushforward.errors import UsageError, suggestion
 from pushforward.numbers import counted
 from pushforward.solvers import Solver
 from pushforward.transports import ConditionLike, Flow, Transport, has_steps, inner_of, with_inner
-
-if TYPE_CHECKING:
-    pass
 
 # From a number of steps and a solver to the N + 1 times that were learned for them; None where
 # there are none
@@ -102,24 +96,6 @@ def with_conditions(
     return condition, given_options(sampling, known)  # type: ignore[arg-type]
 
 
-def seed_of(generator: torch.Generator, seed: int) -> int:
-    """Return the initial seed of a generator, with a warning."""
-    if not isinstance(generator, torch.Generator):
-        raise UsageError(
-            f"`generator` must be a torch.Generator, got a {type(generator).__name__}. "
-            "Pass `seed=0` instead."
-        )
-    if seed:
-        raise UsageError("Pass either `seed` or `generator`.")
-    seed = generator.initial_seed()
-    warn(
-        "Sample i depends only on seed + i. The generator's initial seed is used, "
-        f"as with seed={seed}.",
-        stacklevel=3,
-    )
-    return seed
-
-
 def configure(
     transport: Transport,
     *,
@@ -172,47 +148,25 @@ def configure(
     return with_inner(transport, Flow(denoiser, solver, steps, grid))
 
 
-def guidance_notes(transport: Transport) -> tuple[str, ...]:
-    """Return a warning if a map between two times is guided without having learned guidance."""
-    flow = inner_of(transport)
-    denoiser = flow.denoiser if isinstance(flow, Flow) and flow.solver.jumps else None
-    while denoiser is not None and not isinstance(denoiser, Guided):
-        denoiser = getattr(denoiser, "denoiser", None)
-    if denoiser is None or denoiser.scale == 1:
-        return ()
-    return (
-        f"this map was distilled without guidance: scale {denoiser.scale:g} combines its jumps "
-        "with and without conditions, in two calls each, and does not match its teacher at that "
-        "scale. To learn guidance, train it with a range of guidance scales.",
-    )
-
-
 def _grid(
     flow: Flow, given: dict[str, Any], solver: Solver, steps: int, grids: Grids | None, name: str
 ) -> str | Sequence[float] | None:
     """Return the given grid, the times learned for these steps, or the transport's own grid."""
     grid = given.get("grid")
-    if grid == "table":
-        learn = _learning(name, steps, given, solver)
-        raise UsageError(f"Learned solver tables are no longer supported. Learn times: {learn}")
     unguided = not any(option in given for option in GUIDANCE)
     if grid == "learned" or (grid is None and "steps" in given and unguided):
         times = None if grids is None else grids(steps, solver)
         if times is not None:
             return times
         if grid == "learned":
-            learn = _learning(name, steps, given, solver)
+            learned = "dpm" if solver.stochastic else given.get("solver")
             raise UsageError(
-                f"{name} has no grid learned for {steps} steps of {type(solver).__name__}. "
-                f"To learn one: {learn}"
+                f"{name} has no grid learned for {steps} steps of {type(solver).__name__} with "
+                f"these weights. To learn one: {tuning(name, steps, learned)}"
             )
     if grid is None:
         return flow.grid_for(solver, steps)
     return grid
-
-
-def _learning(name: str, steps: int, given: Mapping[str, Any], solver: Solver) -> str:
-    return tuning(name, steps, "dpm" if solver.stochastic else given.get("solver"))
 
 
 def tuning(name: str, steps: int, solver: Solver | str | None) -> str:

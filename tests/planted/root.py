@@ -239,7 +239,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("_guided(flow.denoiser, given)", "flow.denoiser", "cli_editing"),
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
-        ("and flow.solver.jumps else None", "and False else None", "sampling"),
         ("if flow.solver.jumps and not solver.jumps", "if False", "mapping"),
     ],
     "spec.py": [

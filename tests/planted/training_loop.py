@@ -36,14 +36,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("_NUMBER, _UNITS", "_GROUPED, _UNITS", "training"),
     ],
     "training/loop/callbacks.py": [
-        ("    with observing(moment.method, moment.average):", "    if True:", "observers"),
         ("any(each.decides for each in early)", "False", "finishing"),
         (
             "if moment.step and self.journal.skips.last == moment.step:",
             "if False:",
             "skipping",
         ),
-        ("if _versions(method, average) != before:", "if False:", "observers"),
         ("processes is Non", "Tru", "observers"),
         ("with generators_kept(device), torch.no_grad():", "if True:", "observers"),
     ],

@@ -22,6 +22,7 @@ from unittest.mock import patch
 
 import safetensors.torch
 import torch
+from programs.digest import state_digest
 
 from pushforward.data import Dataset
 from pushforward.errors import CheckpointError
@@ -30,7 +31,6 @@ from pushforward.recipes.recipe import Recipe
 from pushforward.training import Silent, Trainer
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import storage
-from pushforward.training.checkpoint.tensors import state_digest
 
 # The functions of `os` after each of which a disk can stop
 CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "remove", "rmdir")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import shutil
 import signal
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -168,7 +168,7 @@ def train(
         chosen,
         loaded,
         **ends,
-        **dataclasses.asdict(sharing),
+        **asdict(sharing),
         out=out,
         overwrite=overwrite,
         seed=seed,
@@ -273,7 +273,7 @@ def resume(
     trainer = reopen(
         folder,
         **ends,
-        **dataclasses.asdict(sharing),
+        **asdict(sharing),
         checkpoint=checkpoint,
         fallback=fallback,
         plugins=plugin,
@@ -429,7 +429,7 @@ def report_needs(
         ends = {"samples": samples_in(ends["epochs"], data)}
     budget = Budget(**(ends or {"steps": PLANNED}))
     needs = plan(recipe, data, budget, processes=sharing.devices or 1, sharded=sharing.shard)
-    result = {"recipe": recipe.name, "data": data.name, **needs.to_plain()}
+    result = {"recipe": recipe.name, "data": data.name, **asdict(needs)}
     show(result, json, _needed)
 
 
@@ -441,7 +441,7 @@ def _needed(result: dict[str, Any]) -> str:
         "batch size": f"{result['batch']:,}; {shares}; {result['precision']}",
         "steps": "limited by time" if result["steps"] is None else f"{result['steps']:,}",
         "checkpoint": _size(result["checkpoint"]),
-        "memory per process": _size(result["memory"]["total"]),
+        "memory per process": _size(result["memory"]),
     }
     head = f"{result['recipe']} on {result['data']}: dry run, nothing was trained or written"
     return f"{head}\n\n{listed(facts)}"

@@ -1,5 +1,4 @@
 from pushforward.training.api import distil as distil, fit as fit, resume as resume
-from pushforward.training.checkpoint.tensors import state_digest as state_digest
 from pushforward.training.loop.budget import Budget as Budget
 from pushforward.training.loop.display import (
     Progress as Progress,

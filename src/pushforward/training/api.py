@@ -13,12 +13,12 @@ from warnings import warn
 from torch import nn
 
 from pushforward import recipes, spec
-from pushforward.arguments import refuse_unknown, whole
+from pushforward.arguments import one_of, refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.data.core.examples import batch_size_of
 from pushforward.data.core.load import DataLike
 from pushforward.denoisers.denoiser import has_jump
-from pushforward.errors import CheckpointError, DataError, Diverged, UsageError, did_you_mean
+from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
 from pushforward.files import disk, sweep
 from pushforward.methods.method import Method
 from pushforward.numbers import counted
@@ -61,7 +61,7 @@ from pushforward.training.runs.folder import RunLock, claim, hold
 from pushforward.training.runs.provenance import data_of_run
 from pushforward.training.runs.run import Run, load, pick
 from pushforward.training.runs.spec_file import budget_of, check_spec, extend, read_spec, recipe_of
-from pushforward.transports import Latent, has_steps, inner_of
+from pushforward.transports import has_steps, inner_of
 
 TURN = 5.0  # Seconds of training that a model has before the next one's turn
 
@@ -430,10 +430,9 @@ def check_finish(
     teacher: Run,
     out: str | Path | None,
     overwrite: bool,
-    settings: Mapping[str, Any] | None = None,
     finish_settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Raise an error if a student could not be finished with these settings."""
+    """Raise an error if a student could not be finished."""
     if teacher.space.names:
         raise UsageError(
             "finish does not support tables. Leave out `finish`; for better rows, sample in 2 or 4 "
@@ -442,22 +441,9 @@ def check_finish(
     second = Path(f"{out}-finished")
     if out is not None and second.exists() and not overwrite:
         raise UsageError(f"{second} already exists. Choose another `out`, or add `overwrite=True`.")
-    finish = recipes.named("finish")
-    known = recipes.settings(finish)
-    unknown = (finish_settings or {}).keys() - known.keys()
-    if unknown:
-        raise UsageError(
-            "The recipe finish does not support "
-            f"{', '.join(unknown)}.{did_you_mean(min(unknown), known)}"
-        )
-
-    def built() -> Recipe:
-        distil = with_frozen("distil", {"teacher": teacher})
-        transport = distil(teacher.space, **(settings or {})).method.transport()
-        start = transport if isinstance(transport, Latent) else transport.denoiser
-        return finish(teacher.space, teacher=start, **(finish_settings or {}))
-
-    seeded(built, 0)
+    known = recipes.settings(recipes.named("finish"))
+    for name in finish_settings or {}:
+        one_of("setting", name, known, " of finish")
 
 
 def finisher(
@@ -519,9 +505,7 @@ def distil(
             "seconds), or leave the settings out."
         )
     if finish is not None:
-        check_finish(
-            teacher, options.get("out"), options.get("overwrite", False), settings, finish_settings
-        )
+        check_finish(teacher, options.get("out"), options.get("overwrite", False), finish_settings)
     trainer = student(teacher, calls=calls, data=data, settings=settings, **options)
     run = train(trainer)
     if finish is None:

@@ -6,7 +6,7 @@ import copy
 import math
 import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,33 +28,10 @@ from pushforward.training.runs.folder import RunLock
 from pushforward.training.runs.run import Run
 from pushforward.training.runs.spec_file import recipe_of
 
-FEW = 8  # size of the smaller of two micro-batches whose activations are measured
+FEW = 16  # smallest number of examples of which activations are measured
 PERIOD = 16
 """Number of steps whose operations are counted if the first two differ, because of a periodic
 penalty or random choices."""
-
-
-@dataclass(frozen=True)
-class Needs:
-    """Memory of one process in bytes, with this process's shard of sharded weights.
-
-    Args:
-        gathered: Whole weights and gradients of the largest network while it is used.
-        activations: Additional memory of a micro-batch; None if it cannot be measured.
-    """
-
-    weights: int
-    gradients: int
-    optimizers: int
-    average: int
-    frozen: int
-    gathered: int
-    activations: int | None
-    data: int
-
-    @property
-    def total(self) -> int:
-        return sum(value or 0 for value in asdict(self).values())
 
 
 @dataclass(frozen=True)
@@ -65,6 +42,7 @@ class Plan:
         share: Number of examples per step and process.
         part: Micro-batch size.
         steps: Total number of steps; None for a budget in seconds.
+        memory: Memory of one process in bytes.
         checkpoint: Size of a checkpoint in bytes.
     """
 
@@ -76,61 +54,48 @@ class Plan:
     part: int
     steps: int | None
     steps_per_epoch: float
-    memory: Needs
+    memory: int
     checkpoint: int
     precision: str
-
-    def to_plain(self) -> dict[str, Any]:
-        plain = asdict(self)
-        return {**plain, "memory": {**plain["memory"], "total": self.memory.total}}
 
 
 def plan(
     recipe: Recipe, data: Dataset, budget: Budget, *, processes: int = 1, sharded: bool = False
 ) -> Plan:
-    """Estimate the resources of a training run from two small steps."""
+    """Estimate the resources of a training run from a small step."""
     training = recipe.training
     method = recipe.method
-    shares = processes if sharded else 1
-    parts = parts_of(training, method, processes)
-    part = parts[0].stop - parts[0].start
+    first = parts_of(training, method, processes)[0]
+    part = first.stop - first.start
+    few = min(part, math.lcm(FEW, method.group))
+    small = replace(recipe, training=training.changed(batch=few, accumulate=1))
     with tempfile.TemporaryDirectory() as nowhere, torch.random.fork_rng(devices=[]):
-        activations = _activations(recipe, data, part, Path(nowhere))
-        trainer = _unwritten(recipe, data, budget, Path(nowhere))
-        weights, average = (
-            _bytes(kept.state_dict().values()) for kept in (trainer.method, trainer.average)
-        )
-        optimizers = sum(player.state_bytes() for player in trainer.state.optimizers.values())
-        steps = trainer.clock.total
-        precision = trainer.precision
-    sizes = [_bytes(player.parameters()) for player in method.players.values()]
-    needs = Needs(
-        weights=weights // shares,
-        gradients=_bytes(
-            p for player in method.players.values() for p in player.parameters() if p.requires_grad
-        )
-        // shares,
-        optimizers=optimizers // shares,
-        average=average // shares,
-        frozen=sum(_bytes(frozen.state_dict().values()) for frozen in method.parts.values()),
-        gathered=2 * max(sizes) if sharded else 0,
-        activations=activations,
-        data=sum(value.nbytes for value in (data.train.x, *data.train.values.values())),
-    )
+        trainer = _unwritten(small, data, Budget(steps=2), Path(nowhere))
+        added = _of_second_step(trainer) or 0
+    networks = [list(player.parameters()) for player in method.players.values()]
+    sizes = [_bytes(parameters) for parameters in networks]
+    gradients = _bytes(p for parameters in networks for p in parameters if p.requires_grad)
+    kept = _bytes((*trainer.method.state_dict().values(), *trainer.average.state_dict().values()))
+    kept += sum(player.state_bytes() for player in trainer.state.optimizers.values())
+    memory = (kept + gradients) // (processes if sharded else 1)
+    if sharded:
+        memory += 2 * max(sizes)  # whole weights and gradients while a network is used
+    for frozen in method.parts.values():
+        memory += _bytes(frozen.state_dict().values())
+    memory += max(0, added - gradients) * part // few
+    memory += data.train.x.nbytes
     return Plan(
         processes=processes,
         sharded=sharded,
-        parameters=sum(
-            p.numel() for player in method.players.values() for p in player.parameters()
-        ),
+        parameters=sum(p.numel() for parameters in networks for p in parameters),
         batch=training.batch,
         share=min(part * training.accumulate, training.batch),
         part=part,
-        steps=steps,
+        steps=budget.total_steps(training.batch),
         steps_per_epoch=len(data.train) / training.batch,
-        memory=needs,
-        checkpoint=weights + average + optimizers,
-        precision=precision,
+        memory=memory,
+        checkpoint=kept,
+        precision=trainer.precision,
     )
 
 
@@ -145,28 +110,6 @@ def _unwritten(
         settings=settings,
         observers=(),
     )
-
-
-def _activations(recipe: Recipe, data: Dataset, part: int, folder: Path) -> int | None:
-    few = math.lcm(recipe.method.group, FEW) if recipe.method.group <= FEW else recipe.method.group
-    sizes = [part] if part <= 2 * few else [few, 2 * few]
-    measured = list[int]()
-    for size in sizes:
-        small = replace(recipe, training=recipe.training.changed(batch=size, accumulate=1))
-        trainer = _unwritten(small, data, Budget(steps=2), folder)
-        if (added := _of_second_step(trainer)) is None:
-            return None
-        measured.append(
-            max(
-                0,
-                added
-                - _bytes(
-                    p for player in trainer.state.optimizers.values() for p in player.parameters
-                ),
-            )
-        )
-    slope = max(0, measured[-1] - measured[0]) / few
-    return round(measured[-1] + slope * (part - sizes[-1]))
 
 
 def _of_second_step(trainer: Trainer) -> int | None:

@@ -17,6 +17,7 @@ from pushforward.errors import CheckpointError
 from pushforward.training.checkpoint import storage
 from pushforward.training.checkpoint.storage import (
     FORMAT,
+    GROUPS,
     bytes_of,
     latest,
     step_name,
@@ -26,11 +27,10 @@ from pushforward.training.checkpoint.storage import (
 from pushforward.training.checkpoint.tensors import Checkpoint, fitting, load, whole
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.callbacks import Action, CallbackRequest, numbers_in
-from pushforward.training.loop.machine import free_memory, timed
+from pushforward.training.loop.machine import free_memory
 from pushforward.training.loop.state import Clock, TrainState, check_weights
 from pushforward.training.runs.log import Journal
 
-GROUPS = ("method", "average", "optimizer")
 CHECKPOINT_SECONDS = 120.0
 """Training seconds between checkpoints if ``checkpoint_every`` is not given; at most a quarter of a
 budget in seconds."""
@@ -66,7 +66,6 @@ class Checkpointer:
         every: Steps between checkpoints; None for `CHECKPOINT_SECONDS`.
         facts: Further entries of ``state.json``.
         journal: Log, which is flushed to disk before each checkpoint.
-        spent: Seconds outside of training steps, by what took them.
 
     Attributes:
         step: Step of the newest checkpoint; -1 if there is none.
@@ -83,7 +82,6 @@ class Checkpointer:
         every: int | None,
         facts: dict[str, Any],
         journal: Journal,
-        spent: dict[str, float],
     ) -> None:
         self.folder = folder / "checkpoints"
         self.clock = clock
@@ -92,7 +90,6 @@ class Checkpointer:
         self.every = every
         self.facts = facts
         self.journal = journal
-        self.spent = spent
         self.step = -1
         self.beside = True
         self.refused = False
@@ -130,7 +127,7 @@ class Checkpointer:
             Diverged: If a weight is not finite; earlier checkpoints are kept.
             CheckpointError: If writing fails, now or for the checkpoint before.
         """
-        with timed(self.spent, "saving"), self.processes.phase("saving a checkpoint"):
+        with self.processes.phase("saving a checkpoint"):
             check_weights(state, self.processes, state.step)
             self.wait()
             tensors = self._gathered(state)

@@ -34,7 +34,8 @@ THREADS = 4  # files of a checkpoint that are hashed at once
 PREFIX = "step_"  # how the name of every checkpoint begins; digits follow
 LATEST = "latest.json"
 MANIFEST = "MANIFEST.json"
-WHOLE = {"state.json", "method.safetensors", "average.safetensors", "optimizer.safetensors"}
+GROUPS = ("method", "average", "optimizer")  # the tensors of a checkpoint, each in a file
+WHOLE = {"state.json", *(f"{group}.safetensors" for group in GROUPS)}
 """The files of a checkpoint."""
 
 
@@ -160,8 +161,8 @@ def commit(temporary: Path, final: Path) -> None:
     wrong = fault(temporary)
     if wrong is not None:
         raise CheckpointError(
-            f"{final} could not be written correctly: {wrong[0]}, when read back, {wrong[1]}. "
-            "Check the disk. Earlier checkpoints are intact."
+            f"{final} could not be written correctly: {wrong} has changed when read back. Check "
+            "the disk. Earlier checkpoints are intact."
         )
     if final.exists():  # of the same step, by a training that was given up
         _remove(final)
@@ -265,60 +266,33 @@ def latest(folder: Path) -> Path | None:
 
 def write_latest(folder: Path, name: str) -> None:
     """Make a checkpoint the newest (`latest`)."""
-    write_json(
-        folder / LATEST,
-        {
-            "checkpoint": name,
-            "manifest": sha256(folder / name / MANIFEST),
-            "format_version": FORMAT,
-        },
-    )
+    write_json(folder / LATEST, {"checkpoint": name, "format_version": FORMAT})
 
 
-def fault(folder: Path) -> tuple[str, str] | None:
-    """Return the first missing or damaged file of a checkpoint and its fault, or None."""
+def fault(folder: Path) -> str | None:
+    """Return the name of a missing or changed file of a checkpoint, or None."""
     try:
         manifest = read_json(folder / MANIFEST)
-    except CheckpointError as error:
+        files = dict(manifest["files"])
+        version = manifest["format_version"]
+    except (CheckpointError, LookupError, TypeError, ValueError) as error:
         if isinstance(error.__cause__, PermissionError):
             raise
-        if isinstance(error.__cause__, FileNotFoundError):
-            return MANIFEST, "is missing"
-        return MANIFEST, "cannot be read"
-    files = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(files, dict):
-        return MANIFEST, "does not list the files"
-    version = manifest.get("format_version")
-    if version != FORMAT:
-        said = f"has format {version!r}, but this version of pushforward reads format {FORMAT}"
-        return MANIFEST, said
-    missing = sorted(WHOLE - files.keys())
-    if missing:
-        return MANIFEST, f"does not list {missing[0]}"
+        return MANIFEST
+    if version != FORMAT or not files.keys() >= WHOLE:
+        return MANIFEST
     with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
-        found = pool.map(lambda entry: _difference(folder, *entry), files.items())
-        wrong = next(filter(None, found), None)
-    if wrong is None:
-        return None
-    newest = read_object(folder.parent / LATEST)
-    expected = newest.get("manifest")
-    if newest.get("checkpoint") != folder.name or expected in (None, sha256(folder / MANIFEST)):
-        return wrong
-    return MANIFEST, "has changed since it was written (its sha256 differs)"
+        found = pool.map(lambda name: _is_whole(folder / name, files[name]), files)
+    for name, whole in zip(files, found, strict=True):
+        if not whole:
+            return str(name)
+    return None
 
 
-def _difference(folder: Path, name: str, entry: Any) -> tuple[str, str] | None:
-    path = folder / name
-    if Path(name).name != name or not os.path.isfile(path):
-        return name, "is missing"
-    try:
-        if path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]:
-            return None
-    except (LookupError, TypeError):
-        return MANIFEST, f"does not give the size and sha256 of {name}"
-    except OSError as error:
-        return name, f"cannot be read ({error.strerror or error})"
-    return name, "has changed since it was written (its size or sha256 differs)"
+def _is_whole(path: Path, entry: Mapping[str, Any]) -> bool:
+    with contextlib.suppress(OSError, LookupError, TypeError):
+        return path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]
+    return False
 
 
 def next_good(folder: Path) -> Path | None:
@@ -332,30 +306,29 @@ def next_good(folder: Path) -> Path | None:
     return None
 
 
-def damaged(folder: Path, name: str, why: str) -> CheckpointError:
+def damaged(folder: Path, name: str) -> CheckpointError:
     """Build the error for a damaged checkpoint, recommending only a verified checkpoint."""
     good = next_good(folder)
     remedy = "This run has no other undamaged checkpoint."
+    before = None
     if good is not None:
-        remedy = f"Newest undamaged checkpoint: {good.name}. Resume from it with `fallback=True`."
-    before = None if good is None else good.name
-    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", before)
+        before = good.name
+        remedy = f"Newest undamaged checkpoint: {before}. Resume from it with `fallback=True`."
+    return CheckpointError(
+        f"Checkpoint {folder} is damaged: {name} is missing or has changed (its size or sha256). "
+        f"{remedy}",
+        before,
+    )
 
 
 def read_state(folder: Path) -> dict[str, Any]:
     """Read the counters of a checkpoint, after verifying all files."""
-    if any(folder.glob("shard-*.safetensors")):
-        raise CheckpointError(
-            f"{folder} has a file of weights for each process, as earlier versions wrote with "
-            "`shard`. Resume the run with that version in one process: the next checkpoint can "
-            "then be read."
-        )
     wrong = fault(folder)
     if wrong is not None:
-        raise damaged(folder, *wrong)
+        raise damaged(folder, wrong)
     state = read_json(folder / "state.json")
     if is_checkpoint(folder.name) and state["step"] != step_of(folder):
-        raise damaged(folder, "state.json", f"belongs to step {state['step']}")
+        raise damaged(folder, "state.json")
     return dict(state)
 
 

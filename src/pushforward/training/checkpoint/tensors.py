@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.errors import CheckpointError
-from pushforward.files import read_json
 from pushforward.training.checkpoint.storage import (
-    MANIFEST,
-    damaged,
-    latest,
+    GROUPS,
     read_state,
     read_tensors,
 )
-from pushforward.training.runs import log
 
 Groups = Mapping[str, Mapping[str, Tensor]]  # Tensors by file and name
+
+
 MEASURED = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
 """Entries of a checkpoint's state that hold times, memory use or settings, and so differ between
 two equal training runs."""
@@ -129,53 +125,8 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
     state = read_state(folder)
     tensors = {}
     try:
-        for name in sorted(read_json(folder / MANIFEST)["files"]):
-            if name.endswith(".safetensors"):
-                tensors[Path(name).stem] = read_tensors(folder / name, device)
+        for group in GROUPS:
+            tensors[group] = read_tensors(folder / f"{group}.safetensors", device)
     except OSError as error:
-        raise damaged(folder, "a weights file", f"cannot be read ({error})") from error
+        raise CheckpointError(f"The weights in {folder} cannot be read: {error}.") from error
     return Checkpoint(folder, tensors, state)
-
-
-def state_digest(folder: str | Path) -> str:
-    """Compute the sha256 of the state in which a run ended or stopped.
-
-    It covers the newest checkpoint and the log up to it, without times, memory, paths and settings.
-    On one machine, with one version of PyTorch and one number of threads, equal training runs have
-    equal digests.
-
-    Raises:
-        CheckpointError: If the run has no checkpoint, or a damaged one.
-    """
-    folder = Path(folder)
-    newest = latest(folder / "checkpoints")
-    if newest is None:
-        raise CheckpointError(f"{folder} has no checkpoint.")
-    stored = load(newest)
-    digest = hashlib.sha256()
-    for group, tensors in sorted(stored.tensors.items()):
-        for name, tensor in sorted(tensors.items()):
-            digest.update(f"{group}/{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            plain = tensor.detach().cpu().contiguous().reshape(-1)
-            digest.update(plain.view(torch.uint8).numpy().tobytes())
-    entries = [_without(stored.state, MEASURED)]
-    for row in log.read(folder / "metrics.jsonl"):
-        if row["step"] <= stored.state["step"]:
-            entries.append(_without(row, ("seconds",)))
-    for entry in entries:
-        digest.update(json.dumps(_exact(entry), sort_keys=True).encode() + b"\n")
-    return digest.hexdigest()
-
-
-def _without(entry: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in entry.items() if name not in names}
-
-
-def _exact(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _exact(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_exact(part) for part in value]
-    if isinstance(value, float):
-        return value.hex()
-    return value

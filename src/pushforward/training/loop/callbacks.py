@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,7 +14,7 @@ from pushforward.data import Dataset
 from pushforward.methods.method import Method
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.display import Watcher
-from pushforward.training.loop.machine import generators_kept, timed
+from pushforward.training.loop.machine import generators_kept
 from pushforward.training.loop.state import Clock, check_weights
 from pushforward.training.loop.step import StepResult
 from pushforward.training.runs.log import Journal, players_in
@@ -131,14 +130,12 @@ class Callbacks:
         watcher: Watcher,
         clock: Clock,
         processes: Processes,
-        spent: dict[str, float],
     ) -> None:
         self.observers = list(observers)
         self.journal = journal
         self.watcher = watcher
         self.clock = clock
         self.processes = processes
-        self.spent = spent
 
     def after_step(self, moment: Moment, result: StepResult, saving: bool) -> list[CallbackRequest]:
         """Measure, log and show a step, and return the requests of all observers.
@@ -147,7 +144,7 @@ class Callbacks:
         """
         clock = self.clock
         early = [each for each in self.observers if not each.late and each.due(moment)]
-        health = result.health | self._measures(early, moment, self.processes)
+        health = result.health | measures(early, moment, self.processes)
         self.journal.add(clock.step, clock.samples, clock.seconds, result.losses, health)
         deciding = any(each.decides for each in early)
         if saving or deciding or self.journal.full or players_in(health):
@@ -157,7 +154,7 @@ class Callbacks:
         if late:
             self.journal.flush(clock.done)
             check_weights(clock.state, self.processes, clock.step)
-            self._measures(late, moment)
+            measures(late, moment)
         requests = self.requests(moment)
         if moment.step in numbers_in(requests, Action.CHECKPOINT):
             self.journal.flush(clock.done)
@@ -170,12 +167,6 @@ class Callbacks:
             requests.append(CallbackRequest(Action.WITHHOLD, "the step was skipped"))
         return requests
 
-    def _measures(
-        self, observers: Sequence[Observer], moment: Moment, processes: Processes | None = None
-    ) -> dict[str, Any]:
-        with timed(self.spent, "checking samples"):
-            return measures(observers, moment, processes)
-
     def close(self, status: str) -> None:
         for observer in self.observers:
             observer.close(status)
@@ -184,37 +175,14 @@ class Callbacks:
 def measures(
     observers: Sequence[Observer], moment: Moment, processes: Processes | None = None
 ) -> dict[str, Any]:
-    """Collect the measures of observers at a step, by name, in read-only mode (`observing`)."""
+    """Collect the measures of observers at a step by name, without gradients."""
     if not observers:
         return {}
     measured: dict[str, Any] = {}
-    with observing(moment.method, moment.average):
+    device = next(moment.method.parameters()).device
+    with generators_kept(device), torch.no_grad():
         for observer in observers:
             measured |= observer.look(moment)
     if processes is None:
         return measured
     return dict(processes.first(measured))
-
-
-@contextlib.contextmanager
-def observing(method: Method, average: Method) -> Iterator[None]:
-    """Context for read-only access to training; modifying weights raises an error."""
-    before = _versions(method, average)
-    device = next((tensor.device for tensor in method.state_dict().values()), torch.device("cpu"))
-    with generators_kept(device), torch.no_grad():
-        yield
-    if _versions(method, average) != before:
-        raise RuntimeError(
-            "An observer has modified what it observes; observers may only read. Modify a copy of "
-            "the method."
-        )
-
-
-def _versions(*methods: Method) -> list[tuple[int, int | bool]]:
-    tensors = [
-        (id(t), t._version) for method in methods for t in (*method.parameters(), *method.buffers())
-    ]
-    return [
-        *tensors,
-        *((id(module), module.training) for method in methods for module in method.modules()),
-    ]

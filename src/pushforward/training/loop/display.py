@@ -6,11 +6,10 @@ import contextlib
 import sys
 import time
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 from pushforward.errors import UsageError
-from pushforward.runtime import display, in_notebook
+from pushforward.runtime import in_notebook
 
 
 def duration(seconds: float) -> str:
@@ -67,80 +66,53 @@ def watcher_of(progress: Watcher | bool | None) -> Watcher:
     return Silent()
 
 
-# seconds of training from which the speed is computed, and between its marks
-WINDOW = 60.0
-SPACING = 5.0
-
-
-class Pace:
-    """Speed of a training run over the last minute."""
-
-    def __init__(self) -> None:
-        self._marks: list[tuple[float, int, float]] = []
-        self._newest = (0.0, 0, 0.0)
-
-    def add(self, seconds: float, samples: int, done: float) -> None:
-        if seconds < self._newest[0] or samples < self._newest[1]:  # back at a checkpoint
-            self._marks.clear()
-        self._newest = (seconds, samples, done)
-        if not self._marks or seconds - self._marks[-1][0] >= SPACING:
-            self._marks.append(self._newest)
-        while len(self._marks) > 1 and seconds - self._marks[1][0] >= WINDOW:
-            del self._marks[0]
-
-    def words(self) -> str:
-        seconds, samples, done = (
-            new - old for new, old in zip(self._newest, self._marks[0], strict=True)
-        )
-        if seconds <= 0 or done <= 0:
-            return ""
-        left = duration(seconds * (1 - self._newest[2]) / done)
-        return f"  {samples / seconds:,.0f} examples/s  {left} left"
-
-
 @dataclass
 class _Line:
+    """Progress of one run; ``first`` are its seconds, samples and fraction when first shown."""
+
     due: float
+    first: tuple[float, int, float] | None = None
     clock: Any = None
+    samples: int = 0
     losses: dict[str, float] = field(default_factory=dict)
-    pace: Pace = field(default_factory=Pace)
     measured: str = ""
-    shown: tuple[int, str] | None = None
-    place: Any = None
+    shown: int | None = None  # the step
+    task: Any = None
 
-    @property
-    def now(self) -> tuple[int, str]:
-        step = -1 if self.clock is None else self.clock.step
-        return step, self.measured
-
-    def text(self, ended: bool = False) -> str:
-        words = [f"step {self.clock.step:,}"]
+    def text(self) -> str:
+        words = f"step {self.clock.step:,}"
         if self.clock.total:
-            words[0] += f"/{self.clock.total:,}"
-        if not ended:
-            words.append(self.pace.words().strip())
+            words += f"/{self.clock.total:,}"
+        words += self._speed()
         if self.losses:
             losses = [f"{network} {value:.4g}" for network, value in self.losses.items()]
-            words.append(f"loss: {'  '.join(losses)}")
-        words.append(self.measured)
-        return "  ".join(filter(None, words))
+            words += f"  loss: {'  '.join(losses)}"
+        return f"{words}  {self.measured}".rstrip()
+
+    def _speed(self) -> str:
+        assert self.first is not None
+        seconds = self.clock.seconds - self.first[0]
+        done = self.clock.progress - self.first[2]
+        if seconds <= 0 or done <= 0:
+            return ""
+        speed = (self.samples - self.first[1]) / seconds
+        left = duration(seconds * (1 - self.clock.progress) / done)
+        return f"  {speed:,.0f} examples/s  {left} left"
 
 
 class Progress(Watcher):
     """Progress lines with name, fraction done, time left, training examples per second and losses.
 
-    Speed and time left are based on the last minute of training, so after a resume they refer to
-    this machine.
+    Speed and time left are means since the display was started.
 
     Args:
-        interval: Seconds between plain lines of one run if there is neither a terminal nor a
-            notebook. Runs trained in alternation have separate lines.
+        interval: Seconds between plain lines of one run if there is no terminal. Runs trained in
+            alternation have separate lines.
     """
 
     def __init__(self, interval: float = 10.0) -> None:
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._notebook = in_notebook()
-        self.interval = 0.2 if self._terminal or self._notebook else interval
+        self.interval = 0.2 if self._terminal else interval
         self._lines: dict[str, _Line] = {}
         self._bars: Any = None
 
@@ -150,8 +122,10 @@ class Progress(Watcher):
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
         line = self._of(name)
         line.clock = clock
+        line.samples = samples
         line.losses = losses
-        line.pace.add(clock.seconds, samples, clock.progress)
+        if line.first is None:
+            line.first = (clock.seconds, samples, clock.progress)
         if time.monotonic() >= line.due:
             self._show(name, clock.progress, line.text())
 
@@ -165,19 +139,12 @@ class Progress(Watcher):
     def _show(self, name: str, share: float, text: str) -> None:
         line = self._lines[name]
         line.due = time.monotonic() + self.interval
-        line.shown = line.now
-        plain = f"{name}  {100 * share:3.0f} %  {text}"
-        if self._notebook:
-            bar = f"<progress value='{share:.4f}' max='1'></progress>"
-            content = {"text/plain": plain, "text/html": f"{escape(name)} {bar} {escape(text)}"}
-            if line.place is None:
-                line.place = display(content, raw=True)
-            else:
-                line.place.update(content, raw=True)
-        elif self._terminal:
+        if line.clock is not None:
+            line.shown = line.clock.step
+        if self._terminal:
             self._bar(line, name, share, text)
         else:
-            self.say(plain)
+            self.say(f"{name}  {100 * share:3.0f} %  {text}")
 
     def _bar(self, line: _Line, name: str, share: float, text: str) -> None:
         if self._bars is None:
@@ -189,14 +156,14 @@ class Progress(Watcher):
             columns = (title, progress.BarColumn(24), progress.TaskProgressColumn(), rest)
             self._bars = progress.Progress(*columns, console=Console(stderr=True))
             self._bars.start()
-        if line.place is None:
-            line.place = self._bars.add_task(name, total=1.0, title=name, line="")
-        self._bars.update(line.place, completed=share, line=text)
+        if line.task is None:
+            line.task = self._bars.add_task(name, total=1.0, title=name, line="")
+        self._bars.update(line.task, completed=share, line=text)
 
     def say(self, line: str) -> None:
         if self._bars is not None:
             self._bars.console.print(line, markup=False, highlight=False)
-        elif self._notebook:
+        elif in_notebook():
             print(line, flush=True)
         elif sys.stderr is not None:
             with contextlib.suppress(OSError):  # nobody reads it any more
@@ -204,10 +171,8 @@ class Progress(Watcher):
 
     def close(self) -> None:
         for name, line in self._lines.items():
-            if line.shown is None or line.clock is None:
-                continue
-            if line.place is not None or line.shown != line.now:
-                self._show(name, line.clock.progress, line.text(ended=True))
+            if line.shown is not None and line.shown != line.clock.step:
+                self._show(name, line.clock.progress, line.text())
         if self._bars is not None:
             self._bars.stop()
         self._bars = None

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import platform
-import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -154,13 +153,3 @@ def set_generator_state(state: tuple[torch.Tensor, ...], device: torch.device) -
     torch.default_generator.set_state(state[0])
     if len(state) > 1:
         torch.cuda.set_rng_state(state[1], device)
-
-
-@contextlib.contextmanager
-def timed(spent: dict[str, float], what: str) -> Iterator[None]:
-    """Context that adds its seconds to an entry of ``spent``."""
-    began = time.perf_counter()
-    try:
-        yield
-    finally:
-        spent[what] = spent.get(what, 0.0) + time.perf_counter() - began

@@ -93,8 +93,8 @@ class Trainer:
         A new run is saved before its first step. torch's generators are left as they were found.
 
         Raises:
-            Diverged: If three steps in a row or more than ten of the last 1,000 were skipped, a
-                weight is not finite, or the logit gap ran away; the last checkpoint stays.
+            Diverged: If three steps in a row were skipped, a weight is not finite, or the logit gap
+                ran away; the last checkpoint stays.
             OutOfMemory: If a step runs out of memory.
             CheckpointError: If writing fails, or another training run has used the folder.
         """
@@ -214,7 +214,6 @@ class Trainer:
         self.precision = resolve_precision(self.training.precision, self.device)
         self.stop = 0
         self._agreed_stop = 0
-        self.spent: dict[str, float] = {}  # seconds outside of training steps, by what took them
         described = spec.describe(recipe.method)  # sharding changes the modules' classes
         self.state = self._initial_state(recipe.method)
         self.clock = Clock(self.state, budget, self.training.batch)
@@ -234,9 +233,7 @@ class Trainer:
         observers = [*observers, self.threads]
         readers = [observer.row for observer in observers]
         self.journal = Journal(self.folder / "metrics.jsonl", readers, writes)
-        self.callbacks = Callbacks(
-            observers, self.journal, watcher, self.clock, self.processes, self.spent
-        )
+        self.callbacks = Callbacks(observers, self.journal, watcher, self.clock, self.processes)
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
         self.sampler = sampler_of(
@@ -262,7 +259,6 @@ class Trainer:
             every=self.settings.checkpoint_every,
             facts=self._facts(),
             journal=self.journal,
-            spent=self.spent,
         )
 
     def _initial_state(self, method: Method) -> TrainState:

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,9 +23,6 @@ LONGEST = 1 << 20  # bytes of a row; a longer one is none, and what follows it i
 LARGEST = 1e300  # above every number of a row
 FLUSH = 25  # steps whose losses are held before they are checked and written
 IN_A_ROW = 3  # skipped steps in a row after which a training has diverged
-# maximum number of skipped steps within a window
-WINDOW = 1000
-MOST = 10
 ADVICE = "Try a lower `lr` or `precision=float32`, or check the data with `pushforward data check`."
 MARK = "skipped/"  # the prefix of the measure that marks a skipped update of a player
 Reader = Callable[..., Mapping[str, Any]]
@@ -117,7 +113,7 @@ class Skips:
         self.count = 0
         self.last = 0
         self._read = 0
-        self._steps: deque[int] = deque()
+        self._row = 0  # how many of the latest steps were skipped
 
     def read(self, row: Mapping[str, Any]) -> str | None:
         """Read a row, and return why training has diverged, or None."""
@@ -125,20 +121,15 @@ class Skips:
         step = row["step"]
         self._read += 1
         if not players:
+            self._row = 0
             return None
-        self.count = self.count + 1
+        self.count += 1
         self.last = step
-        self._steps.append(step)
-        while self._steps[0] <= step - WINDOW:
-            self._steps.popleft()
+        self._row += 1
+        if self._row < IN_A_ROW:
+            return None
         what = f"the loss or gradient of the {players[0]} was not finite"
-        if len(self._steps) >= IN_A_ROW and self._steps[-IN_A_ROW] == step - IN_A_ROW + 1:
-            return f"In {IN_A_ROW} steps in a row, up to step {step:,}, {what}"
-        if len(self._steps) > MOST:
-            return (
-                f"In {len(self._steps)} of the last {WINDOW:,} steps, up to step {step:,}, {what}"
-            )
-        return None
+        return f"In {IN_A_ROW} steps in a row, up to step {step:,}, {what}"
 
     @property
     def all(self) -> bool:

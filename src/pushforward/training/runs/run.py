@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Unpack
-from warnings import warn
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import nn
 
-from pushforward import spec
+from pushforward import spec, synonyms
 from pushforward.data import Space
 from pushforward.data.core.dataset import Seen
 from pushforward.denoisers import Denoiser
@@ -21,17 +20,17 @@ from pushforward.errors import (
     RunUsageError,
     UsageError,
     did_you_mean,
+    suggestion,
 )
 from pushforward.methods.method import Method
 from pushforward.plugins import resume_command
-from pushforward.runtime import device_named, facts
-from pushforward.samples import drawn_from
+from pushforward.registries import at
+from pushforward.runtime import device_named, display, facts, in_notebook
+from pushforward.samples import Samples, drawn_from
 from pushforward.sampling_options import (
     Sampling,
     configure,
     given_options,
-    guidance_notes,
-    seed_of,
     with_conditions,
 )
 from pushforward.solvers.solver import Solver
@@ -56,11 +55,10 @@ from pushforward.training.runs.spec_file import (
     read_spec,
     recipe_of,
 )
-from pushforward.training.runs.views import Viewed
 from pushforward.transports import BATCH, ConditionLike, Flow, Transport, inner_of
 
 
-class Run(Viewed):
+class Run:
     """Finished or interrupted training run, read from its folder.
 
     Args:
@@ -159,8 +157,8 @@ class Run(Viewed):
             seed: Seed of the first sample, any integer.
             batch: Batch size.
             options: Conditions by name: ``label=3``, ``age=40``; options of `configured`:
-                ``steps=8``, ...; a torch ``generator`` for its initial seed; for tables,
-                ``fill={"id": "sequence"}`` to number rows in a column that the model leaves out.
+                ``steps=8``, ...; for tables, ``fill={"id": "sequence"}`` to number rows in a column
+                that the model leaves out.
 
         Returns:
             `Samples` in data units; for a table, a pandas data frame if pandas is installed.
@@ -169,13 +167,9 @@ class Run(Viewed):
             UsageError: If the model does not support numbers, conditions or options.
             Diverged: If a sample is not finite, or violates a constraint of the data.
         """
-        if (generator := options.pop("generator", None)) is not None:
-            seed = seed_of(generator, seed)
         fill = options.pop("fill", None)
         condition, sampling = with_conditions(condition, options, self.space)
         run = self.configured(**sampling)
-        for sentence in run.warnings[len(self.warnings) :]:
-            warn(sentence, stacklevel=2)
         return drawn_from(run.transport, n, condition, seed=seed, batch=batch, fill=fill)
 
     def configured(self, **options: Unpack[Sampling]) -> Run:
@@ -193,7 +187,6 @@ class Run(Viewed):
         if not given:
             return self
         run = copy.copy(self)
-        run.warnings = (*self.warnings, *self.learned.stale(self.transport, given))
         run.__dict__.pop("seen", None)
         run.options = {**self.options, **given}
         weaker = given.get("weaker")
@@ -209,7 +202,6 @@ class Run(Viewed):
             name=str(self.folder),
             **given,
         )
-        run.warnings = tuple(dict.fromkeys((*run.warnings, *guidance_notes(run.transport))))
         return run
 
     def export(self, out: str | Path | None = None, **options: Any) -> Any:
@@ -247,10 +239,7 @@ class Run(Viewed):
 
     def learned_grid(self, steps: int, solver: Solver) -> list[float] | None:
         """Return the times learned for a number of steps of this solver and these weights."""
-        entry = self.learned.entry(steps, solver)
-        if entry is not None and self.learned.fits(entry):
-            return list(entry["times"])
-        return None
+        return self.learned.times(steps, solver)
 
     def store_grid(self, solver: Solver, times: Sequence[float], **facts: Any) -> None:
         """Store falling times (N + 1) learned for a solver, replacing earlier ones."""
@@ -261,6 +250,53 @@ class Run(Viewed):
             **facts,
         }
         self.learned.store(entry)
+
+    def show(self, n: int = 64, condition: ConditionLike = None, **options: Any) -> None:
+        """Draw samples and show them as a picture or a table.
+
+        Args:
+            n: Number of samples.
+            condition: Condition of the samples; see `sample`.
+            options: Options of `sample`, such as ``seed=1``, ``label=3`` or ``steps=8``.
+
+        Raises:
+            UsageError: If the samples are vectors that cannot be drawn; see also `sample`.
+        """
+        drawn = self.sample(n, condition, **options)
+        if isinstance(drawn, Samples):
+            drawn.show()
+        else:
+            show = display if in_notebook() else print
+            show(drawn)
+
+    def plot(self) -> Any:
+        """Draw the losses of training, and the scores measured while training, against the step.
+
+        Returns:
+            A matplotlib figure. Only some recipes, such as gan and meanflow, measure scores while
+            training; `evaluate` scores every run.
+        """
+        return figure_of(self.name, self.losses())
+
+    def evaluate(self, data: Any = None, **options: Any) -> Any:
+        """Score the run against held-out data; see `pushforward.evaluate`.
+
+        Args:
+            data: Data set, or its name or path; None for the run's own.
+            options: Options of `pushforward.evaluate`, such as ``n=1000``.
+        """
+        return at("evaluation:evaluate")(self, data, **options)
+
+    if not TYPE_CHECKING:  # every other attribute would pass as Any
+
+        def __getattr__(self, name: str) -> Any:
+            """Refuse a missing attribute, with a hint if it is a word of another library."""
+            if synonyms.is_listed(name):
+                hint = suggestion(name, dir(type(self)))
+                raise AttributeError(
+                    f"{type(self).__name__!r} object has no attribute {name!r}.{hint}"
+                )
+            return object.__getattribute__(self, name)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"
@@ -275,6 +311,37 @@ class Run(Viewed):
             "seconds": f"{now['seconds']:.1f}",
         }
         return facts(f"Run {self.folder}", summary | {"sampler": repr(self.transport)})
+
+
+def figure_of(name: str, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Draw losses, and Fréchet distances if any were measured, side by side."""
+    from matplotlib import pyplot
+
+    panels = {"loss": [(row["step"], row["loss"]) for row in rows]}
+    scored = []
+    for row in rows:
+        health = row.get("health", {})
+        if "frechet" in health:
+            scored.append((row["step"], _distances(health)))
+    if scored:
+        panels["Fréchet distance"] = scored
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(9, 4), layout="constrained", squeeze=False
+    )
+    for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
+        steps, values = zip(*points, strict=True)
+        for what in values[-1]:
+            course = [each.get(what) for each in values]
+            axis.plot(steps, course, label=what, marker=".", markersize=3)
+        axis.set(title=name, xlabel="step", ylabel=title)
+        axis.legend()
+    if in_notebook():  # which shows the returned figure, and all open ones a second time
+        pyplot.close(figure)
+    return figure
+
+
+def _distances(health: Mapping[str, Any]) -> dict[str, Any]:
+    return {what: value for what, value in health.items() if what.startswith("frechet")}
 
 
 def pick(folder: Path, name: str | None) -> Path:
