@@ -13,7 +13,6 @@ from cyclopts import Parameter
 
 from pushforward.cli.inputs import (
     amounts,
-    check_names,
     data_file,
     device_of,
     load_plugins,
@@ -120,8 +119,6 @@ def compare(
         live: Also write live.html, a page that runs the models in a browser.
     """
     models = tuple(map(own_name, models))
-    _check_models(models, plugin)
-    check_names(plugin, data=data)
     from pushforward.training import load
     from pushforward.training.api import TURN
 
@@ -198,24 +195,6 @@ def compare(
         )
 
 
-def _check_models(models: Sequence[str], plugins: Sequence[str]) -> None:
-    if plugins:
-        return
-    for name in models:
-        if name in RECIPES or name.endswith(".py") or Path(name).exists():
-            continue
-        hint = suggestion(name, RECIPES)
-        if not hint and name[:1] in "0123456789,":
-            hint = " Write budgets without spaces, such as --budget 15s,30s."
-        raise _unknown_model(name, hint)
-
-
-def _unknown_model(name: str, hint: str = "") -> UsageError:
-    return UsageError(
-        f'"{name}" is not a recipe ({", ".join(RECIPES)}), a run folder or a report.{hint}'
-    )
-
-
 def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comparison]]:
     from pushforward.evaluation.comparison import stored, stored_file
 
@@ -240,7 +219,12 @@ def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comp
         elif Path(name).is_dir():
             finished.append(name)
         else:
-            raise _unknown_model(name)
+            hint = suggestion(name, RECIPES)
+            if not hint and name[:1] in "0123456789,":
+                hint = " Write budgets without spaces, such as --budget 15s,30s."
+            raise UsageError(
+                f'"{name}" is not a recipe ({", ".join(RECIPES)}), a run folder or a report.{hint}'
+            )
     for name in fresh:
         folder = Path(name)
         if name in RECIPES and folder.is_dir() and str(folder.resolve()) not in places:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from pushforward.cli.inputs import (
-    check_names,
     condition_of,
     data_file,
     device_of,
@@ -123,7 +122,6 @@ def evaluate(
     """
     if out is not None:
         check_report(out)
-    check_names(loading.plugin, data=data, metrics=words(metrics), features=features)
     from pushforward.training.runs.folder import checkpoint_in, is_run
 
     model: Any = run
@@ -252,7 +250,6 @@ def report(
 
         show_report(Report(stored(stored_report)), folder, json, full, save=False)
         return
-    check_names(plugin, features=features)
     check_run(run)
     from pushforward import Report, load
     from pushforward.evaluation import compare

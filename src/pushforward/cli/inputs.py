@@ -21,10 +21,9 @@ from pushforward.cli.options import (
     unknown_option,
 )
 from pushforward.errors import UsageError
-from pushforward.registries import EXTRACTORS, RECIPES
 
 if TYPE_CHECKING:
-    from pushforward.data import Dataset, Space
+    from pushforward.data import Dataset
     from pushforward.training import Run
 
 YES_NO = {"yes": True, "true": True, "no": False, "false": False}
@@ -65,33 +64,6 @@ def options_of(verb: str) -> set[str]:
         for name in argument.names:
             names.add(name.lstrip("-").replace("-", "_"))
     return names
-
-
-def check_names(
-    plugins: Sequence[str],
-    *,
-    recipe: str | None = None,
-    data: str | None = None,
-    metrics: Sequence[str] = (),
-    features: str | None = None,
-) -> None:
-    """Check names, unless plug-ins may add some, before torch is imported, which takes seconds."""
-    if plugins:
-        return
-    if recipe is not None and not recipe.endswith(".py"):
-        RECIPES.check(recipe)
-    if data is not None:
-        from pushforward.data.core.load import check_there
-
-        check_there(data)
-    if metrics:
-        from pushforward.metrics.names import check_metrics
-
-        check_metrics(list(metrics))
-    if features is not None:
-        for word in features.split(","):
-            name = word.strip().partition(":")[0]
-            EXTRACTORS.check(name.lower().replace("_", "-"))
 
 
 def python_files(*names: str) -> list[str]:
@@ -337,10 +309,7 @@ def examples(
 
 
 def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[str, Any] | None:
-    """Parse a label by number or name, and columns such as age=40,income=2.
-
-    Prints a note on numbers outside the training range.
-    """
+    """Parse a label by number or name, and columns such as age=40,income=2."""
     space = run.space
     if label is not None and "," in label and space.classes and label not in space.classes:
         raise UsageError(f'--label takes one class, got "{label}". Run the command once per class.')
@@ -361,23 +330,7 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
             texts = getattr(fields[name], "names", ())
             if value not in texts:
                 requested[name] = ""
-    _warn_outside(space, requested)
     return requested or None
-
-
-def _warn_outside(space: Space, requested: Mapping[str, Any]) -> None:
-    from pushforward.conditions import Numbers
-
-    for kind in space.conditions.values():
-        if not isinstance(kind, Numbers) or not kind.examples:
-            continue
-        for name, column in zip(kind.columns, zip(*kind.examples, strict=True), strict=True):
-            number = requested.get(name)
-            if isinstance(number, float) and not min(column) <= number <= max(column):
-                say(
-                    f"note: {name}={number:g} is outside the range of the training data, "
-                    f"{min(column):g} to {max(column):g}"
-                )
 
 
 def column_values(option: str, text: str | None) -> dict[str, str]:

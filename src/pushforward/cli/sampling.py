@@ -312,39 +312,26 @@ def _imputed(imputed: Imputed) -> dict[str, Any]:
     from pushforward.transports.redrawing import named_constraints
 
     missing = imputed.missing
-    cells = int(missing.sum())
-    rows = int(missing.any(1).sum())
     columns = {}
     for field, count in zip(imputed.space.fields, missing.sum(0).tolist(), strict=True):
         if count:
             columns[field.name] = count
-    if cells:
-        each = some(f"{count:,} of {name}" for name, count in columns.items())
-        say(f"filled cells: {cells:,} in {rows:,} of {len(missing):,} rows; {each}")
-    else:
-        say(f"no cells are missing in {len(missing):,} rows, so nothing was filled")
+    report = {"cells": int(missing.sum()), "rows": int(missing.any(1).sum()), "columns": columns}
+    say(f"filled {report['cells']:,} cells in {report['rows']:,} of {len(missing):,} rows")
     if imputed.absent:
-        say(
-            "note: these columns of the model are not in the table and are not written: "
-            f"{some(imputed.absent)}"
-        )
-    report: dict[str, Any] = {"cells": cells, "rows": rows, "columns": columns}
+        absent = some(imputed.absent)
+        say(f"note: columns of the model that the table lacks are not written: {absent}")
     if not imputed.space.constraints:
         return report
-    report["drawn_again"] = imputed.drawn_again
-    say(
-        f"{imputed.drawn_again:.1%} of the drawn rows violated "
-        f"{named_constraints(imputed.space)} and were drawn again"
-    )
-    what = "rows (from 0)"
     lines: Sequence[int] = range(len(missing))
     if isinstance(imputed.source, GappyFile):
-        what = "lines"
         lines = imputed.source.numbers
-    for name, why in (("unmet", "after all attempts"), ("given_unmet", "with their given cells")):
-        violating = getattr(imputed, name)
-        report[name] = [lines[row] for row in violating]
-        if violating:
-            broken = some(imputed.broken(violating))
-            say(f"{what} that violate {broken} {why}: {some(report[name])}")
+    for name in ("unmet", "given_unmet"):
+        report[name] = [lines[row] for row in getattr(imputed, name)]
+    report["drawn_again"] = imputed.drawn_again
+    unmet = report["unmet"] + report["given_unmet"]
+    names = named_constraints(imputed.space)
+    say(f"{imputed.drawn_again:.1%} of the drawn rows violated {names} and were drawn again")
+    if unmet:
+        say(f"{len(unmet):,} rows still violate {names}: lines {some(unmet)}")
     return report

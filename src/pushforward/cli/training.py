@@ -17,7 +17,6 @@ from cyclopts import Parameter
 from pushforward.cli.inputs import (
     amounts,
     check_free,
-    check_names,
     data_file,
     device_of,
     examples,
@@ -131,7 +130,6 @@ def train(
     """
     ends = amounts(budgeting, flops)
     recipe = own_name(recipe)
-    check_names(plugin, recipe=recipe, data=None if settings else data)  # settings are named first
     from pushforward.training import Progress, load
     from pushforward.training.api import prepare
     from pushforward.training.recipe_argument import pairs_of
