@@ -14,7 +14,6 @@ from cyclopts import Parameter
 from pushforward.cli.inputs import (
     amounts,
     data_file,
-    device_of,
     load_plugins,
     python_files,
     recipe_of,
@@ -136,8 +135,8 @@ def compare(
         read = typed_options(replace(reading, download=False)) | {"--condition": condition}
         _refuse(read, "the data of the runs is used. Choose other data with --data")
     if reports and not fresh and not finished:
-        _refuse({"--n": n, "--data": data}, "the reports are already scored")
-        _refuse({"--live": live or None}, "reports contain no models. Specify run folders instead")
+        scored = {"--n": n, "--data": data, "--live": live or None}
+        _refuse(scored, "the reports are already scored, and contain no models")
         return _join(reports, out, json, full, seeds or 1)
     if live:
         from pushforward.export.onnx_file import library
@@ -161,7 +160,7 @@ def compare(
     named = _named(runs, [part["out"] for part in planned])
     options = {
         **ends,
-        "device": device_of(device),
+        "device": device,
         "augment": changes.augment,
         "trackers": track,
     }
@@ -198,23 +197,20 @@ def compare(
 def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comparison]]:
     from pushforward.evaluation.comparison import stored, stored_file
 
+    if len(set(models)) < len(models):
+        raise UsageError(
+            "A model is given twice. Specify each model once; to train a recipe several times, use "
+            "--seeds N."
+        )
     fresh = []
     finished = []
     reports = {}
-    places: list[str] = []
     for name in models:
-        known = name in RECIPES
+        known = name in RECIPES or name.endswith(".py")
         file = None if known else stored_file(name)
-        place = name if known else str((file or Path(name)).resolve())
-        if place in places:
-            raise UsageError(
-                f'"{name}" is given twice. Specify each model once; to train a recipe several '
-                "times, use --seeds N."
-            )
-        places.append(place)
         if file is not None:
             reports[name] = stored(file)
-        elif known or name.endswith(".py"):
+        elif known:
             fresh.append(name)
         elif Path(name).is_dir():
             finished.append(name)
@@ -225,10 +221,6 @@ def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comp
             raise UsageError(
                 f'"{name}" is not a recipe ({", ".join(RECIPES)}), a run folder or a report.{hint}'
             )
-    for name in fresh:
-        folder = Path(name)
-        if name in RECIPES and folder.is_dir() and str(folder.resolve()) not in places:
-            say(f"{name}: training the recipe. For the folder of that name, write ./{name}")
     return fresh, finished, reports
 
 

@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 from pushforward.cli.inputs import (
     amounts,
-    device_of,
     load_plugins,
     options_of,
     settings_of,
@@ -109,7 +108,7 @@ def distil(
             out=out,
             overwrite=overwrite,
             trackers=track or (),
-            device=device_of(device),
+            device=device,
             progress=Progress(),
         )
     except (SystemExit, KeyboardInterrupt):

@@ -13,7 +13,6 @@ from cyclopts import Parameter
 from pushforward.cli.inputs import (
     condition_of,
     data_file,
-    device_of,
     load_plugins,
     real_source,
     source,
@@ -134,11 +133,6 @@ def evaluate(
     if samples is not None:
         model, data = _beside_real_data(run, samples, data, train, reading, loading)
     elif not is_run(folder):
-        if (solving, guiding) != (AS_IT_IS, UNGUIDED) or loading.raw:
-            raise UsageError(
-                f"{run} contains samples, so options for solver, guidance and weights do not "
-                "apply. Leave them out."
-            )
         model, data = _samples(run, data, reading, loading)
     elif data is not None and not Path(folder).exists():
         raise DataError(
@@ -256,7 +250,7 @@ def report(
 
     where = free_folder(out, folder.name, "report", under=folder.parent)
     load_plugins(plugin, [run])
-    model = load(folder, plugins=plugin, device=device_of(device))
+    model = load(folder, plugins=plugin, device=device)
     comparison = compare(
         [model],
         n=n,

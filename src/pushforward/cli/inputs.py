@@ -183,21 +183,6 @@ def amounts(budgeting: Budgeting, flops: float | None = None) -> dict[str, Any]:
     return {name: amount for name, amount in given.items() if amount is not None}
 
 
-def check_free(out: str | None) -> None:
-    """Raise an error if a folder exists."""
-    from pushforward.training.runs.folder import free_folder
-
-    if out:
-        free_folder(out, "", "")
-
-
-def device_of(name: str) -> str:
-    """Return the full name of an available device."""
-    from pushforward.runtime import device_named
-
-    return str(device_named(name))
-
-
 def source(
     data: str,
     reading: Reading = ALL_DATA,

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.inputs import column_names, column_values, condition_of, device_of, numbers
+from pushforward.cli.inputs import column_names, column_values, condition_of, numbers
 from pushforward.cli.options import (
     AS_IT_IS,
     NEWEST,
@@ -39,6 +39,7 @@ from pushforward.cli.options import (
 )
 from pushforward.errors import UsageError
 from pushforward.numbers import some
+from pushforward.runtime import device_named
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -83,17 +84,10 @@ def sample(
     """
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward.samples import draw_to
-    from pushforward.transports.flow import starts
     from pushforward.transports.redrawing import counted, named_constraints
 
     for sentence in loaded.unfinished:
         say(f"{loaded.folder}, step {loaded.state['step']:,}: {sentence}")
-    origin = starts(loaded.transport)
-    if origin is not None and n > origin[1]:
-        say(
-            f"{loaded.folder} starts from the {origin[1]:,} held-out examples of {origin[0].data}, "
-            f"so {n:,} samples repeat some"
-        )
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing)
     filled = column_values("--fill", fill)
     _say_left_out(loaded.space, filled)
@@ -141,9 +135,12 @@ def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
     check_run(folder)
     from pushforward.training import load  # imports torch
 
-    device = device_of(loading.device)
     return load(
-        folder, raw=loading.raw, checkpoint=checkpoint, plugins=loading.plugin, device=device
+        folder,
+        raw=loading.raw,
+        checkpoint=checkpoint,
+        plugins=loading.plugin,
+        device=loading.device,
     )
 
 
@@ -180,7 +177,7 @@ def precision_of(loading: Loading) -> AbstractContextManager[Any]:
     """Return a context that sets the precision of network calls."""
     from pushforward.denoisers.denoiser import network_precision, resolve_precision
 
-    return network_precision(resolve_precision(loading.precision, device_of(loading.device)))
+    return network_precision(resolve_precision(loading.precision, device_named(loading.device)))
 
 
 def target_of(
