@@ -121,8 +121,7 @@ def compare(
     from pushforward.training import load
     from pushforward.training.api import TURN
 
-    paths = [name for name in models if name not in RECIPES]
-    load_plugins(plugin, paths, python_files(*models, data or ""))
+    load_plugins([*plugin, *python_files(*models, data or "")])
     files = plugin
     if data is not None:
         data, files = data_file(data, plugin)

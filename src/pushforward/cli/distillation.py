@@ -77,7 +77,7 @@ def distil(
     from pushforward.training import Budget, Progress
     from pushforward.training.api import distil as distilled
 
-    load_plugins(plugin, [run])
+    load_plugins(plugin)
     known = options_of("distil") - {"calls"}
     later: dict[str, str] = {}
     seconds = None

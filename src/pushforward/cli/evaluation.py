@@ -204,7 +204,7 @@ def _samples(
             f"{path} is not a run folder. If it contains samples, name the data to compare them "
             "with, such as --data digits."
         )
-    load_plugins(loading.plugin, [data])
+    load_plugins(loading.plugin)
     if (Path(data) / "spec.json").is_file():
         return path, data
     name, _ = data_file(data, loading.plugin)
@@ -249,7 +249,7 @@ def report(
     from pushforward.evaluation import compare
 
     where = free_folder(out, folder.name, "report", under=folder.parent)
-    load_plugins(plugin, [run])
+    load_plugins(plugin)
     model = load(folder, plugins=plugin, device=device)
     comparison = compare(
         [model],

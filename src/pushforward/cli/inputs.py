@@ -71,20 +71,10 @@ def python_files(*names: str) -> list[str]:
     return [name for name in names if name.endswith(".py")]
 
 
-def load_plugins(
-    files: Sequence[str], runs: Iterable[str | None] = (), others: Sequence[str] = ()
-) -> None:
-    """Register the parts of plug-ins, after all runs could be read with them.
-
-    ``others`` are further files that runs may need, such as the file of the recipe.
-    """
+def load_plugins(files: Iterable[str]) -> None:
+    """Register the parts of plug-ins."""
     from pushforward import plugins
 
-    for run in runs:
-        if run is not None and (Path(run) / "spec.json").is_file():
-            from pushforward.training.runs.spec_file import read_spec
-
-            read_spec(run, [*others, *files])
     for file in files:
         plugins.load(file)
 

@@ -139,7 +139,7 @@ def train(
     if teacher is not None:
         named.append(f"teacher={teacher}")
     runs = pairs_of(named)
-    load_plugins(plugin, [init, *runs.values()], python_files(recipe, data or ""))
+    load_plugins([*plugin, *python_files(recipe, data or "")])
     values = settings_of(recipe, settings, options_of("train"))
     if data is not None:
         data, plugin = data_file(data, plugin)
