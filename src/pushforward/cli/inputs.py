@@ -159,6 +159,18 @@ def recipe_of(
     return replace(recipe, name=own_name, training=recipe.training.changed(**changes.of_training()))
 
 
+def training_options(
+    recipe: str, size: str, changes: Changes, files: Sequence[str]
+) -> dict[str, Any]:
+    """Return arguments of `pushforward.training.api.prepare` by given options and plug-ins."""
+    others = [file for file in files if Path(file) != Path(recipe)]
+    asked: dict[str, Any] = {"size": size, **changes.of_training()}
+    if others:
+        asked["plugin"] = others
+    plugins = [*python_files(recipe), *others]
+    return {"plugins": plugins, "augment": changes.augment, "asked": asked}
+
+
 def amounts(budgeting: Budgeting, flops: float | None = None) -> dict[str, Any]:
     """Return the given budget as arguments of `pushforward.fit`."""
     from pushforward.training import Budget

@@ -122,9 +122,10 @@ def sample(
 def _say_left_out(space: Space, filled: Mapping[str, str]) -> None:
     lacking = [name for name in space.left_out if name not in filled]
     if lacking:
-        say(f"columns left out of training are not written: {some(lacking)}")
-        if not filled:
-            say(f"To number the rows in one of them: --fill {shlex.quote(lacking[0])}=sequence")
+        say(
+            f"columns left out of training are not written: {some(lacking)}. To number the rows in "
+            f"one of them: --fill {shlex.quote(lacking[0])}=sequence"
+        )
 
 
 def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
@@ -242,10 +243,9 @@ def image_of(space: Space, file: str, resize: bool, channels: int | None = None)
 def check_images(run: Run) -> None:
     """Raise an error if the model does not generate images."""
     if not run.space.has_pixels:
-        others = ", sample --given, or impute for missing cells" if run.space.names else ""
         raise UsageError(
             f"{run.folder} generates {run.space.noun}s, not images, so it cannot edit image files. "
-            f"Use interpolate --seeds 0,1{others}."
+            "Use interpolate --seeds 0,1."
         )
 
 

@@ -23,6 +23,7 @@ from pushforward.cli.inputs import (
     python_files,
     recipe_of,
     settings_of,
+    training_options,
 )
 from pushforward.cli.options import (
     ALL_DATA,
@@ -143,7 +144,6 @@ def train(
     values = settings_of(recipe, settings, options_of("train"))
     if data is not None:
         data, plugin = data_file(data, plugin)
-    others = [file for file in plugin if Path(file) != Path(recipe)]
     start = None if init is None else load(init)
     if out and not (overwrite or dry_run or launched().rank):
         free_folder(out, "", "")
@@ -151,30 +151,27 @@ def train(
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, runs, device=device)
     if dry_run:
         return report_needs(chosen, loaded, ends, sharing, json)
-    asked = {"size": size, **changes.of_training()}
+    options = training_options(recipe, size, changes, plugin)
+    asked = options["asked"]
     for name, value in values.items():
         asked[name.replace("_", "-")] = value
     if "latent" in runs:
         asked["latent"] = runs.pop("latent")
     if runs:
         asked["frozen"] = [f"{name}={run}" for name, run in runs.items()]
-    if others:
-        asked["plugin"] = others
     trainer = prepare(
         chosen,
         loaded,
+        **options,
         **ends,
         **dataclasses.asdict(sharing),
         out=out,
         overwrite=overwrite,
         seed=seed,
         init=start,
-        plugins=[*python_files(recipe), *others],
         device=device,
-        augment=changes.augment,
         checkpoint_every=checkpoint_every,
         trackers=track or (),
-        asked=asked,
         progress=Progress(),
     )
     report_run(train_one(trainer), json)
