@@ -219,7 +219,7 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["interpolate"], 2, "RUN"),
+        (["interpolate"], 2, "run"),
         (["vary", "flow", "large.png"], 2, "--resize"),
         (["vary", "flow", "a.png", "--strength", "0"], 2, "(0, 1]"),
         (["vary", "flow", "a.png", "--out", "a.png"], 2, "already"),

@@ -13,13 +13,12 @@ from cyclopts import Parameter
 
 from pushforward.cli.inputs import (
     amounts,
-    check_names,
     data_file,
-    device_of,
     load_plugins,
     python_files,
     recipe_of,
     source,
+    training_options,
     typed_options,
 )
 from pushforward.cli.options import (
@@ -120,13 +119,10 @@ def compare(
         live: Also write live.html, a page that runs the models in a browser.
     """
     models = tuple(map(own_name, models))
-    _check_models(models, plugin)
-    check_names(plugin, data=data)
     from pushforward.training import load
     from pushforward.training.api import TURN
 
-    paths = [name for name in models if name not in RECIPES]
-    load_plugins(plugin, paths, python_files(*models, data or ""))
+    load_plugins([*plugin, *python_files(*models, data or "")])
     files = plugin
     if data is not None:
         data, files = data_file(data, plugin)
@@ -139,48 +135,49 @@ def compare(
         read = typed_options(replace(reading, download=False)) | {"--condition": condition}
         _refuse(read, "the data of the runs is used. Choose other data with --data")
     if reports and not fresh and not finished:
-        _refuse({"--n": n, "--data": data}, "the reports are already scored")
-        _refuse({"--live": live or None}, "reports contain no models. Specify run folders instead")
+        scored = {"--n": n, "--data": data, "--live": live or None}
+        _refuse(scored, "the reports are already scored, and contain no models")
         return _join(reports, out, json, full, seeds or 1)
     if live:
         from pushforward.export.onnx_file import library
 
         library()
-    if out is not None:
-        _report_folder(out)
     longest, shorter = _sweep(budgeting)
     ends = amounts(longest, flops) or {"seconds": SECONDS}
     runs = [(name, load(name, plugins=files)) for name in finished]
     loaded = _shared_data(runs, data, reading, condition)
     _check_protocol(reports, loaded, n, features)
     first = seed or 0
-    chosen = range(first, first + (seeds or 1))
-    planned = _planned(fresh, loaded, size or "small", changes, chosen, shorter, files)
-    if len(planned) + len(runs) + len(reports) == 1:
-        say(
-            "only one model: it is compared with real data and a simple baseline. "
-            "To rank models, give several"
-        )
-    named = _named(runs, [part["out"] for part in planned])
-    options = {
-        **ends,
-        "device": device_of(device),
-        "augment": changes.augment,
-        "trackers": track,
-    }
-    folder, trainers = _trainers(planned, loaded, out, options)
+    count = seeds or 1
+    trainings = [(first, ends, "")]
+    if count > 1:
+        trainings = [(number, ends, f"-{number}") for number in range(first, first + count)]
+    for seconds in shorter:
+        trainings.append((first, {"seconds": seconds}, f"-{seconds:g}s"))
+    folder, trainers = _trainers(
+        fresh,
+        loaded,
+        out,
+        trainings,
+        size or "small",
+        changes,
+        files,
+        device=device,
+        trackers=track,
+    )
+    named = _named(runs, [trainer.folder.name for trainer in trainers])
     with _going_on(folder):
         trained = {}
         if trainers:
             trained = {run.name: run for run in train_all(trainers, turn=TURN)}
         points: dict[str, list[Run]] = {}
-        for part in planned:
-            if "seconds" in part:
-                points.setdefault(part["recipe"].name, []).append(trained.pop(part["out"]))
-        budget = None
-        if fresh:
-            typed = [f"{option} {value}" for option, value in budgets.items() if value]
-            budget = typed[0] if typed else "--budget 60s"
+        for trainer in trainers:
+            if trainer.budget.seconds in shorter:
+                run = trained.pop(trainer.folder.name)
+                points.setdefault(trainer.recipe.name, []).append(run)
+        given = [f"{option} {value}" for option, value in budgets.items() if value]
+        if fresh and not given:
+            given = ["--budget 60s"]
         _report(
             {**reports, **named, **trained},
             loaded,
@@ -191,60 +188,40 @@ def compare(
             n=n,
             repeats=repeats,
             features=features,
-            seeds=seeds or 1,
-            budget=budget,
+            seeds=count,
+            budget=" ".join(given) or None,
             thorough=thorough,
             shorter=points,
         )
 
 
-def _check_models(models: Sequence[str], plugins: Sequence[str]) -> None:
-    if plugins:
-        return
-    for name in models:
-        if name in RECIPES or name.endswith(".py") or Path(name).exists():
-            continue
-        hint = suggestion(name, RECIPES)
-        if not hint and name[:1] in "0123456789,":
-            hint = " Write budgets without spaces, such as --budget 15s,30s."
-        raise _unknown_model(name, hint)
-
-
-def _unknown_model(name: str, hint: str = "") -> UsageError:
-    return UsageError(
-        f'"{name}" is not a recipe ({", ".join(RECIPES)}), a run folder or a report.{hint}'
-    )
-
-
 def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comparison]]:
     from pushforward.evaluation.comparison import stored, stored_file
 
+    if len(set(models)) < len(models):
+        raise UsageError(
+            "A model is given twice. Specify each model once; to train a recipe several times, use "
+            "--seeds N."
+        )
     fresh = []
     finished = []
     reports = {}
-    places: list[str] = []
     for name in models:
-        known = name in RECIPES
+        known = name in RECIPES or name.endswith(".py")
         file = None if known else stored_file(name)
-        place = name if known else str((file or Path(name)).resolve())
-        if place in places:
-            raise UsageError(
-                f'"{name}" is given twice. Specify each model once; to train a recipe several '
-                "times, use --seeds N."
-            )
-        places.append(place)
         if file is not None:
             reports[name] = stored(file)
-        elif known or name.endswith(".py"):
+        elif known:
             fresh.append(name)
         elif Path(name).is_dir():
             finished.append(name)
         else:
-            raise _unknown_model(name)
-    for name in fresh:
-        folder = Path(name)
-        if name in RECIPES and folder.is_dir() and str(folder.resolve()) not in places:
-            say(f"{name}: training the recipe. For the folder of that name, write ./{name}")
+            hint = suggestion(name, RECIPES)
+            if not hint and name[:1] in "0123456789,":
+                hint = " Write budgets without spaces, such as --budget 15s,30s."
+            raise UsageError(
+                f'"{name}" is not a recipe ({", ".join(RECIPES)}), a run folder or a report.{hint}'
+            )
     return fresh, finished, reports
 
 
@@ -332,68 +309,50 @@ def _check_reports(reports: Mapping[str, Comparison], data: Dataset | None = Non
             )
 
 
-def _planned(
-    fresh: Sequence[str],
-    data: Dataset,
-    size: str,
-    changes: Changes,
-    seeds: range,
-    shorter: Sequence[float],
-    files: Sequence[str],
-) -> list[dict[str, Any]]:
-    runs: list[tuple[int, float | None]] = [(seed, None) for seed in seeds]
-    runs += [(seeds[0], seconds) for seconds in shorter]
-    planned = []
-    for name in fresh:
-        others = [file for file in files if Path(file) != Path(name)]
-        asked: dict[str, Any] = {"size": size, **changes.of_training()}
-        if others:
-            asked["plugin"] = others
-        for seed, seconds in runs:
-            recipe = recipe_of(name, data, size, {}, changes, seed)
-            part = {"recipe": recipe, "out": recipe.name, "seed": seed, "asked": asked}
-            part["plugins"] = [*python_files(name), *others]
-            if seconds is not None:
-                part["seconds"] = seconds
-                part["out"] += f"-{seconds:g}s"
-            elif len(seeds) > 1:
-                part["out"] += f"-{seed}"
-            planned.append(part)
-    return planned
-
-
 def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, Any]:
-    if len(set(fresh)) < len(fresh):
-        raise UsageError("Two recipes have the same name. Rename the function in one of the files.")
     named: dict[str, Any] = {}
     for given, run in runs:
-        name = run.name
-        if name in fresh or name in named:
-            name = given
-        if name in fresh or name in named:
-            name = str(run.folder.resolve())
-        named[name] = run
+        taken = run.name in fresh or run.name in named
+        named[given if taken else run.name] = run
     return named
 
 
 def _trainers(
-    planned: Sequence[dict[str, Any]], data: Dataset, out: str | None, options: dict[str, Any]
+    fresh: Sequence[str],
+    data: Dataset,
+    out: str | None,
+    trainings: Sequence[tuple[int, dict[str, Any], str]],
+    size: str,
+    changes: Changes,
+    files: Sequence[str],
+    **options: Any,
 ) -> tuple[Path, list[Trainer]]:
-    """Return the report's folder, created so that nobody else can use it, and the trainers."""
+    """Return the report's folder, and a trainer for each recipe, seed and budget."""
     from pushforward.training import Progress
     from pushforward.training.api import prepare
     from pushforward.training.runs.folder import claim
 
-    if not planned:
+    if not fresh:
         return _report_folder(out, data.name), []
-    begun = claim(out, f"compare-{data.name}", "report")
-    folder = begun.folder
+    folder = claim(out, f"compare-{data.name}", "report").folder
     progress = Progress()
+    trainers = []
     with nothing_left(folder):
-        trainers = []
-        for part in planned:
-            own = {**options, **part, "out": folder / part["out"]}
-            trainers.append(prepare(own.pop("recipe"), data, **own, progress=progress))
+        for name in fresh:
+            shared = training_options(name, size, changes, files)
+            for seed, budget, suffix in trainings:
+                recipe = recipe_of(name, data, size, {}, changes, seed)
+                trainer = prepare(
+                    recipe,
+                    data,
+                    **shared,
+                    **budget,
+                    **options,
+                    seed=seed,
+                    out=folder / f"{recipe.name}{suffix}",
+                    progress=progress,
+                )
+                trainers.append(trainer)
     for trainer in trainers:
         announce(trainer)
     return folder, trainers

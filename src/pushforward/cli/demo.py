@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pushforward.cli.comparison import write_live_page
-from pushforward.cli.inputs import check_names
 from pushforward.cli.options import (
     TRAIN,
     BudgetOption,
@@ -78,7 +77,6 @@ def demo(
 
     seconds = Budget.duration(budget)
     opening_seconds = Budget.duration(story)
-    check_names((), data=data)
     loaded = load(data or _demo_data())
     sizes = dict.fromkeys(FAMILIES, size or "small")
     if size is None and loaded.name == "mnist-5k":

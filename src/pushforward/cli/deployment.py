@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from pushforward.cli.inputs import device_of
 from pushforward.cli.options import (
     MODEL,
     OUTPUT,
@@ -31,13 +30,13 @@ from pushforward.cli.options import (
     RunCheckpoint,
     SolverOption,
     app,
-    columns,
     say,
     show,
+    table,
 )
 from pushforward.cli.sampling import configured_run, loaded_run
 from pushforward.errors import UsageError
-from pushforward.numbers import counted
+from pushforward.runtime import device_named
 
 KEY = "PUSHFORWARD_API_KEY"
 
@@ -114,7 +113,7 @@ def serve(
     if page:
         say("building the page that runs models in a browser")
     names = ", ".join(served)
-    chosen = resolve_precision(precision, device_of(device))
+    chosen = resolve_precision(precision, device_named(device))
     with contextlib.suppress(SystemExit):  # SIGTERM, which uvicorn raises again after all answers
         answer(
             served,
@@ -190,10 +189,9 @@ def _text(result: dict[str, Any], sampler: str) -> str:
     lines = [f"{each['file']}  {each['bytes']:,} bytes" for each in result["files"]]
     worst: dict[tuple[str, int], float] = {}
     for each in result["distances"]:
-        place = (each["solver"] or "one call", each["steps"])
+        place = (each["solver"], each["steps"])
         worst[place] = max(worst.get(place, 0.0), each["worst"])
     if worst:
-        lines += ["", f"largest difference from {sampler}, in standard deviations"]
-        rows = [[name, counted(k, "step"), f"{gap:.0e}"] for (name, k), gap in worst.items()]
-        lines.append(columns(rows))
+        rows = [{"solver": name, "steps": k, "difference": gap} for (name, k), gap in worst.items()]
+        lines += ["", table(rows), f"largest differences from {sampler}, in standard deviations"]
     return "\n".join(lines)

@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 from pushforward.cli.inputs import (
     amounts,
-    device_of,
     load_plugins,
     options_of,
     settings_of,
@@ -78,7 +77,7 @@ def distil(
     from pushforward.training import Budget, Progress
     from pushforward.training.api import distil as distilled
 
-    load_plugins(plugin, [run])
+    load_plugins(plugin)
     known = options_of("distil") - {"calls"}
     later: dict[str, str] = {}
     seconds = None
@@ -109,7 +108,7 @@ def distil(
             out=out,
             overwrite=overwrite,
             trackers=track or (),
-            device=device_of(device),
+            device=device,
             progress=Progress(),
         )
     except (SystemExit, KeyboardInterrupt):

@@ -299,8 +299,7 @@ def _box(space: Space, text: str) -> Tensor:
     if not (0 <= top < bottom <= height and 0 <= left < right <= width):
         raise UsageError(
             f"--box {text} does not fit an image of {height} x {width} pixels: expected "
-            f"0 <= top < bottom <= {height} and 0 <= left < right <= {width}; "
-            f"got top={top}, left={left}, bottom={bottom}, right={right}."
+            f"0 <= top < bottom <= {height} and 0 <= left < right <= {width}."
         )
     say(
         f"filling rows {top} to {bottom - 1} and columns {left} to {right - 1} "

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from pushforward.cli.inputs import (
-    check_names,
     condition_of,
     data_file,
-    device_of,
     load_plugins,
     real_source,
     source,
@@ -123,7 +121,6 @@ def evaluate(
     """
     if out is not None:
         check_report(out)
-    check_names(loading.plugin, data=data, metrics=words(metrics), features=features)
     from pushforward.training.runs.folder import checkpoint_in, is_run
 
     model: Any = run
@@ -136,11 +133,6 @@ def evaluate(
     if samples is not None:
         model, data = _beside_real_data(run, samples, data, train, reading, loading)
     elif not is_run(folder):
-        if (solving, guiding) != (AS_IT_IS, UNGUIDED) or loading.raw:
-            raise UsageError(
-                f"{run} contains samples, so options for solver, guidance and weights do not "
-                "apply. Leave them out."
-            )
         model, data = _samples(run, data, reading, loading)
     elif data is not None and not Path(folder).exists():
         raise DataError(
@@ -212,7 +204,7 @@ def _samples(
             f"{path} is not a run folder. If it contains samples, name the data to compare them "
             "with, such as --data digits."
         )
-    load_plugins(loading.plugin, [data])
+    load_plugins(loading.plugin)
     if (Path(data) / "spec.json").is_file():
         return path, data
     name, _ = data_file(data, loading.plugin)
@@ -252,14 +244,13 @@ def report(
 
         show_report(Report(stored(stored_report)), folder, json, full, save=False)
         return
-    check_names(plugin, features=features)
     check_run(run)
     from pushforward import Report, load
     from pushforward.evaluation import compare
 
     where = free_folder(out, folder.name, "report", under=folder.parent)
-    load_plugins(plugin, [run])
-    model = load(folder, plugins=plugin, device=device_of(device))
+    load_plugins(plugin)
+    model = load(folder, plugins=plugin, device=device)
     comparison = compare(
         [model],
         n=n,

@@ -21,10 +21,9 @@ from pushforward.cli.options import (
     unknown_option,
 )
 from pushforward.errors import UsageError
-from pushforward.registries import EXTRACTORS, RECIPES
 
 if TYPE_CHECKING:
-    from pushforward.data import Dataset, Space
+    from pushforward.data import Dataset
     from pushforward.training import Run
 
 YES_NO = {"yes": True, "true": True, "no": False, "false": False}
@@ -67,52 +66,15 @@ def options_of(verb: str) -> set[str]:
     return names
 
 
-def check_names(
-    plugins: Sequence[str],
-    *,
-    recipe: str | None = None,
-    data: str | None = None,
-    metrics: Sequence[str] = (),
-    features: str | None = None,
-) -> None:
-    """Check names, unless plug-ins may add some, before torch is imported, which takes seconds."""
-    if plugins:
-        return
-    if recipe is not None and not recipe.endswith(".py"):
-        RECIPES.check(recipe)
-    if data is not None:
-        from pushforward.data.core.load import check_there
-
-        check_there(data)
-    if metrics:
-        from pushforward.metrics.names import check_metrics
-
-        check_metrics(list(metrics))
-    if features is not None:
-        for word in features.split(","):
-            name = word.strip().partition(":")[0]
-            EXTRACTORS.check(name.lower().replace("_", "-"))
-
-
 def python_files(*names: str) -> list[str]:
     """Select the names of Python files."""
     return [name for name in names if name.endswith(".py")]
 
 
-def load_plugins(
-    files: Sequence[str], runs: Iterable[str | None] = (), others: Sequence[str] = ()
-) -> None:
-    """Register the parts of plug-ins, after all runs could be read with them.
-
-    ``others`` are further files that runs may need, such as the file of the recipe.
-    """
+def load_plugins(files: Iterable[str]) -> None:
+    """Register the parts of plug-ins."""
     from pushforward import plugins
 
-    for run in runs:
-        if run is not None and (Path(run) / "spec.json").is_file():
-            from pushforward.training.runs.spec_file import read_spec
-
-            read_spec(run, [*others, *files])
     for file in files:
         plugins.load(file)
 
@@ -197,6 +159,18 @@ def recipe_of(
     return replace(recipe, name=own_name, training=recipe.training.changed(**changes.of_training()))
 
 
+def training_options(
+    recipe: str, size: str, changes: Changes, files: Sequence[str]
+) -> dict[str, Any]:
+    """Return arguments of `pushforward.training.api.prepare` by given options and plug-ins."""
+    others = [file for file in files if Path(file) != Path(recipe)]
+    asked: dict[str, Any] = {"size": size, **changes.of_training()}
+    if others:
+        asked["plugin"] = others
+    plugins = [*python_files(recipe), *others]
+    return {"plugins": plugins, "augment": changes.augment, "asked": asked}
+
+
 def amounts(budgeting: Budgeting, flops: float | None = None) -> dict[str, Any]:
     """Return the given budget as arguments of `pushforward.fit`."""
     from pushforward.training import Budget
@@ -209,21 +183,6 @@ def amounts(budgeting: Budgeting, flops: float | None = None) -> dict[str, Any]:
     if budgeting.budget is not None:
         given["seconds"] = Budget.duration(budgeting.budget)
     return {name: amount for name, amount in given.items() if amount is not None}
-
-
-def check_free(out: str | None) -> None:
-    """Raise an error if a folder exists."""
-    from pushforward.training.runs.folder import free_folder
-
-    if out:
-        free_folder(out, "", "")
-
-
-def device_of(name: str) -> str:
-    """Return the full name of an available device."""
-    from pushforward.runtime import device_named
-
-    return str(device_named(name))
 
 
 def source(
@@ -337,10 +296,7 @@ def examples(
 
 
 def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[str, Any] | None:
-    """Parse a label by number or name, and columns such as age=40,income=2.
-
-    Prints a note on numbers outside the training range.
-    """
+    """Parse a label by number or name, and columns such as age=40,income=2."""
     space = run.space
     if label is not None and "," in label and space.classes and label not in space.classes:
         raise UsageError(f'--label takes one class, got "{label}". Run the command once per class.')
@@ -361,23 +317,7 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
             texts = getattr(fields[name], "names", ())
             if value not in texts:
                 requested[name] = ""
-    _warn_outside(space, requested)
     return requested or None
-
-
-def _warn_outside(space: Space, requested: Mapping[str, Any]) -> None:
-    from pushforward.conditions import Numbers
-
-    for kind in space.conditions.values():
-        if not isinstance(kind, Numbers) or not kind.examples:
-            continue
-        for name, column in zip(kind.columns, zip(*kind.examples, strict=True), strict=True):
-            number = requested.get(name)
-            if isinstance(number, float) and not min(column) <= number <= max(column):
-                say(
-                    f"note: {name}={number:g} is outside the range of the training data, "
-                    f"{min(column):g} to {max(column):g}"
-                )
 
 
 def column_values(option: str, text: str | None) -> dict[str, str]:

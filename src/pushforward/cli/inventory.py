@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pushforward.cli.inputs import counting, data_file, device_of, load_plugins, options_of_reading
+from pushforward.cli.inputs import counting, data_file, load_plugins, options_of_reading
 from pushforward.cli.options import (
     ALL_DATA,
     INSPECT,
@@ -34,6 +34,7 @@ from pushforward.cli.options import (
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.numbers import clipped, percent
 from pushforward.registries import EXTRACTORS, METRICS, RECIPES, SOLVERS
+from pushforward.runtime import device_named
 
 Listed = DataOption[Plugins]  # Plug-ins whose parts are listed too
 PACKAGES = (
@@ -173,7 +174,7 @@ def doctor(*, json: Json = False) -> None:
     facts = {
         **machine(),
         "cuda": torch.cuda.is_available(),
-        "best precision": resolve_precision("auto", device_of("auto")),
+        "best precision": resolve_precision("auto", device_named("auto")),
         "data folder": os.environ.get("PUSHFORWARD_DATA")
         or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)",
     }

@@ -22,7 +22,6 @@ from cyclopts import (
     Parameter,
     UnknownCommandError,
     UnknownOptionError,
-    UnusedCliTokensError,
 )
 from cyclopts.validators import Number
 
@@ -444,7 +443,6 @@ def _unknown_command(word: str, known: Iterable[str]) -> str:
 
 def _error(error: CycloptsError) -> str:
     verb = " ".join(error.command_chain or ())
-    help_of = f"See: pushforward {verb} --help"
     if isinstance(error, UnknownOptionError):
         names: list[str] = []
         for argument in error.argument_collection:
@@ -453,15 +451,11 @@ def _error(error: CycloptsError) -> str:
         return unknown_option(error.token.keyword or error.token.value, names, verb)
     if isinstance(error, UnknownCommandError) and error.app is not None and error.unused_tokens:
         return _unknown_command(error.unused_tokens[0], error.app)
-    if isinstance(error, UnusedCliTokensError):
-        unused = shlex.join(error.unused_tokens or ())
-        return f"unexpected argument: {unused}. Write options by name. {help_of}"
-    if isinstance(error, MissingArgumentError) and error.argument is not None:
-        if error.argument.name == "--[KEYWORD]":  # the verb itself reports settings without a value
-            words = error.root_input_tokens or ()
-            call([f"{word}=" if word == error.keyword else word for word in words])
-        return f"missing argument {error.argument.name.lstrip('-').upper()}. {help_of}"
-    return str(error)
+    unnamed = isinstance(error, MissingArgumentError) and "--[KEYWORD]" in error.argument.names
+    if unnamed:  # the verb itself reports settings without a value
+        words = error.root_input_tokens or ()
+        call([f"{word}=" if word == error.keyword else word for word in words])
+    return f"{error} See: pushforward {verb} --help"
 
 
 app = App(

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.inputs import column_names, column_values, condition_of, device_of, numbers
+from pushforward.cli.inputs import column_names, column_values, condition_of, numbers
 from pushforward.cli.options import (
     AS_IT_IS,
     NEWEST,
@@ -39,6 +39,7 @@ from pushforward.cli.options import (
 )
 from pushforward.errors import UsageError
 from pushforward.numbers import some
+from pushforward.runtime import device_named
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -83,17 +84,10 @@ def sample(
     """
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward.samples import draw_to
-    from pushforward.transports.flow import starts
     from pushforward.transports.redrawing import counted, named_constraints
 
     for sentence in loaded.unfinished:
         say(f"{loaded.folder}, step {loaded.state['step']:,}: {sentence}")
-    origin = starts(loaded.transport)
-    if origin is not None and n > origin[1]:
-        say(
-            f"{loaded.folder} starts from the {origin[1]:,} held-out examples of {origin[0].data}, "
-            f"so {n:,} samples repeat some"
-        )
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing)
     filled = column_values("--fill", fill)
     _say_left_out(loaded.space, filled)
@@ -128,9 +122,10 @@ def sample(
 def _say_left_out(space: Space, filled: Mapping[str, str]) -> None:
     lacking = [name for name in space.left_out if name not in filled]
     if lacking:
-        say(f"columns left out of training are not written: {some(lacking)}")
-        if not filled:
-            say(f"To number the rows in one of them: --fill {shlex.quote(lacking[0])}=sequence")
+        say(
+            f"columns left out of training are not written: {some(lacking)}. To number the rows in "
+            f"one of them: --fill {shlex.quote(lacking[0])}=sequence"
+        )
 
 
 def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
@@ -141,9 +136,12 @@ def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
     check_run(folder)
     from pushforward.training import load  # imports torch
 
-    device = device_of(loading.device)
     return load(
-        folder, raw=loading.raw, checkpoint=checkpoint, plugins=loading.plugin, device=device
+        folder,
+        raw=loading.raw,
+        checkpoint=checkpoint,
+        plugins=loading.plugin,
+        device=loading.device,
     )
 
 
@@ -180,7 +178,7 @@ def precision_of(loading: Loading) -> AbstractContextManager[Any]:
     """Return a context that sets the precision of network calls."""
     from pushforward.denoisers.denoiser import network_precision, resolve_precision
 
-    return network_precision(resolve_precision(loading.precision, device_of(loading.device)))
+    return network_precision(resolve_precision(loading.precision, device_named(loading.device)))
 
 
 def target_of(
@@ -245,10 +243,9 @@ def image_of(space: Space, file: str, resize: bool, channels: int | None = None)
 def check_images(run: Run) -> None:
     """Raise an error if the model does not generate images."""
     if not run.space.has_pixels:
-        others = ", sample --given, or impute for missing cells" if run.space.names else ""
         raise UsageError(
             f"{run.folder} generates {run.space.noun}s, not images, so it cannot edit image files. "
-            f"Use interpolate --seeds 0,1{others}."
+            "Use interpolate --seeds 0,1."
         )
 
 
@@ -312,39 +309,26 @@ def _imputed(imputed: Imputed) -> dict[str, Any]:
     from pushforward.transports.redrawing import named_constraints
 
     missing = imputed.missing
-    cells = int(missing.sum())
-    rows = int(missing.any(1).sum())
     columns = {}
     for field, count in zip(imputed.space.fields, missing.sum(0).tolist(), strict=True):
         if count:
             columns[field.name] = count
-    if cells:
-        each = some(f"{count:,} of {name}" for name, count in columns.items())
-        say(f"filled cells: {cells:,} in {rows:,} of {len(missing):,} rows; {each}")
-    else:
-        say(f"no cells are missing in {len(missing):,} rows, so nothing was filled")
+    report = {"cells": int(missing.sum()), "rows": int(missing.any(1).sum()), "columns": columns}
+    say(f"filled {report['cells']:,} cells in {report['rows']:,} of {len(missing):,} rows")
     if imputed.absent:
-        say(
-            "note: these columns of the model are not in the table and are not written: "
-            f"{some(imputed.absent)}"
-        )
-    report: dict[str, Any] = {"cells": cells, "rows": rows, "columns": columns}
+        absent = some(imputed.absent)
+        say(f"note: columns of the model that the table lacks are not written: {absent}")
     if not imputed.space.constraints:
         return report
-    report["drawn_again"] = imputed.drawn_again
-    say(
-        f"{imputed.drawn_again:.1%} of the drawn rows violated "
-        f"{named_constraints(imputed.space)} and were drawn again"
-    )
-    what = "rows (from 0)"
     lines: Sequence[int] = range(len(missing))
     if isinstance(imputed.source, GappyFile):
-        what = "lines"
         lines = imputed.source.table.lines
-    for name, why in (("unmet", "after all attempts"), ("given_unmet", "with their given cells")):
-        violating = getattr(imputed, name)
-        report[name] = [lines[row] for row in violating]
-        if violating:
-            broken = some(imputed.broken(violating))
-            say(f"{what} that violate {broken} {why}: {some(report[name])}")
+    for name in ("unmet", "given_unmet"):
+        report[name] = [lines[row] for row in getattr(imputed, name)]
+    report["drawn_again"] = imputed.drawn_again
+    unmet = report["unmet"] + report["given_unmet"]
+    names = named_constraints(imputed.space)
+    say(f"{imputed.drawn_again:.1%} of the drawn rows violated {names} and were drawn again")
+    if unmet:
+        say(f"{len(unmet):,} rows still violate {names}: lines {some(unmet)}")
     return report

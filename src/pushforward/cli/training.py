@@ -16,16 +16,14 @@ from cyclopts import Parameter
 
 from pushforward.cli.inputs import (
     amounts,
-    check_free,
-    check_names,
     data_file,
-    device_of,
     examples,
     load_plugins,
     options_of,
     python_files,
     recipe_of,
     settings_of,
+    training_options,
 )
 from pushforward.cli.options import (
     ALL_DATA,
@@ -131,10 +129,10 @@ def train(
     """
     ends = amounts(budgeting, flops)
     recipe = own_name(recipe)
-    check_names(plugin, recipe=recipe, data=None if settings else data)  # settings are named first
     from pushforward.training import Progress, load
     from pushforward.training.api import prepare
     from pushforward.training.recipe_argument import pairs_of
+    from pushforward.training.runs.folder import free_folder
 
     named = list(frozen)
     if latent is not None:
@@ -142,43 +140,38 @@ def train(
     if teacher is not None:
         named.append(f"teacher={teacher}")
     runs = pairs_of(named)
-    load_plugins(plugin, [init, *runs.values()], python_files(recipe, data or ""))
+    load_plugins([*plugin, *python_files(recipe, data or "")])
     values = settings_of(recipe, settings, options_of("train"))
     if data is not None:
         data, plugin = data_file(data, plugin)
-    others = [file for file in plugin if Path(file) != Path(recipe)]
     start = None if init is None else load(init)
-    if not (overwrite or dry_run or launched().rank):
-        check_free(out)
+    if out and not (overwrite or dry_run or launched().rank):
+        free_folder(out, "", "")
     loaded = examples(data, runs, reading, condition)
-    where = device_of(device)
-    chosen = recipe_of(recipe, loaded, size, values, changes, seed, runs, device=where)
+    chosen = recipe_of(recipe, loaded, size, values, changes, seed, runs, device=device)
     if dry_run:
         return report_needs(chosen, loaded, ends, sharing, json)
-    asked = {"size": size, **changes.of_training()}
+    options = training_options(recipe, size, changes, plugin)
+    asked = options["asked"]
     for name, value in values.items():
         asked[name.replace("_", "-")] = value
     if "latent" in runs:
         asked["latent"] = runs.pop("latent")
     if runs:
         asked["frozen"] = [f"{name}={run}" for name, run in runs.items()]
-    if others:
-        asked["plugin"] = others
     trainer = prepare(
         chosen,
         loaded,
+        **options,
         **ends,
         **asdict(sharing),
         out=out,
         overwrite=overwrite,
         seed=seed,
         init=start,
-        plugins=[*python_files(recipe), *others],
-        device=where,
-        augment=changes.augment,
+        device=device,
         checkpoint_every=checkpoint_every,
         trackers=track or (),
-        asked=asked,
         progress=Progress(),
     )
     report_run(train_one(trainer), json)
@@ -217,12 +210,7 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Ru
         for trainer in trainers:
             stack.callback(trainer.progress.close)
         if turn:
-            count = sum(not trainer.done for trainer in trainers)
-            if count > 1:
-                say(
-                    f"training {count} models in turns of {turn:g} s; "
-                    "the time left is shown for each model separately"
-                )
+            say(f"training {len(trainers)} models in turns of {turn:g} s")
             runs = train_in_turns(trainers, turn)
         else:
             for trainer in trainers:
@@ -278,27 +266,17 @@ def resume(
         fallback=fallback,
         plugins=plugin,
         trackers=track or (),
-        device=device_of(device),
+        device=device,
         progress=Progress(),
     )
-    say(_standing(folder, trainer))
-    report_run(_trained(trainer), json)
-
-
-def _standing(run: str, trainer: Trainer) -> str:
     step = f"step {trainer.clock.step:,}"
-    total = trainer.clock.total
     if trainer.ended is not None:
-        return f"{run} ended at {step}: {trainer.ended}"
-    if trainer.done:
-        budget = str(trainer.budget)
-        larger = budget.split()[0]
-        return f"{run} is finished at {step} ({budget}). To train longer, give a larger {larger}"
-    if not trainer.saved:
-        return f"{run} has no checkpoint: training starts from the first step"
-    of = f" of {total:,}" if total else ""
-    facts = [f"resuming {run} at {step}{of}", "checkpoint verified", trainer.processes.words]
-    return "; ".join(filter(None, facts))
+        say(f"{folder} ended at {step}: {trainer.ended}")
+    elif trainer.done:
+        say(f"{folder} is finished at {step} ({trainer.budget}). To train longer, give more")
+    else:
+        say(f"resuming {folder} at {step}")
+    report_run(_trained(trainer), json)
 
 
 def print_recipe_help(name: str) -> None:

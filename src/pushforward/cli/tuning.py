@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from pushforward.cli.inputs import counting
 from pushforward.cli.options import (
     AT_LEAST_1,
     TRAIN,
@@ -23,6 +21,7 @@ from pushforward.cli.options import (
     RunCheckpoint,
     SolverOption,
     app,
+    cell,
     say,
     show,
 )
@@ -65,22 +64,21 @@ def tune(
         rounds: Number of updates. Default: 40.
         precision: Precision of network calls.
     """
+    from pushforward.transports.learned_steps import learn_grid
+
     loading = Loading(raw, plugin, device=device, precision=precision)
     loaded = loaded_run(run, loading)
     flow = _flow(loaded, solver, steps)
-    amounts = {"n": examples or 128, "rounds": rounds or 40}
-    with precision_of(loading), _watched(loaded, flow, amounts) as watch:
-        facts = _learned_times(loaded, flow, {**amounts, "watch": watch})
-    show(
-        {
-            "run": str(loaded.folder),
-            "steps": flow.steps,
-            "solver": type(flow.solver).__name__,
-            **facts,
-        },
-        json,
-        _text,
-    )
+    name = type(flow.solver).__name__
+    n = examples or 128
+    rounds = rounds or 40
+    say(f"tuning {flow.steps} steps of {name} on {n:,} noise examples ...")
+    with precision_of(loading), counting(f"{loaded.name}: rounds") as count:
+        grid = learn_grid(flow, n=n, rounds=rounds, watch=lambda number, _: count(number, rounds))
+    errors = {"before": grid.before, "after": grid.after, "checkpoint_step": loaded.state["step"]}
+    loaded.store_grid(flow.solver, grid.times, **errors)
+    facts = {"run": str(loaded.folder), "steps": flow.steps, "solver": name, "times": grid.times}
+    show(facts | errors, json, _text)
 
 
 def _flow(run: Run, solver: str | None, steps: int) -> Flow:
@@ -105,50 +103,9 @@ def _flow(run: Run, solver: str | None, steps: int) -> Flow:
     return flow.with_solver(solvers.named(solver), steps, None)
 
 
-@contextmanager
-def _watched(
-    run: Run, flow: Flow, amounts: dict[str, int]
-) -> Iterator[Callable[[int, float], None]]:
-    """Yield a callback that shows each round, with an estimate of the time left."""
-    from pushforward.training.loop.display import Progress, duration
-
-    rounds = amounts["rounds"]
-    solver = type(flow.solver).__name__
-    say(f"tuning {flow.steps} steps of {solver} on {amounts['n']:,} noise examples ...")
-    progress = Progress()
-    first = 0.0
-
-    def watch(number: int, error: float) -> None:
-        nonlocal first
-        now = time.monotonic()
-        left = "?"
-        if number == 1:
-            first = now
-        else:
-            left = duration((now - first) / (number - 1) * (rounds - number))
-        line = f"round {number:,}/{rounds:,}  distance {error:.4f}  {left} left"
-        progress.preparing(run.folder.name, number / rounds, line)
-
-    with closing(progress):
-        yield watch
-
-
-def _learned_times(run: Run, flow: Flow, options: dict[str, Any]) -> dict[str, Any]:
-    from pushforward.transports.learned_steps import learn_grid
-
-    grid = learn_grid(flow, **options)
-    errors = {"before": grid.before, "after": grid.after, "checkpoint_step": run.state["step"]}
-    run.store_grid(flow.solver, grid.times, **errors)
-    return {"times": grid.times, **errors}
-
-
-def _text(r: dict[str, Any]) -> str:
-    if r["after"] < r["before"]:
-        gain = f"{r['before']:.4f} -> {r['after']:.4f}"
-    else:
-        gain = f"{r['before']:.4f}, not improved"
-    times = " ".join(f"{t:.4g}" for t in r["times"])
+def _text(facts: dict[str, Any]) -> str:
     return (
-        f"distance to many-step samples (RMS, standard deviations): {gain}\n"
-        f"times: {times}\nstored in {r['run']}/grids.json"
+        "distance to many-step samples (RMS, in standard deviations): "
+        f"{facts['before']:.4f} -> {facts['after']:.4f}\n"
+        f"times: {cell(facts['times'])}\nstored in {facts['run']}/grids.json"
     )
