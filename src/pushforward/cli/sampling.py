@@ -341,10 +341,7 @@ def _imputed(imputed: Imputed) -> dict[str, Any]:
     if isinstance(imputed.source, GappyFile):
         what = "lines"
         lines = imputed.source.table.lines
-    for name, why in (("unmet", "after all attempts"), ("given_unmet", "with their given cells")):
-        violating = getattr(imputed, name)
-        report[name] = [lines[row] for row in violating]
-        if violating:
-            broken = some(imputed.broken(violating))
-            say(f"{what} that violate {broken} {why}: {some(report[name])}")
+    report["unmet"] = [lines[row] for row in imputed.unmet]
+    if imputed.unmet:
+        say(f"{what} that still violate a constraint: {some(report['unmet'])}")
     return report
