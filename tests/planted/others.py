@@ -10,9 +10,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.entries.index(entry)", "0", "conditions"),
         ("if not kind.learned and (", "if (", "table_denoiser"),
         ('{"label"} - conditions.keys', "set", "conditions"),
-        ("if name in self.columns:", "if False:", "table_models"),
+        ("if name in self.columns or name in self.numbers:", "if False:", "table_models"),
         ("ExampleDraws(seed, n, ", "ExampleDraws(0, n, ", "conditions"),
-        ("if name in self.numbers:", "if False:", "table_reading"),
     ],
     "conditions/label.py": [
         (

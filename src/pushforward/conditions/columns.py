@@ -64,19 +64,15 @@ class Columns(ConditionKind):
         return (len(self.columns),)
 
     def read(self, request: Any) -> Tensor:
-        names = ", ".join(self.columns)
         k = len(self.columns)
-        values = as_numbers(request, f"Expected numbers for {names}, got {request!r}.")
-        if k == 1 and (values.dim() == 0 or (values.dim() == 1 and len(values) != 1)):
+        values = as_numbers(request)
+        if values is not None and k == 1 and values.shape != (1,) and values.dim() < 2:
             values = values.unsqueeze(-1)
-        if values.dim() not in (1, 2) or values.shape[-1] != k:
+        if values is None or values.dim() not in (1, 2) or values.shape[-1] != k:
             raise UsageError(
-                f"Got values of shape {tuple(values.shape)} for {names}; expected ({k},) or "
-                f"(n, {k})."
+                f"Expected finite numbers of shape ({k},) or (n, {k}) for "
+                f"{', '.join(self.columns)}; got {request!r}."
             )
-        if not bool(values.isfinite().all()):
-            wrong = float(values[~values.isfinite()][0])
-            raise UsageError(f"Expected finite numbers for {names}, got {wrong}.")
         return values
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
