@@ -62,7 +62,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "share * edges[2 * after]",
             "table_kinds",
         ),
-        ("0 < rank <= top", "0 < rank", "table_kinds"),
+        ("all(rank <= top for", "all(True for", "table_kinds"),
     ],
     "tables/constraints.py": [
         ("if not all(named) or all(", "if True or all(", "table_samples"),

@@ -32,16 +32,10 @@ class Label(ConditionKind):
     target: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(map(str, self.names)))
-        object.__setattr__(self, "frequencies", tuple(map(float, self.frequencies)))
-        if not self.names:
+        if len(self.frequencies) not in (0, len(self.names)) or not self.names:
             raise DataError(
-                "A label needs at least one class. For data without classes, leave the condition "
-                "out."
-            )
-        if self.frequencies and len(self.frequencies) != len(self.names):
-            raise DataError(
-                f"{len(self.frequencies)} frequencies do not fit {len(self.names)} classes."
+                f"A label needs at least one class and one frequency for each; got "
+                f"{len(self.names)} classes and {len(self.frequencies)} frequencies."
             )
 
     @classmethod

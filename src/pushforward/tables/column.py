@@ -169,9 +169,6 @@ class Known(ConditionKind):
 
     learned = True
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "fields", tuple(self.fields))
-
     @property
     def entries(self) -> tuple[str, ...]:
         return tuple(field.name for field in self.fields)

@@ -83,15 +83,13 @@ class TableSpace(ScaledSpace):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "fields", tuple(self.fields))
-        object.__setattr__(self, "constraints", tuple(self.constraints))
-        if sum(field.width for field in self.fields) != self.shape[0]:
-            raise DataError(f"{len(self.fields)} columns do not match {self.shape[0]} coordinates.")
-        if self.target and self.target not in self.names:
-            raise DataError(f'The target "{self.target}" is not a column of the table.')
-        if not {len(self.layout.missing), len(self.layout.types)} <= {0, len(self.fields)}:
+        widths = sum(field.width for field in self.fields)
+        texts = {len(self.layout.missing), len(self.layout.types)}
+        names = {"", *self.names}
+        if widths != self.shape[0] or self.target not in names or texts - {0, len(self.fields)}:
             raise DataError(
-                f"The layout's missing texts and types do not match {len(self.fields)} columns."
+                f"{len(self.fields)} columns do not match {self.shape[0]} coordinates, the target "
+                f'"{self.target}", or the layout of the file.'
             )
         check_constraints(self.constraints, {field.name: field for field in self.fields})
 
