@@ -36,7 +36,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("for place in np.flatnonzero(np.isnan(values)):", "for place in ():", "table_samples"),
         ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
         ("if here.levels == there.levels:", "if True:", "table_values"),
-        ("if lost.any():", "if False:", "table_values"),
+        ("if len(lost):", "if False:", "table_values"),
         ("place = np.searchsorted(self.knots, values) +", "place =", "table_kinds"),
         ("away <= np.abs(values - held)", "away < np.abs(values - held)", "given_values"),
         (

@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.errors import DataError
-from pushforward.numbers import counted, some
+from pushforward.errors import DataError, quoted
+from pushforward.numbers import some
 from pushforward.tables.column import Column, Floats, Integers, Mask, check_shares, indicators
 from pushforward.tables.reading.rows import between
 from pushforward.tables.reading.string_columns import Format, iso_date
@@ -176,19 +176,19 @@ def renumbered(values: Floats, own: Sequence[Column], other: Sequence[Column]) -
                 f'The kind of "{here.name}" is {here.kind}, but {there.kind} in the other table. '
                 "Both tables must have the same kind."
             )
-        places = {text: float(number) for number, text in enumerate(there.levels)}
-        numbers = np.array([places.get(text, np.nan) for text in here.levels] + [np.nan])
         column = values[:, place]
+        numbers = np.full(len(here.levels) + 1, np.nan)
+        for number, text in enumerate(here.levels):
+            if text in there.levels:
+                numbers[number] = there.levels.index(text)
         new = numbers[np.where(np.isnan(column), len(here.levels), column).astype(np.int64)]
-        lost = np.isnan(new) & ~np.isnan(column)
-        if lost.any():
-            numbers = np.unique(column[lost]).astype(int)
-            texts = some(f'"{here.levels[number]}"' for number in numbers)
+        lost = np.unique(column[np.isnan(new) & ~np.isnan(column)]).astype(int)
+        if len(lost):
             hint = " It was read without rare texts: use `rare=keep`." if there.rare else ""
             raise DataError(
-                f'"{here.name}" has {counted(int(lost.sum()), "value")} that the other table does '
-                f"not have: {texts}.{hint} "
-                "Both tables must have the same categories."
+                f'"{here.name}" has values that the other table does not have: '
+                f"{some(quoted(here.levels[number]) for number in lost)}.{hint} Both tables must "
+                "have the same categories."
             )
         values = values.copy()
         values[:, place] = new
@@ -337,7 +337,8 @@ class Number(Column):
         names = [self.name]
         if self.shares:
             names.append(f"{self.name} is not an atom")
-        names += [f"{self.name} = {self.form.cell(atom)}" for atom in self.atoms]
+        for cell in self.cells(np.array(self.atoms), ""):
+            names.append(f"{self.name} = {cell}")
         if self.missing:
             names.append(f"{self.name} = missing")
         return tuple(names)
