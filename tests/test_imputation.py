@@ -170,9 +170,7 @@ def test_rows_that_break_a_constraint_are_drawn_again_or_named(monkeypatch):
     assert (bounded.values[0, :40, 1] >= bounded.values[0, :40, 0]).all()
     np.testing.assert_array_equal(bounded.values[0, :40][~broken], free.values[0, :40][~broken])
     assert 0.2 < bounded.drawn_again < 0.9
-    assert bounded.unmet == (40,)
-    assert bounded.given_unmet == (41,)
-    assert [bounded.broken(rows) for rows in ((40,), (41,), ())] == [("end >= start",)] * 2 + [()]
+    assert bounded.unmet == (40, 41)
     some = pf.impute(bound, values[30:40], seed=34, batch=3)
     np.testing.assert_array_equal(some.values[0], bounded.values[0, 30:40])
 
@@ -184,7 +182,7 @@ def test_a_column_called_numbers_holds_no_numbers_of_lines():
     values = np.array([[[3.0, 1.0], [20.0, 1.0]]])
     missing = np.array([[False, True]] * 2)
     frame = pd.DataFrame({"numbers": [3, 20], "x": [None, None]})
-    assert _imputed(Imputed(values, missing, space, frame, given_unmet=(1,)))["given_unmet"] == [1]
+    assert _imputed(Imputed(values, missing, space, frame, unmet=(1,)))["unmet"] == [1]
 
 
 def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch, capsys):

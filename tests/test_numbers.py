@@ -176,7 +176,7 @@ class Cyclic(Columns):
     examples: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self):
-        self._tidy(self.columns, self.examples)
+        self._check()
 
     @classmethod
     def measure(cls, values, columns, chosen=None):

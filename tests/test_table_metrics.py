@@ -60,7 +60,7 @@ def test_shapes_are_the_kolmogorov_smirnov_distance_and_total_variation():
 def test_pair_errors_are_those_of_correlations_and_of_joint_shares():
     x = rows(60, 4)
     y = rows(90, 5)
-    pairs, each, terms = pair_errors(table(x, y))
+    pairs, each, *terms = pair_errors(table(x, y))
     assert pairs == list(combinations(range(4), 2))
     gap = abs(np.corrcoef(x[:, 0], x[:, 1])[0, 1] - np.corrcoef(y[:, 0], y[:, 1])[0, 1]) / 2
     wanted = {(0, 1): gap}
@@ -91,7 +91,7 @@ def test_the_terms_of_a_correlation_are_its_derivative():
     x = rows(200, 6, missing=0)[:, :2]
     y = rows(200, 7, missing=0)[:, :2]
     names = ("x", "w"), ("number", "number"), ((), ())
-    whole, (terms, _) = (pair_errors(Table(x, y, *names))[at] for at in (1, 2))
+    _, whole, terms, _ = pair_errors(Table(x, y, *names))
     for out in (0, 50):
         less = pair_errors(Table(np.delete(x, out, 0), y, *names))[1]
         assert (whole - less)[0] == pytest.approx(terms[out] / 199, rel=0.1)

@@ -425,7 +425,7 @@ def test_what_vectors_and_tables_cannot_do_is_said_with_what_can(tmp_path):
     )
     vectors = load(path, target="species")
     table = load(path, table=True)
-    with pytest.raises(UsageError, match=r'^"width" is one of the numbers .*`table=True`'):
+    with pytest.raises(UsageError, match=r'^"width" is a column that .*`table=True`'):
         pf.recipes.flow(vectors.space, "tiny").method.transport().sample(2, {"width": 1})
     with pytest.raises(UsageError, match="does not support tables"):
         check_bits(pf.recipes.flow(table.space, "tiny").method.transport(), table, None)

@@ -173,7 +173,7 @@ def test_rows_that_break_a_constraint_are_named(tmp_path):
         table(tmp_path, text, constraints="end >= start")
     for constraint, says in {
         "end >= begin": '"begin"',
-        "flag > 0": "which is a boolean",
+        "flag > 0": "common order",
         "`end` >= x": '"x"',
     }.items():
         with pytest.raises(UsageError, match=says):

@@ -83,7 +83,7 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
         place: Location of the description, for messages.
     """
     if isinstance(spec, list):
-        return [build(item, check, place) for item in spec]
+        return tuple(build(item, check, place) for item in spec)
     if not isinstance(spec, dict):
         return spec
     if "part" not in spec:

@@ -181,7 +181,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             'if False:\n            return "raw"',
             "table_report",
         ),
-        ("if lacking:", "if False:", "table_samples"),
+        ("differing = sorted(own ^ other)", "differing: list[str] = []", "table_samples"),
         (
             "torch.from_numpy(space.encoded(values, foreign=True)), values",
             "torch.from_numpy(space.encoded(values, foreign=True)), None",
@@ -210,7 +210,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "for field, start, _ in self.spans if True",
             "table_models",
         ),
-        ("<= {0, len(self.fields)}", "not in range(99)", "table_kinds"),
+        ("or texts - {0, len(self.fields)}:", "or False:", "table_kinds"),
         ("out[first : first + ROWS, start:stop]", "out[:ROWS, start:stop]", "table_models"),
         ("check_constraints(self.constraints, {", "check_constraints((), {", "table_kinds"),
     ],

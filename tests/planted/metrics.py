@@ -7,15 +7,23 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("value * (u**2 + v**2) / 2", "value", "table_metrics"),
         (" * len(x) / both.sum()", "", "table_errors"),
         ("if x is None and y is None:", "if False:", "table_metrics"),
-        ("first[0] * second[2] + second[0]", "first[0] + second[0]", "table_metrics"),
-        ("np.where(np.isnan(y), JOINT_BINS + 2", "np.where(np.isnan(y), 0", "table_metrics"),
-        ("low - 0.5 + width", "low + width", "table_metrics"),
+        ("(cells[second].max() + 1) + cells", "1 + cells", "table_metrics"),
+        (
+            "np.where(np.isnan(column), JOINT_BINS + 2",
+            "np.where(np.isnan(column), 0",
+            "table_metrics",
+        ),
+        ("+ width, width) - 0.5", "+ width, width)", "table_metrics"),
         (
             "        if table.missing:\n            gaps",
             "        if False:\n            gaps",
             "table_metrics",
         ),
-        ("np.argsort(-shares, kind=", "np.argsort(shares, kind=", "table_metrics"),
+        (
+            "np.argsort(-np.bincount(codes(real",
+            "np.argsort(np.bincount(codes(real",
+            "table_metrics",
+        ),
     ],
     "metrics/growth.py": [
         (
@@ -151,14 +159,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_values",
         ),
         ("split.table_values is Non", "Tru", "table_values"),
-        (
-            "\n        table.categorical.tolist(),\n        [len(names) for names in "
-            "table.labels],\n        gaps,\n        np.ptp,",
-            " table.categorical.tolist(), [len(names) for names in table.labels], gaps",
-            "table_metrics",
-        ),
+        ("gaps.tolist(), np.ptp)", "gaps.tolist())", "table_metrics"),
         ("rising = np.lexsort(rows.T[::-1])", "rising = np.arange(len(rows))", "table_metrics"),
-        ("float(unit(known))", "1.0", "table_metrics"),
+        ("float(unit(column))", "1.0", "table_metrics"),
     ],
     "metrics/transport.py": [
         ("return f - own_x, g - own_y", "return f - own_x, g", "metrics intervals"),
@@ -175,8 +178,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "tables/metrics/trees.py": [
         (
-            "np.concatenate([order[number::FOLDS]",
-            "np.concatenate([np.sort(order)[number::FOLDS]",
+            "places[0].append(of_x[number::FOLDS]",
+            "places[0].append(np.sort(of_x)[number::FOLDS]",
             "pairs",
         ),
         (" and not (classes and counts.min() < 2)", "", "table_metrics"),
@@ -185,9 +188,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("fit(rows[~out], own[~out])", "fit(rows, own)", "table_metrics"),
         ("found.importances_mean", "found.importances_mean[::-1]", "table_metrics"),
         ("2 * np.maximum(means, 0.5) - 1", "np.maximum(means, 0.5)", "table_metrics"),
-        ("classes[-1:] if len(classes) == 2 else classes", "classes[-1:]", "table_metrics"),
+        ("if len(classes) == 2:", "if True:", "table_metrics"),
         ("(y - mean) / std", "y - mean", "table_metrics"),
-        ("squares - ((real - mean) / std * value) ** 2", "squares", "table_errors"),
+        ("squares - (scaled * value) ** 2", "squares", "table_errors"),
         (
             "terms[own] += (above - areas[-1]) / own.mean()",
             "terms[own] += above - areas[-1]",
@@ -202,7 +205,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "\n    reference = table.reference",
             "table_metrics",
         ),
-        ("float(least) - 1", "float(least)", "table_metrics"),
+        ("nan_to_num(least - 1)", "nan_to_num(least)", "table_metrics"),
     ],
     "metrics/uncertainty.py": [
         (" * stdtrit(1.5 * (blocks - 1), 0.975) / 1.96", "", "table_errors"),

@@ -10,9 +10,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.entries.index(entry)", "0", "conditions"),
         ("if not kind.learned and (", "if (", "table_denoiser"),
         ('{"label"} - conditions.keys', "set", "conditions"),
-        ("if name in self.columns:", "if False:", "table_models"),
+        ("if name in self.columns or name in self.numbers:", "if False:", "table_models"),
         ("ExampleDraws(seed, n, ", "ExampleDraws(0, n, ", "conditions"),
-        ("if name in self.numbers:", "if False:", "table_reading"),
     ],
     "conditions/label.py": [
         (
@@ -30,13 +29,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "tables/imputation.py": [
-        ("field.name not in there)", "False)", "imputation"),
+        ("if name not in there)", "if False)", "imputation"),
         ("ing & chosen", "ing", "imputation"),
         ("| known_missing)", ")", "imputation"),
         ("np.array([field.missing for field in space.fields])", "True", "imputation"),
-        ("if not holds(c, fields, values).all()", "if True", "imputation"),
-        ("    if imputed.beyond:", "    if False:", "given_values"),
-        ("~self.missing[rows], places", "~self.missing[rows] & False, places", "given_values"),
+        ("    if beyond:", "    if False:", "given_values"),
         ("np.where(missing[index], filled, values[index])", "filled", "imputation"),
         ("np.where(missing[rows] | rare, -1, ", "np.where(missing[rows] | rare, 0, ", "imputation"),
         (

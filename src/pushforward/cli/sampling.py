@@ -323,12 +323,10 @@ def _imputed(imputed: Imputed) -> dict[str, Any]:
     lines: Sequence[int] = range(len(missing))
     if isinstance(imputed.source, GappyFile):
         lines = imputed.source.table.lines
-    for name in ("unmet", "given_unmet"):
-        report[name] = [lines[row] for row in getattr(imputed, name)]
+    report["unmet"] = [lines[row] for row in imputed.unmet]
     report["drawn_again"] = imputed.drawn_again
-    unmet = report["unmet"] + report["given_unmet"]
     names = named_constraints(imputed.space)
     say(f"{imputed.drawn_again:.1%} of the drawn rows violated {names} and were drawn again")
-    if unmet:
-        say(f"{len(unmet):,} rows still violate {names}: lines {some(unmet)}")
+    if imputed.unmet:
+        say(f"{len(imputed.unmet):,} rows still violate {names}: lines {some(report['unmet'])}")
     return report

@@ -64,19 +64,15 @@ class Columns(ConditionKind):
         return (len(self.columns),)
 
     def read(self, request: Any) -> Tensor:
-        names = ", ".join(self.columns)
         k = len(self.columns)
-        values = as_numbers(request, f"Expected numbers for {names}, got {request!r}.")
-        if k == 1 and (values.dim() == 0 or (values.dim() == 1 and len(values) != 1)):
+        values = as_numbers(request)
+        if values is not None and k == 1 and values.shape != (1,) and values.dim() < 2:
             values = values.unsqueeze(-1)
-        if values.dim() not in (1, 2) or values.shape[-1] != k:
+        if values is None or values.dim() not in (1, 2) or values.shape[-1] != k:
             raise UsageError(
-                f"Got values of shape {tuple(values.shape)} for {names}; expected ({k},) or "
-                f"(n, {k})."
+                f"Expected finite numbers of shape ({k},) or (n, {k}) for "
+                f"{', '.join(self.columns)}; got {request!r}."
             )
-        if not bool(values.isfinite().all()):
-            wrong = float(values[~values.isfinite()][0])
-            raise UsageError(f"Expected finite numbers for {names}, got {wrong}.")
         return values
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
@@ -98,9 +94,7 @@ class Columns(ConditionKind):
         short = values.float().numpy().astype(str)
         return [dict(zip(self.columns, _floats(example), strict=True)) for example in short]
 
-    def _tidy(self, columns: Sequence[str], examples: Sequence[Sequence[float]]) -> None:
-        object.__setattr__(self, "columns", tuple(map(str, columns)))
-        object.__setattr__(self, "examples", tuple(map(_floats, examples)))
+    def _check(self) -> None:
         lengths = {len(self.columns), *map(len, self.examples)}
         if not self.columns or len(lengths) > 1:
             raise UsageError(
@@ -126,18 +120,13 @@ class Numbers(Columns):
     examples: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        self._tidy(self.columns, self.examples)
-        for name in ("mean", "std"):
-            numbers = _floats(getattr(self, name))
-            object.__setattr__(self, name, numbers)
-            if len(numbers) != len(self.columns):
-                raise DataError(
-                    f"{name} has {len(numbers)} values; expected {len(self.columns)}, one per "
-                    "column."
-                )
-        if not np.isfinite([*self.mean, *self.std]).all() or min(self.std) <= 0:
+        self._check()
+        numbers = [*self.mean, *self.std]
+        fits = len(self.mean) == len(self.std) == len(self.columns)
+        if not fits or not np.isfinite(numbers).all() or min(self.std) <= 0:
             raise DataError(
-                "mean must be finite, and std finite and above 0 (use std 1 for constant columns)."
+                "mean and std must have a finite number per column, and std must be above 0 (use "
+                "std 1 for constant columns)."
             )
 
     @classmethod
@@ -151,7 +140,9 @@ class Numbers(Columns):
         std = wide.std(0)
         constant = (np.ptp(wide, axis=0) == 0) | (std == 0)
         std = np.where(constant, 1.0, std)
-        return cls(tuple(columns), tuple(wide.mean(0)), tuple(std), cls.examples_of(values, chosen))
+        mean = tuple(wide.mean(0).tolist())
+        examples = cls.examples_of(values, chosen)
+        return cls(tuple(columns), mean, tuple(std.tolist()), examples)
 
     @property
     def channels(self) -> int:

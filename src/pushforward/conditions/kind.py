@@ -73,13 +73,8 @@ class ConditionKind(ABC):
         """Describe the condition in a few words, such as "10 classes"."""
 
     def check(self, values: Tensor, n: int) -> None:
-        """Raise a `UsageError` if a network cannot take the values: floats (n, *shape)."""
-        if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
-            names = ", ".join(self.entries) or type(self).__name__
-            raise UsageError(
-                f"Got values of shape {tuple(values.shape)} and {values.dtype} for {names}; "
-                f"expected floats of shape {(n, *self.shape)}."
-            )
+        """Raise a `UsageError` if a network cannot take the values."""
+        check_tensor(", ".join(self.entries), values, (n, *self.shape), "floats")
 
     def blank(self, n: int, device: Any) -> Tensor:
         """Return values (n, *shape) for unconditional examples, whose values are masked."""
@@ -131,15 +126,12 @@ class ConditionKind(ABC):
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
         """Set one entry in the values of n samples, to one number or one for each."""
-        fault = f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.'
-        numbers = as_numbers(request, fault)
-        if numbers.dim() > 1 or (numbers.dim() and len(numbers) != n):
+        numbers = as_numbers(request)
+        if numbers is None or numbers.shape not in ((), (1,), (n,)):
             raise UsageError(
-                f'"{entry}" has {numbers.numel()} values; expected one number, or one for each of '
-                f"the {n} samples."
+                f'"{entry}" must be a number, or a list or tensor of {n} numbers, all finite; got '
+                f"{request!r}."
             )
-        if not bool(numbers.isfinite().all()):
-            raise UsageError(f'"{entry}" must be finite; got {request!r}.')
         values[:, self.entries.index(entry)] = numbers.expand(n)
         return values
 
@@ -154,17 +146,29 @@ class ConditionKind(ABC):
         return [dict(zip(self.entries, row.flatten().tolist(), strict=True)) for row in values]
 
 
-def as_numbers(request: Any, message: str) -> Tensor:
-    """Convert to float32 numbers, or raise a UsageError with the message."""
+def as_numbers(request: Any) -> Tensor | None:
+    """Convert to finite float32 numbers; None if this is not possible."""
     import torch
 
     try:
         numbers = torch.as_tensor(request)
-        if numbers.is_complex() or numbers.dtype == torch.bool:
-            raise TypeError
-        return numbers.to(torch.float32)
     except (TypeError, ValueError, RuntimeError):
-        raise UsageError(message) from None
+        return None
+    if numbers.is_complex() or numbers.dtype == torch.bool or not bool(numbers.isfinite().all()):
+        return None
+    return numbers.to(torch.float32)
+
+
+def check_tensor(name: str, values: Tensor, shape: tuple[int, ...], kind: str) -> None:
+    """Raise a `UsageError` if a tensor has another shape, or is not of "floats" or "integers"."""
+    import torch
+
+    fits = values.is_floating_point() == (kind == "floats") and values.dtype != torch.bool
+    if not fits or tuple(values.shape) != shape:
+        raise UsageError(
+            f"Got {name or 'values'} of shape {tuple(values.shape)} and {values.dtype}; expected "
+            f"{kind} of shape {shape}."
+        )
 
 
 def mask_of(name: str) -> str:
@@ -367,26 +371,15 @@ class Request:
                 raise UsageError(self._unknown(name, requested[name], known))
 
     def _unknown(self, name: str, value: Any, known: list[str]) -> str:
-        if name in self.columns:
+        if name in self.columns or name in self.numbers:
             return (
-                f'"{name}" is a column of the table, and this model does not support given '
-                "columns: it samples whole rows. Models trained with flow, ddpm or edm on the "
-                "table itself (not on latents) do."
+                f'"{name}" is a column that this model samples, and cannot be given. Train flow, '
+                "ddpm or edm on a table (`table=True`), not on latents; then any columns can be "
+                "given."
             )
         if name == getattr(self.kinds.get("label"), "target", ""):
             return f'"{name}" is the label of this model. Choose a class with `label={value}`.'
-        if name in self.numbers:
-            return (
-                f'"{name}" is one of the numbers that this model samples, and cannot be given, '
-                "because its file was read as vectors. Train again with `table=True`, which reads "
-                "the file as a table; then any columns can be given."
-            )
-        if not self.kinds:
-            return (
-                "This model was trained without labels or other conditions, so none can be given; "
-                f"got {name!r}."
-            )
-        listed = ", ".join(map(quoted, known))
+        listed = ", ".join(map(quoted, known)) or "no labels or other conditions"
         hint = did_you_mean(name, known)
         return f"Unknown condition {quoted(name)}; this model supports {listed}.{hint}"
 

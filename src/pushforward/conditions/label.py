@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.conditions.kind import ConditionKind
+from pushforward.conditions.kind import ConditionKind, check_tensor
 from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.numbers import some
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,16 +32,10 @@ class Label(ConditionKind):
     target: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(map(str, self.names)))
-        object.__setattr__(self, "frequencies", tuple(map(float, self.frequencies)))
-        if not self.names:
+        if len(self.frequencies) not in (0, len(self.names)) or not self.names:
             raise DataError(
-                "A label needs at least one class. For data without classes, leave the condition "
-                "out."
-            )
-        if self.frequencies and len(self.frequencies) != len(self.names):
-            raise DataError(
-                f"{len(self.frequencies)} frequencies do not fit {len(self.names)} classes."
+                f"A label needs at least one class and one frequency for each; got "
+                f"{len(self.names)} classes and {len(self.frequencies)} frequencies."
             )
 
     @classmethod
@@ -72,40 +67,33 @@ class Label(ConditionKind):
             number = -1
         if 0 <= number < len(self.names):
             return number
-        listed = ", ".join(self.names[:12])
-        if len(self.names) > 12:
-            listed += ", ..."
         raise UsageError(
             f'There is no class "{label}".{did_you_mean(str(label), self.names)} Expected a number '
-            f"from 0 to {len(self.names) - 1} or one of: {listed}."
+            f"from 0 to {len(self.names) - 1} or one of: {some(self.names, 12)}."
         )
 
     def read(self, request: Any) -> Tensor:
         import torch
 
-        if isinstance(request, str):
-            request = self.index(request)
-        elif isinstance(request, (list, tuple, np.ndarray)):
-            request = [self.index(part) if isinstance(part, str) else part for part in request]
+        names = request
+        if isinstance(names, str):
+            names = self.index(names)
+        elif isinstance(names, (list, tuple, np.ndarray)):
+            names = [self.index(part) if isinstance(part, str) else part for part in names]
         try:
-            label = torch.as_tensor(request)
+            label = torch.as_tensor(names)
+            integers = not torch.is_floating_point(label) and not torch.is_complex(label)
         except (TypeError, ValueError, RuntimeError):
+            integers = False
+        if not integers or label.dim() > 1 or label.dtype == torch.bool or not self._has(label):
             raise UsageError(
-                'The condition "label" must be a number, or a list or tensor of numbers; got '
-                f"{request!r}."
-            ) from None
-        fractional = label.is_floating_point() or label.is_complex()
-        if label.dim() > 1 or fractional or label.dtype == torch.bool:
-            raise UsageError(
-                f"Labels must be integers, one per sample; got {label.dtype} of shape "
-                f"{tuple(label.shape)}."
-            )
-        if not bool(((label >= 0) & (label < len(self.names))).all()):
-            raise UsageError(
-                f"Labels must be between 0 and {len(self.names) - 1}; got "
-                f"{label.unique().tolist()}."
+                "A label must be a class name or an integer between 0 and "
+                f"{len(self.names) - 1}, or a list with one of these per sample; got {request!r}."
             )
         return label
+
+    def _has(self, label: Tensor) -> bool:
+        return bool(((label >= 0) & (label < len(self.names))).all())
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
         import torch
@@ -138,14 +126,7 @@ class Label(ConditionKind):
         return f"{len(self.names)} classes"
 
     def check(self, values: Tensor, n: int) -> None:
-        import torch
-
-        integers = not values.is_floating_point() and values.dtype != torch.bool
-        if not integers or tuple(values.shape) != (n,):
-            raise UsageError(
-                f"Got labels of shape {tuple(values.shape)} and {values.dtype}; expected int64 of "
-                f"shape ({n},)."
-            )
+        check_tensor("labels", values, (n,), "integers")
 
     def blank(self, n: int, device: Any) -> Tensor:
         import torch

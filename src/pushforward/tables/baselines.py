@@ -25,7 +25,6 @@ ITERATIONS = 60
 ENOUGH = 1e-3  # A gain of so few nats a row ends the fit
 PRIOR = 1.0  # Rows of the whole table that join each component
 NARROWEST = 0.02  # The least standard deviation of a component's scores
-BLOCK = 8192
 
 
 class RowMixture(Transport):
@@ -55,13 +54,10 @@ class RowMixture(Transport):
         super().__init__()
         self.space = space
         self.layout = Coordinates(space)
-        for name, value in {
-            "weights": weights,
-            "logits": logits,
-            "means": means,
-            "deviations": deviations,
-        }.items():
-            self.register_buffer(name, value)
+        self.register_buffer("weights", weights)
+        self.register_buffer("logits", logits)
+        self.register_buffer("means", means)
+        self.register_buffer("deviations", deviations)
         self.noise_shape = (1 + space.size,)
 
     @classmethod
@@ -79,28 +75,22 @@ class RowMixture(Transport):
         assert isinstance(space, TableSpace)
         order = permutation(len(data.train), 0)[:ROWS]
         rows = data.train.data_units(np.sort(order))
-        k = max(1, min(COMPONENTS, len(rows) // ROWS_EACH)) if components is None else components
+        k = components or max(1, min(COMPONENTS, len(rows) // ROWS_EACH))
         layout = Coordinates(space)
-        known = _Rows(rows, Coordinates(space))
+        known = _Rows(rows, layout)
         centres = rows[:: max(1, len(rows) // k)][:k]
-        units = rows / layout.std
-        shares = torch.nn.functional.one_hot(
-            torch.cdist(units, centres / layout.std).argmin(1), len(centres)
-        ).float()
-        mixture = cls(space, *known.maximised([shares]))
+        nearest = torch.cdist(rows / layout.std, centres / layout.std).argmin(1)
+        shares = torch.nn.functional.one_hot(nearest, len(centres)).float()
+        mixture = cls(space, *known.maximised(shares))
         last = -math.inf
         for _ in range(iterations):
-            parts = []
-            total = 0.0
-            for start in range(0, len(rows), BLOCK):
-                joint = known.joint(mixture, slice(start, start + BLOCK))
-                norm = torch.logsumexp(joint, 1, keepdim=True)
-                total += float(norm.double().sum())
-                parts.append((joint - norm).exp())
-            mixture = cls(space, *known.maximised(parts))
-            if total / len(rows) - last < ENOUGH:
+            joint = known.joint(mixture)
+            norm = torch.logsumexp(joint, 1, keepdim=True)
+            mixture = cls(space, *known.maximised((joint - norm).exp()))
+            mean = float(norm.double().mean())
+            if mean - last < ENOUGH:
                 break
-            last = total / len(rows)
+            last = mean
         return mixture
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
@@ -109,9 +99,8 @@ class RowMixture(Transport):
         Z[:, 0] selects the component, the rest is the noise of coordinates.
         """
         layout = self.layout
-        which = torch.searchsorted(
-            self.weights.double().cumsum(0), torch.special.ndtr(z[:, 0].double())
-        )
+        ends = self.weights.double().cumsum(0)
+        which = torch.searchsorted(ends, torch.special.ndtr(z[:, 0].double()))
         which = which.clamp(max=len(self.weights) - 1)
         noise = z[:, 1:]
         rows = layout.chosen(self.logits[which] + gumbel(noise))
@@ -130,44 +119,27 @@ class _Rows:
         self.first = self.gates * rows[:, layout.scores]
         self.second = self.first * rows[:, layout.scores]
 
-    def joint(self, mixture: RowMixture, block: slice) -> Tensor:
+    def joint(self, mixture: RowMixture) -> Tensor:
         """Compute log p(row, component), (n, k)."""
         precision = mixture.deviations.square().reciprocal()
-        constant = (
-            -(mixture.means.square() * precision + math.log(2 * math.pi)) / 2
-            - mixture.deviations.log()
-        )
-        joint = self.counts[block] @ mixture.logits.T + self.gates[block] @ constant.T
-        joint = (
-            joint
-            + self.first[block] @ (mixture.means * precision).T
-            - self.second[block] @ (precision / 2).T
-        )
-        return joint + mixture.weights.log()
+        squares = mixture.means.square() * precision + math.log(2 * math.pi)
+        constant = -squares / 2 - mixture.deviations.log()
+        of_indicators = self.counts @ mixture.logits.T + self.gates @ constant.T
+        linear = self.first @ (mixture.means * precision).T
+        quadratic = self.second @ (precision / 2).T
+        return of_indicators + linear - quadratic + mixture.weights.log()
 
-    def maximised(self, shares: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Compute parameters from the component probabilities of rows, blocks of (n, k)."""
-
-        def summed(values: Tensor) -> Tensor:
-            parts = torch.split(values, [len(part) for part in shares])
-            return torch.stack(
-                [part.T @ value for part, value in zip(shares, parts, strict=True)]
-            ).sum(0)
-
-        total = torch.stack([part.sum(0) for part in shares]).sum(0)
-        counts = summed(self.counts) + PRIOR * self.counts.mean(0)
-        logits = (
-            (counts / (total[:, None] + PRIOR))
-            .clamp(min=1e-12)
-            .log()
-            .index_fill(1, self.layout.scores, 0.0)
-        )
-        gates = summed(self.gates) + PRIOR * self.gates.mean(0).clamp(min=1e-12)
-        means = (summed(self.first) + PRIOR * self.first.mean(0)) / gates
-        squares = (summed(self.second) + PRIOR * self.second.mean(0)) / gates
+    def maximised(self, shares: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Compute parameters from the component probabilities of rows, (n, k)."""
+        total = shares.sum(0) + PRIOR
+        counts = shares.T @ self.counts + PRIOR * self.counts.mean(0)
+        logits = (counts / total[:, None]).clamp(min=1e-12).log()
+        logits = logits.index_fill(1, self.layout.scores, 0.0)
+        gates = shares.T @ self.gates + PRIOR * self.gates.mean(0).clamp(min=1e-12)
+        means = (shares.T @ self.first + PRIOR * self.first.mean(0)) / gates
+        squares = (shares.T @ self.second + PRIOR * self.second.mean(0)) / gates
         deviations = (squares - means.square()).clamp(min=NARROWEST**2).sqrt()
-        weights = (total + PRIOR) / (total + PRIOR).sum()
-        return weights, logits, means, deviations
+        return total / total.sum(), logits, means, deviations
 
 
 class DrawnRows(Transport):
@@ -188,17 +160,14 @@ class DrawnRows(Transport):
         self.space = space
         self.whole = whole
         self.register_buffer("rows", rows)
-        self.register_buffer(
-            "owners",
-            torch.zeros(space.size, dtype=torch.int64) if whole else torch.tensor(space.owners),
-        )
+        owners = torch.tensor(space.owners)
+        self.register_buffer("owners", torch.zeros_like(owners) if whole else owners)
         self.noise_shape = (1 if whole else len(space.fields),)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Generate rows in model units, (n, d); each column of z selects a training row."""
-        places = (
-            (torch.special.ndtr(z.double()) * len(self.rows)).long().clamp(max=len(self.rows) - 1)
-        )
+        last = len(self.rows) - 1
+        places = (torch.special.ndtr(z.double()) * len(self.rows)).long().clamp(max=last)
         return self.space.to_model(self.rows.gather(0, places[:, self.owners]))
 
 

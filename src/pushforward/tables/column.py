@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pushforward.conditions.kind import ConditionKind
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
+from pushforward.numbers import some
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -169,9 +170,6 @@ class Known(ConditionKind):
 
     learned = True
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "fields", tuple(self.fields))
-
     @property
     def entries(self) -> tuple[str, ...]:
         return tuple(field.name for field in self.fields)
@@ -204,9 +202,8 @@ class Known(ConditionKind):
         import torch
 
         parts = []
-        for place, field in enumerate(self.fields):
-            coordinates = field.encode(field.nearest(values[:, place]))
-            parts.append(coordinates * (marks[:, place, None] > 0))
+        for field, column, mark in zip(self.fields, values.T, marks.T, strict=True):
+            parts.append(field.encode(field.nearest(column)) * (mark[:, None] > 0))
         return torch.from_numpy(np.concatenate([*parts, marks], axis=1).astype(np.float64))
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
@@ -224,7 +221,7 @@ class Known(ConditionKind):
         start = sum(other.width for other in self.fields[:place])
         if hasattr(request, "tolist"):
             request = request.tolist()
-        cells = list(request) if isinstance(request, (list, tuple)) else [request]
+        cells = request if isinstance(request, (list, tuple)) else [request]
         if len(cells) not in (1, n):
             raise UsageError(
                 f'"{entry}" has {len(cells)} values; expected one, or one for each of the {n} '
@@ -271,40 +268,39 @@ def _replaced(field: Column, cells: Sequence[Any], numbers: Floats) -> list[str]
         return []
     held = field.decode(field.encode(field.nearest(numbers)))
     texts = field.cells(held)
+    change = np.abs(held - numbers)
     if field.open:
-        replaced = np.abs(held - numbers) > ROUNDING * np.ptp(field.range)
+        replaced = change > ROUNDING * np.ptp(field.range)
     else:
-        rewritten = [text != asked for text, asked in zip(texts, field.cells(numbers), strict=True)]
-        replaced = (np.abs(held - numbers) > SAME * np.abs(numbers)) | np.array(rewritten)
+        replaced = (change > SAME * np.abs(numbers)) | (np.array(texts) != field.cells(numbers))
     first, last = field.cells(np.array(field.range))
-    sentences = (
-        f"{field.name}={cells[i]} does not occur in the training data ({first} to {last}), so "
-        f"{texts[i]} is used."
-        for i in np.flatnonzero(replaced).tolist()
-    )
-    return list(dict.fromkeys(sentences))
+    sentences = {}
+    for place in np.flatnonzero(replaced).tolist():
+        sentence = (
+            f"{field.name}={cells[place]} does not occur in the training data ({first} to {last}), "
+            f"so {texts[place]} is used."
+        )
+        sentences[sentence] = place
+    return list(sentences)
 
 
 def _value(field: Column, cell: Any) -> float:
     absent = cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
     text = "" if absent else str(cell).strip()
     value = float(field.read([text])[0])
-    if not np.isnan(value):
+    if not np.isnan(value) or (not text and field.missing):
         return value
-    if not text and field.missing:
-        return value
-    names = getattr(field, "names", None) or getattr(getattr(field, "form", None), "levels", ())
-    if not names:
+    if not field.levels:
         such = f", such as {field.cells(np.array(field.range[:1]))[0]}" if field.range else ""
         raise UsageError(f'"{field.name}" takes a {field.kind}{such}; got {cell!r}.')
-    listed = ", ".join(f'"{name}"' for name in names[:12]) + (", ..." if len(names) > 12 else "")
     rare = ""
     if field.rare:
         rare = (
             f" Not learned: {field.rare:,} texts that at most one training row has; train with "
             "`rare=keep` to learn them."
         )
-    hint = did_you_mean(text, names)
+    hint = did_you_mean(text, field.levels)
     raise UsageError(
-        f'"{field.name}" has no category {quoted(text)}.{hint}{rare} Expected one of: {listed}.'
+        f'"{field.name}" has no category {quoted(text)}.{hint}{rare} Expected one of: '
+        f"{some(map(quoted, field.levels), 12)}."
     )

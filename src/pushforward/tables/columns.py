@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.errors import DataError
-from pushforward.numbers import counted, some
+from pushforward.errors import DataError, quoted
+from pushforward.numbers import some
 from pushforward.tables.column import Column, Floats, Integers, Mask, check_shares, indicators
 from pushforward.tables.reading.rows import between
 from pushforward.tables.reading.string_columns import Format, iso_date
@@ -65,8 +65,6 @@ class Category(Column):
     rare: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(map(str, self.names)))
-        object.__setattr__(self, "shares", tuple(map(float, self.shares)))
         fits = len(self.shares) == len(self.names) + self.missing
         if not fits or not self.shares or len(set(self.names)) < len(self.names):
             raise DataError(
@@ -95,7 +93,7 @@ class Category(Column):
         if missing:
             counts = np.append(counts, absent.sum())
         shares = counts / max(1, len(values))
-        return cls(name, tuple(names), tuple(shares), missing, kind)
+        return cls(name, tuple(names), tuple(shares.tolist()), missing, kind)
 
     @property
     def scores(self) -> int:
@@ -178,19 +176,19 @@ def renumbered(values: Floats, own: Sequence[Column], other: Sequence[Column]) -
                 f'The kind of "{here.name}" is {here.kind}, but {there.kind} in the other table. '
                 "Both tables must have the same kind."
             )
-        places = {text: float(number) for number, text in enumerate(there.levels)}
-        numbers = np.array([places.get(text, np.nan) for text in here.levels] + [np.nan])
         column = values[:, place]
+        numbers = np.full(len(here.levels) + 1, np.nan)
+        for number, text in enumerate(here.levels):
+            if text in there.levels:
+                numbers[number] = there.levels.index(text)
         new = numbers[np.where(np.isnan(column), len(here.levels), column).astype(np.int64)]
-        lost = np.isnan(new) & ~np.isnan(column)
-        if lost.any():
-            numbers = np.unique(column[lost]).astype(int)
-            texts = some(f'"{here.levels[number]}"' for number in numbers)
+        lost = np.unique(column[np.isnan(new) & ~np.isnan(column)]).astype(int)
+        if len(lost):
             hint = " It was read without rare texts: use `rare=keep`." if there.rare else ""
             raise DataError(
-                f'"{here.name}" has {counted(int(lost.sum()), "value")} that the other table does '
-                f"not have: {texts}.{hint} "
-                "Both tables must have the same categories."
+                f'"{here.name}" has values that the other table does not have: '
+                f"{some(quoted(here.levels[number]) for number in lost)}.{hint} Both tables must "
+                "have the same categories."
             )
         values = values.copy()
         values[:, place] = new
@@ -241,26 +239,21 @@ class Number(Column):
     spans: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("knots", "ranks", "atoms", "shares", "spans"):
-            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
         special = len(self.atoms) + self.missing
-        indicators = 1 + special if special else 0
-        if len(self.knots) != len(self.ranks) or len(self.shares) != indicators:
-            raise DataError(f'"{self.name}": knots, ranks, atoms and shares do not match.')
-        fractions = all(0 <= span <= 1 for span in self.spans)
-        if len(self.spans) not in (0, len(self.knots)) or not fractions:
-            raise DataError(f'"{self.name}": spans must be fractions, one per knot.')
-        if not self.form.holds(np.array([*self.knots, *self.atoms])):
-            raise DataError(
-                f'"{self.name}": knots and atoms must be finite, and valid levels or dates in '
-                "columns of these."
-            )
         top = 1.0 if self.closed else math.nextafter(1.0, 0.0)
-        rising = all(np.diff(self.knots) > 0) and all(np.diff(self.ranks) > 0)
-        if not rising or not all(0 < rank <= top for rank in self.ranks):
+        if not (
+            len(self.knots) == len(self.ranks)
+            and len(self.spans) in (0, len(self.knots))
+            and len(self.shares) == (1 + special if special else 0)
+            and self.form.holds(np.array([*self.knots, *self.atoms]))
+            and (np.diff(self.knots) > 0).all()
+            and (np.diff(self.ranks, prepend=0.0) > 0).all()
+            and all(rank <= top for rank in self.ranks)
+            and all(0 <= span <= 1 for span in self.spans)
+        ):
             raise DataError(
-                f'"{self.name}": knots and ranks must increase; ranks must be above 0 and at most '
-                "1, or below 1 in an open column."
+                f'"{self.name}": knots and ranks must increase, ranks and spans must be fractions, '
+                "values must fit the format, and there must be a fraction for each atom."
             )
         if self.shares:
             check_shares(self.name, self.shares)
@@ -290,16 +283,17 @@ class Number(Column):
         shares = share[atomic]
         rest = 1.0 - shares.sum() - absent.mean() if len(values) else 0.0
         missing = missing or bool(absent.any())
-        block = [max(0.0, rest), *shares]
+        block = [max(0.0, float(rest)), *shares.tolist()]
         if missing:
-            block.append(absent.mean())
+            block.append(float(absent.mean()))
         if len(block) == 1:
             block = []
         different = different[~atomic]
         counts = counts[~atomic]
-        more = kind, form, tuple(atoms), tuple(block), missing
+        more = kind, form, tuple(atoms.tolist()), tuple(block), missing
         if len(different) <= CLOSED:
-            return cls(name, tuple(different), tuple(_upper(counts)), True, *more)
+            ranks = _upper(counts)
+            return cls(name, tuple(different.tolist()), tuple(ranks.tolist()), True, *more)
         share = counts / counts.sum()
         # middles and widths of intervals
         ranks = _upper(counts) - share / 2
@@ -309,9 +303,10 @@ class Number(Column):
         places = np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
         exact = kind in ("whole", "date") and different == form.rounded(different)
         while True:
-            knots = tuple(different[places])
-            widths = tuple(spans[places])
-            column = cls(name, knots, tuple(ranks[places]), False, *more, widths)
+            knots, of_knots, widths = (
+                tuple(values[places].tolist()) for values in (different, ranks, spans)
+            )
+            column = cls(name, knots, of_knots, False, *more, widths)
             rounded = exact & (column._values(column._scores(different)) != different)
             rounded[places] = False
             if not rounded.any():
@@ -342,7 +337,8 @@ class Number(Column):
         names = [self.name]
         if self.shares:
             names.append(f"{self.name} is not an atom")
-        names += [f"{self.name} = {self.form.cell(atom)}" for atom in self.atoms]
+        for cell in self.cells(np.array(self.atoms), ""):
+            names.append(f"{self.name} = {cell}")
         if self.missing:
             names.append(f"{self.name} = missing")
         return tuple(names)

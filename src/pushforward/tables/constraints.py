@@ -38,7 +38,6 @@ _COMPUTED: dict[type, Callable[..., Any]] = {
 }
 _QUOTED = re.compile(r"`([^`]+)`")
 LONGEST = 500
-DEEPEST = 50
 # relative difference up to which two sides are equal, since 0.1 + 0.2 is not 0.3 in binary
 _ROUNDING = 1e-12
 
@@ -131,16 +130,13 @@ def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
-def _computable(node: ast.AST, depth: int = 0) -> bool:
-    if depth > DEEPEST:
-        return False
+def _computable(node: ast.AST) -> bool:
     match node:
         case ast.BinOp():
-            parts = [node.left, node.right]
             known = type(node.op) in _COMPUTED
-            return known and all(_computable(part, depth + 1) for part in parts)
+            return known and _computable(node.left) and _computable(node.right)
         case ast.UnaryOp(op=ast.USub()):
-            return _computable(node.operand, depth + 1)
+            return _computable(node.operand)
         case ast.Constant(value=int() | float() as value):
             return not isinstance(value, bool) and abs(value) <= 1e300
     return isinstance(node, ast.Name)
@@ -168,25 +164,23 @@ def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None
         who = f"The constraint {in_quotes(constraint.text)}"
         for name in constraint.names:
             if name not in fields:
-                hint = f"{did_you_mean(name, fields)} Columns: {some(fields, 30)}."
                 raise UsageError(
-                    f'{who} refers to "{name}", which is not a column (texts need quotes).{hint}'
+                    f'{who} refers to "{name}", which is not a column (texts need quotes).'
+                    f"{did_you_mean(name, fields)} Columns: {some(fields, 30)}."
                 )
         compared = [fields[name] for name in constraint.names]
-        unordered = [field for field in compared if field.kind in ("category", "boolean")]
-        if unordered and not (constraint.plain and all(field.levels for field in compared)):
+        by_text = constraint.plain and all(field.levels for field in compared)
+        unordered = any(field.kind in ("category", "boolean") for field in compared)
+        ordered = constraint.quoted is not None or _same_order(compared)
+        if not by_text and (unordered or not ordered):
             raise UsageError(
-                f'{who} compares "{unordered[0].name}", which is a {unordered[0].kind}. A '
-                "category can be compared only by == or != with a quoted text or another "
-                'category. To define an order, use "kind": "ordinal" and "names" in a schema.'
+                f"{who} compares columns with no common order. A category can be compared only "
+                "by == or != with a quoted text or another category, and ordered levels with "
+                'levels in the same order. To define an order, use "kind": "ordinal" and '
+                '"names" in a schema.'
             )
         if constraint.quoted is not None:
             _check_text(who, constraint, compared[0])
-        elif not unordered and not _same_order(compared):
-            raise UsageError(
-                f'{who} compares columns whose levels have no common order. Use the same "names" '
-                "for these columns in a schema."
-            )
 
 
 def _check_text(who: str, constraint: Constraint, field: Column) -> None:
@@ -196,34 +190,25 @@ def _check_text(who: str, constraint: Constraint, field: Column) -> None:
     if forbids or not np.isnan(field.read([text])[0]):
         return
     expected = some(field.levels) or "a number, or a date such as 2021-03-04"
-    hint = did_you_mean(text, field.levels)
     raise UsageError(
-        f'{who} compares "{field.name}" with {in_quotes(text)}.{hint} Expected {expected}.'
+        f'{who} compares "{field.name}" with {in_quotes(text)}.{did_you_mean(text, field.levels)} '
+        f"Expected {expected}."
     )
-
-
-def _same_order(fields: Sequence[Column]) -> bool:
-    shared = _shared(fields)
-    if not shared:
-        return True
-    if len(shared) > max(len(field.levels) for field in fields):
-        return False
-    return all(sorted(f.levels, key=shared.index) == list(f.levels) for f in fields)
 
 
 def holds(constraint: Constraint, fields: Fields, values: Values) -> Mask:
     """Return whether each row meets a constraint, (n,).
 
-    Categories and levels are compared by their positions in the combined list of texts of all
-    compared columns, or as numbers if all these texts are numbers. A text that does not occur in
-    its column equals nothing.
+    Categories and levels are compared by their positions among the texts of all compared columns,
+    or as numbers if all these texts are numbers. A text that does not occur in its column equals
+    nothing.
 
     Args:
         values: Values of the columns by name, (n,), NaN if missing.
     """
     tree, quoted = constraint._parsed
     names = constraint.names
-    levels = _shared([fields[name] for name in names])
+    levels = _texts([fields[name] for name in names])
     numbers: dict[str, Any] = {}
     for name in names:
         numbers[name] = _numbered(fields[name], values[name], levels)
@@ -250,7 +235,17 @@ def _numbered(field: Column, values: Floats, levels: Sequence[str]) -> Floats:
     return places[np.where(np.isnan(values), len(field.levels), values).astype(np.int64)]
 
 
-def _shared(fields: Sequence[Column]) -> tuple[str, ...]:
+def _same_order(fields: Sequence[Column]) -> bool:
+    texts = _texts(fields)
+    if len(texts) > max(len(field.levels) for field in fields):
+        return False
+    if not texts:
+        return True
+    return all(sorted(f.levels, key=texts.index) == list(f.levels) for f in fields)
+
+
+def _texts(fields: Sequence[Column]) -> tuple[str, ...]:
+    """Return the texts of all compared levels; empty if numbers are compared."""
     named = [field.levels for field in fields]
     texts = list(chain.from_iterable(named))
     if not all(named) or all(finite(text) is not None for text in texts):
@@ -258,34 +253,25 @@ def _shared(fields: Sequence[Column]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*max(named, key=len), *texts]))
 
 
-def beyond_ranges(
-    fields: Sequence[Column],
-    values: Floats,
-    given: Mask,
-    places: Sequence[object],
-) -> str:
+def beyond_ranges(fields: Sequence[Column], values: Floats, given: Mask) -> str:
     """Describe given numbers and dates outside the training rows' ranges; empty without any.
 
     Args:
         values: Values (n, columns).
         given: Mask of the given values, bool (n, columns).
-        places: Name of each row in messages, (n,).
     """
     beyond = []
-    for place, field in enumerate(fields):
+    for field, column, known in zip(fields, values.T, given.T, strict=True):
         low, high = field.range or (-np.inf, np.inf)
-        column = values[:, place]
-        rows = np.flatnonzero(given[:, place] & ((column < low) | (column > high)))
-        if len(rows):
-            cell, first, last = field.cells(np.array([column[rows[0]], low, high]))
+        outside = column[known & ((column < low) | (column > high))]
+        if len(outside):
+            cell, first, last = field.cells(np.array([outside[0], low, high]))
             beyond.append(
-                f"{field.name}={cell} in {places[rows[0]]} (the range is {first} to {last}; cells: "
-                f"{len(rows):,})"
+                f"{len(outside):,} of {field.name}, such as {cell} (the range is {first} to {last})"
             )
     if beyond:
         return (
-            f"Values outside the training range: {some(beyond)}. The model uses the nearest "
-            "values "
+            f"Values outside the training range: {some(beyond)}. The model uses the nearest values "
             "in the range."
         )
     return ""

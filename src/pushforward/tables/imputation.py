@@ -19,7 +19,7 @@ from pushforward.errors import DataError, UsageError
 from pushforward.files import replacing
 from pushforward.tables.column import Floats, Integers, Known, Mask
 from pushforward.tables.columns import Category
-from pushforward.tables.constraints import beyond_ranges, holds
+from pushforward.tables.constraints import beyond_ranges
 from pushforward.tables.reading.csv_dialect import GappyFile, chosen_columns, gappy_values
 from pushforward.tables.reading.frames import (
     filled_frame,
@@ -27,6 +27,7 @@ from pushforward.tables.reading.frames import (
     parquet_frame,
     write_parquet,
 )
+from pushforward.tables.reading.string_columns import RawTable
 from pushforward.transports import BATCH, Transport
 from pushforward.transports.redrawing import TURNS, Tally
 from pushforward.transports.transport import finite
@@ -48,10 +49,9 @@ class Imputed:
         source: Source file or data frame; None for values.
         drawn_again: Fraction of drawn rows that violated a constraint of the table and were drawn
             again.
-        unmet: Rows, counted from 0, that still violate a constraint in some draw after `TURNS`
-            further attempts.
-        given_unmet: Rows with missing values whose given values already violate a constraint; they
-            are drawn once.
+        unmet: Filled rows, counted from 0, that violate a constraint in some draw: after `TURNS`
+            further attempts, or because their given values already do.
+        absent: Columns of the model that the file or data frame does not have.
     """
 
     values: Floats
@@ -60,18 +60,7 @@ class Imputed:
     source: Any = None
     drawn_again: float = 0.0
     unmet: tuple[int, ...] = ()
-    given_unmet: tuple[int, ...] = ()
-
-    @property
-    def absent(self) -> tuple[str, ...]:
-        """Return the model's columns that the file or data frame does not have."""
-        if isinstance(self.source, GappyFile):
-            there: Sequence[str] = self.source.table.names
-        elif is_frame(self.source):
-            there = list(self.source.columns)
-        else:
-            return ()
-        return tuple(field.name for field in self.space.fields if field.name not in there)
+    absent: tuple[str, ...] = ()
 
     @property
     def mean(self) -> Floats:
@@ -98,25 +87,6 @@ class Imputed:
             if isinstance(field, Category):
                 out[:, place] = (self.values[:, :, place] != self.mean[:, place]).mean(0)
         return np.where(self.missing, out, 0.0)
-
-    @property
-    def beyond(self) -> str:
-        """Describe given cells of filled rows outside the range of the training rows.
-
-        Empty if there are none.
-        """
-        rows = np.flatnonzero(self.missing.any(1))
-        lines = self.source.table.lines if isinstance(self.source, GappyFile) else None
-        places = [f"row {row}" if lines is None else f"line {lines[row]}" for row in rows.tolist()]
-        return beyond_ranges(self.space.fields, self.values[0, rows], ~self.missing[rows], places)
-
-    def broken(self, rows: Sequence[int]) -> tuple[str, ...]:
-        """Return the constraints of the table that some rows violate in some draw."""
-        fields = {field.name: field for field in self.space.fields}
-        every = self.values[:, list(rows)].reshape(-1, len(fields))
-        values = dict(zip(fields, every.T, strict=True))
-        constraints = self.space.constraints
-        return tuple(c.text for c in constraints if not holds(c, fields, values).all())
 
     def cells(self, draw: int = 0) -> dict[str, dict[int, str]]:
         """Return the filled-in values in the format of the table, by column and row."""
@@ -204,7 +174,9 @@ def impute(
     transport = getattr(run, "transport", run)
     name, kind = known_columns(transport)
     space = transport.space
-    source, values, missing, chosen = _read(table, space, only)
+    source, raw, values, missing = _read(table, space)
+    there = space.names if raw is None else raw.names
+    chosen = chosen_columns(space.fields, only, there)
     draws = whole("draws", draws, 1)
     seed = whole("seed", seed)
     batch = whole("batch", batch, 1)
@@ -235,49 +207,39 @@ def impute(
             waiting = broken
             if not len(waiting):
                 break
-        unmet[waiting] = True
-    imputed = Imputed(
-        out,
-        missing,
-        space,
-        source,
-        drawn_again=tally.share,
-        unmet=tuple(rows[unmet].tolist()),
-        given_unmet=tuple(rows[~possible].tolist()),
-    )
-    if imputed.beyond:
-        warn(imputed.beyond, stacklevel=2)
-    return imputed
+        unmet |= ~space.met(out[draw, rows])
+    beyond = beyond_ranges(space.fields, values[rows], ~np.isnan(values[rows]) & ~missing[rows])
+    if beyond:
+        warn(beyond, stacklevel=2)
+    absent = tuple(name for name in space.names if name not in there)
+    met = tuple(rows[unmet].tolist())
+    return Imputed(out, missing, space, source, tally.share, met, absent)
 
 
-def _read(
-    table: Any, space: TableSpace, only: Sequence[str] | str | None
-) -> tuple[Any, Floats, Mask, Mask]:
-    """Read values; returns their source, values, missing cells, and the columns to fill."""
-    fields = space.fields
-    absent = space.layout.missing
-    if isinstance(table, (str, Path)) and Path(table).suffix.lower() == ".parquet":
-        table = parquet_frame(Path(table))
+def _read(table: Any, space: TableSpace) -> tuple[Any, RawTable | None, Floats, Mask]:
+    """Read the source of values, its cells, the values, and which of them are missing."""
+    source = table
+    raw = None
+    where = "The data frame"
     if isinstance(table, (str, Path)):
-        source: Any = GappyFile.read(Path(table), space.names, space.layout)
-        raw = source.table
-    elif is_frame(table):
-        source = table
-        raw = frame_table(table)
-    else:
-        source = None
-    if source is not None:
-        chosen = chosen_columns(fields, only, raw.names)
-        where = "The data frame" if source is table else str(table)
-        return source, *gappy_values(where, raw, fields, absent), chosen
-    chosen = chosen_columns(fields, only, space.names)
+        where = str(table)
+        path = Path(table)
+        if path.suffix.lower() == ".parquet":
+            source = parquet_frame(path)
+        else:
+            source = GappyFile.read(path, space.names, space.layout)
+            raw = source.table
+    if is_frame(source):
+        raw = frame_table(source)
+    if raw is not None:
+        return source, raw, *gappy_values(where, raw, space.fields, space.layout.missing)
     values = np.asarray(table, dtype=np.float64)
-    if values.ndim != 2 or values.shape[1] != len(fields):
+    if values.ndim != 2 or values.shape[1] != len(space.fields):
         raise DataError(
-            f"Got values of shape {values.shape}; expected (n, {len(fields)}): "
+            f"Got values of shape {values.shape}; expected (n, {len(space.fields)}): "
             f"{', '.join(space.names)}."
         )
-    return None, values, np.isnan(values), chosen
+    return None, None, values, np.isnan(values)
 
 
 def known_columns(transport: Transport) -> tuple[str, Known]:

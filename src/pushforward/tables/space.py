@@ -83,15 +83,13 @@ class TableSpace(ScaledSpace):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "fields", tuple(self.fields))
-        object.__setattr__(self, "constraints", tuple(self.constraints))
-        if sum(field.width for field in self.fields) != self.shape[0]:
-            raise DataError(f"{len(self.fields)} columns do not match {self.shape[0]} coordinates.")
-        if self.target and self.target not in self.names:
-            raise DataError(f'The target "{self.target}" is not a column of the table.')
-        if not {len(self.layout.missing), len(self.layout.types)} <= {0, len(self.fields)}:
+        widths = sum(field.width for field in self.fields)
+        texts = {len(self.layout.missing), len(self.layout.types)}
+        names = {"", *self.names}
+        if widths != self.shape[0] or self.target not in names or texts - {0, len(self.fields)}:
             raise DataError(
-                f"The layout's missing texts and types do not match {len(self.fields)} columns."
+                f"{len(self.fields)} columns do not match {self.shape[0]} coordinates, the target "
+                f'"{self.target}", or the layout of the file.'
             )
         check_constraints(self.constraints, {field.name: field for field in self.fields})
 
@@ -229,12 +227,10 @@ class TableSpace(ScaledSpace):
         Args:
             values: Values float64, NaN if missing.
         """
-        lacking = [
-            f.name
-            for place, f in enumerate(self.fields)
-            if not f.missing and np.isnan(values[:, place]).any()
-        ]
-        if lacking and not foreign:
+        gaps = np.isnan(values).any(axis=0)
+        gaps &= ~np.array([field.missing for field in self.fields], dtype=bool)
+        lacking = np.array(self.names)[gaps]
+        if len(lacking) and not foreign:
             raise DataError(
                 "These columns have no missing values in the training data, but values are "
                 f"missing: {', '.join(lacking)}."
@@ -254,22 +250,25 @@ class TableSpace(ScaledSpace):
             examples = x.detach().cpu().double().numpy()
         else:
             examples = np.asarray(x)
-        return np.column_stack(
-            [field.decode(examples[:, start:stop]) for field, start, stop in self.spans]
-        )
+        columns = []
+        for field, start, stop in self.spans:
+            columns.append(field.decode(examples[:, start:stop]))
+        return np.column_stack(columns)
 
     def unknown(self, values: Floats) -> Mask:
-        """Return which values."""
-        columns = zip(self.fields, values.T, strict=True)
-        return np.column_stack([field.unknown(column) for field, column in columns])
+        """Mark the values (n, columns) that a model cannot learn."""
+        unknown = np.zeros(values.shape, dtype=bool)
+        for place, field in enumerate(self.fields):
+            unknown[:, place] = field.unknown(values[:, place])
+        return unknown
 
     def cells(self, x: Tensor | Array) -> list[list[str]]:
         values = self.values(x)
         texts = self.layout.missing or ("",) * len(self.fields)
-        columns = [
-            field.cells(values[:, place], texts[place]) for place, field in enumerate(self.fields)
-        ]
-        return [list(row) for row in zip(*columns, strict=True)]
+        columns = []
+        for field, column, text in zip(self.fields, values.T, texts, strict=True):
+            columns.append(field.cells(column, text))
+        return list(map(list, zip(*columns, strict=True)))
 
     def records(self, x: Tensor) -> list[list[Any]]:
         return self.cells(x)
@@ -341,30 +340,22 @@ class TableSpace(ScaledSpace):
         own = {(field.name, field.width) for field in self.fields}
         other = {(field.name, field.width) for field in data.fields}
         names = sorted({name for name, _ in own ^ other})
-        differing = some(map(quoted, names)) or "their order"
         hint = ""
-        if any(field.rare for field in data.fields) and not any(
-            field.rare for field in self.fields
-        ):
+        if any(field.rare for field in data.fields):
             hint = " If the model learned rare texts, use `rare=keep`."
+        differing = some(map(quoted, names)) or "their order"
         return f"Columns or categories differ: {differing}.{hint}"
 
     def constraint_warnings(self, data: Space) -> tuple[str, ...]:
-        if not isinstance(data, TableSpace):
+        own = {constraint.text for constraint in self.constraints}
+        other = {constraint.text for constraint in getattr(data, "constraints", ())}
+        differing = sorted(own ^ other)
+        if not isinstance(data, TableSpace) or not differing:
             return ()
-        own = dict.fromkeys(quoted(each.text) for each in self.constraints)
-        other = dict.fromkeys(quoted(each.text) for each in data.constraints)
-        lacking = ", ".join(text for text in other if text not in own)
-        further = ", ".join(text for text in own if text not in other)
-        warnings = []
-        if lacking:
-            warnings.append(f"it was trained without these constraints of the data: {lacking}.")
-        if further:
-            warnings.append(
-                "it was trained with constraints that the data of this comparison lacks: "
-                f"{further}."
-            )
-        return tuple(warnings)
+        texts = ", ".join(map(quoted, differing))
+        return (
+            f"only its training or the data of this comparison has these constraints: {texts}.",
+        )
 
     def read(self, path: Path) -> Samples | None:
         if path.suffix.lower() not in at("tables.reading.reader:TABLES").endings:
@@ -380,10 +371,8 @@ class TableSpace(ScaledSpace):
         columns = np.array(self.names)[self.unknown(values).any(axis=0)]
         if not len(columns):
             return []
-        return [
-            f"texts that are not categories of {name} count as unknown values, in "
-            f"{some(map(quoted, columns))}."
-        ]
+        listed = some(map(quoted, columns))
+        return [f"texts that are not categories of {name} count as unknown values, in {listed}."]
 
     @property
     def missing_texts(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pushforward.metrics.modes import Parts, variation
+from pushforward.metrics.modes import variation
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import errors
 from pushforward.tables.column import Floats, Integers
@@ -41,9 +41,7 @@ def kolmogorov_smirnov(x: Floats, y: Floats) -> tuple[float, float, float]:
     return float(result.statistic), float(result.statistic_location), float(result.statistic_sign)
 
 
-def shape_errors(
-    table: Table,
-) -> tuple[Floats, Floats, Floats]:
+def shape_errors(table: Table) -> tuple[Floats, Floats, Floats]:
     """Compute the error of each column, and the contribution of each row to their mean.
 
     The error is the Kolmogorov-Smirnov distance for numbers, and the total variation for
@@ -56,24 +54,23 @@ def shape_errors(
             and (m,).
     """
     each = []
-    terms = [np.zeros(len(table.generated)), np.zeros(len(table.reference))]
+    of_generated = np.zeros(len(table.generated))
+    of_reference = np.zeros(len(table.reference))
     for place, discrete in enumerate(table.categorical):
         x = table.generated[:, place]
         y = table.reference[:, place]
         if discrete:
             count = len(table.labels[place])
-            distance, *added = variation(codes(x, count), codes(y, count), count + 1)
+            distance, of_x, of_y = variation(codes(x, count), codes(y, count), count + 1)
         else:
-            distance, *added = _of_numbers(x, y)
+            distance, at, sign = kolmogorov_smirnov(x, y)
+            of_x = sign * ~(x > at)
+            of_y = -sign * ~(y > at)
         each.append(distance)
-        terms = [term + part for term, part in zip(terms, added, strict=True)]
+        of_generated += of_x
+        of_reference += of_y
     columns = len(table.names)
-    return np.array(each), terms[0] / columns, terms[1] / columns
-
-
-def _of_numbers(x: Floats, y: Floats) -> Parts:
-    distance, at, sign = kolmogorov_smirnov(x, y)
-    return distance, sign * (~(x > at)).astype(np.float64), -sign * (~(y > at)).astype(np.float64)
+    return np.array(each), of_generated / columns, of_reference / columns
 
 
 def histograms(table: Table) -> dict[str, Any]:
@@ -85,36 +82,38 @@ def histograms(table: Table) -> dict[str, Any]:
             the last bin if values are missing; "share" and "real", the fractions of generated and
             held-out rows, concatenated.
     """
-    parts: dict[str, list[Any]] = {
-        "kinds": list(table.kinds[:DRAWN]),
-        "counts": [],
-        "edges": [],
-        "texts": [],
-        "share": [],
-        "real": [],
-    }
-    for place in range(min(DRAWN, len(table.names))):
-        sides = table.generated[:, place], table.reference[:, place]
-        if table.categorical[place] or 0 < len(table.labels[place]) <= BARS:
-            cells, texts, count = _bars(sides, table.labels[place], bool(table.categorical[place]))
+    parts: dict[str, list[Any]] = {"counts": [], "edges": [], "texts": [], "share": [], "real": []}
+    for place, labels in enumerate(table.labels[:DRAWN]):
+        x = table.generated[:, place]
+        y = table.reference[:, place]
+        if table.categorical[place] or 0 < len(labels) <= BARS:
+            bars = _bars(y, len(labels), bool(table.categorical[place]))
+            order = np.argsort(bars[:-1], kind="stable")[:BARS]
+            texts = [labels[number] for number in order]
+            if len(labels) > BARS:
+                texts[-1] = "others"
+            count = len(texts)
+            of_x = bars[codes(x, len(labels))]
+            of_y = bars[codes(y, len(labels))]
         else:
-            edges = _edges(sides[1])
-            cells = [_bins(side, edges) for side in sides]
-            texts = ()
+            edges = _edges(y)
+            texts = []
             count = len(edges) - 1
+            of_x = np.where(np.isnan(x), count, np.searchsorted(edges[1:-1], x, "right"))
+            of_y = np.where(np.isnan(y), count, np.searchsorted(edges[1:-1], y, "right"))
             parts["edges"] += edges.tolist()
+        gaps = bool(np.isnan(x).any() or np.isnan(y).any())
         if table.missing:
             gaps = table.missing[place]
-        else:
-            gaps = any(np.isnan(side).any() for side in sides)
         if gaps:
-            texts = (*texts, "missing")
-            count = count + 1
+            texts.append("missing")
+            count += 1
         parts["counts"].append(count)
-        parts["texts"].append(texts)
-        for name, cell in zip(("share", "real"), cells, strict=True):
-            parts[name] += (np.bincount(cell, minlength=count)[:count] / len(cell)).tolist()
-    return {name: tuple(part) for name, part in parts.items()}
+        parts["texts"].append(tuple(texts))
+        parts["share"] += (np.bincount(of_x, minlength=count)[:count] / len(x)).tolist()
+        parts["real"] += (np.bincount(of_y, minlength=count)[:count] / len(y)).tolist()
+    lists = {name: tuple(part) for name, part in parts.items()}
+    return {"kinds": table.kinds[:DRAWN], **lists}
 
 
 def _edges(real: Floats) -> Floats:
@@ -125,28 +124,17 @@ def _edges(real: Floats) -> Floats:
     low = np.floor(low)
     high = np.ceil(high)
     width = max(1.0, np.ceil((high - low + 1) / BINS))
-    count = int(np.ceil((high - low + 1) / width))
-    return np.asarray(low - 0.5 + width * np.arange(count + 1), np.float64)
+    return np.arange(low, high + 1 + width, width) - 0.5
 
 
-def _bins(values: Floats, edges: Floats) -> Integers:
-    cells = np.searchsorted(edges[1:-1], values, "right")
-    return np.where(np.isnan(values), len(edges) - 1, cells)
-
-
-def _bars(
-    sides: tuple[Floats, ...], labels: tuple[str, ...], by_share: bool
-) -> tuple[list[Integers], tuple[str, ...], int]:
-    count = len(labels)
-    bars = min(len(labels), BARS)
-    shares = np.bincount(codes(sides[1], count), minlength=count + 1)[:count]
-    order = np.argsort(-shares, kind="stable") if by_share else np.arange(count)
-    place = np.full(count + 1, bars)
-    place[order] = np.minimum(np.arange(count), bars - 1)
-    texts = [labels[at] for at in order[:bars]]
-    if count > BARS:
-        texts[-1] = "others"
-    return [place[codes(side, count)] for side in sides], tuple(texts), bars
+def _bars(real: Floats, count: int, by_frequency: bool) -> Integers:
+    """Number the bars of categories and of missing values; the last bar holds the rarest."""
+    order = np.arange(count)
+    if by_frequency:
+        order = np.argsort(-np.bincount(codes(real, count), minlength=count)[:count], kind="stable")
+    bars = np.full(count + 1, min(count, BARS))
+    bars[order] = np.minimum(np.arange(count), BARS - 1)
+    return bars
 
 
 class ColumnShapes:
@@ -188,13 +176,9 @@ JOINT_BINS = 10  # Bins of equal width of a number beside a category
 # Pairs that are compared at most, and columns whose pairs a report shows
 PAIRS = 1000
 SHOWN = 40
-Terms = tuple[Floats, Floats]
-Cells = tuple[
-    Integers, Integers, int
-]  # The cells of generated and of held-out rows, and how many there are
 
 
-def pair_errors(table: Table) -> tuple[list[tuple[int, int]], Floats, Terms]:
+def pair_errors(table: Table) -> tuple[list[tuple[int, int]], Floats, Floats, Floats]:
     """Compute the error of each pair of columns, and the contribution of each row to their mean.
 
     For two numbers, the error is half the difference of Pearson correlations, over rows with both
@@ -209,53 +193,49 @@ def pair_errors(table: Table) -> tuple[list[tuple[int, int]], Floats, Terms]:
     """
     every = list(combinations(range(len(table.names)), 2))
     evenly = np.linspace(0, len(every) - 1, min(len(every), PAIRS)).astype(int)
-    chosen = [every[at] for at in np.unique(evenly)]
     cells = _cells(table)
-    sides = (table.generated, table.reference)
+    n = len(table.generated)
     pairs = []
     each = []
-    terms = [np.zeros(len(side)) for side in sides]
-    for first, second in chosen:
+    of_generated = np.zeros(n)
+    of_reference = np.zeros(len(table.reference))
+    for number in np.unique(evenly).tolist():
+        first, second = every[number]
         if table.categorical[[first, second]].any():
-            error, *added = _contingency(cells[first], cells[second])
+            joint = cells[first] * (cells[second].max() + 1) + cells[second]
+            occurring, where = np.unique(joint, return_inverse=True)
+            error, of_x, of_y = variation(where[:n], where[n:], len(occurring))
         else:
-            x, of_x = _correlation(sides[0][:, first], sides[0][:, second])
-            y, of_y = _correlation(sides[1][:, first], sides[1][:, second])
+            x, of_x = _correlation(table.generated[:, first], table.generated[:, second])
+            y, of_y = _correlation(table.reference[:, first], table.reference[:, second])
             if x is None and y is None:
                 continue
             gap = (x or 0.0) - (y or 0.0)
             error = abs(gap) / 2
             sign = np.sign(gap) / 2
-            added = [sign * of_x, -sign * of_y]
+            of_x = sign * of_x
+            of_y = -sign * of_y
         pairs.append((first, second))
         each.append(error)
-        terms = [term + part for term, part in zip(terms, added, strict=True)]
+        of_generated += of_x
+        of_reference += of_y
     count = max(1, len(pairs))
-    return pairs, np.array(each), (terms[0] / count, terms[1] / count)
+    return pairs, np.array(each), of_generated / count, of_reference / count
 
 
-def _cells(table: Table) -> list[Cells]:
-    columns: list[Cells] = []
+def _cells(table: Table) -> list[Integers]:
+    """Number the cells of each column, first of generated and then of held-out rows."""
+    cells = []
     for place, discrete in enumerate(table.categorical):
-        x = table.generated[:, place]
-        y = table.reference[:, place]
+        real = table.reference[:, place]
+        column = np.concatenate([table.generated[:, place], real])
         if discrete:
-            count = len(table.labels[place])
-            columns.append((codes(x, count), codes(y, count), count + 1))
+            cells.append(codes(column, len(table.labels[place])))
             continue
-        known = y[~np.isnan(y)]
+        known = real[~np.isnan(real)]
         edges = np.histogram_bin_edges(known if len(known) else np.zeros(1), JOINT_BINS)
-        of_x = np.where(np.isnan(x), JOINT_BINS + 2, np.digitize(x, edges))
-        of_y = np.where(np.isnan(y), JOINT_BINS + 2, np.digitize(y, edges))
-        columns.append((of_x, of_y, JOINT_BINS + 3))
-    return columns
-
-
-def _contingency(first: Cells, second: Cells) -> Parts:
-    of_x = first[0] * second[2] + second[0]
-    of_y = first[1] * second[2] + second[1]
-    occurring, where = np.unique(np.concatenate([of_x, of_y]), return_inverse=True)
-    return variation(where[: len(of_x)], where[len(of_x) :], len(occurring))
+        cells.append(np.where(np.isnan(column), JOINT_BINS + 2, np.digitize(column, edges)))
+    return cells
 
 
 def _correlation(x: Floats, y: Floats) -> tuple[float | None, Floats]:
@@ -295,7 +275,7 @@ class PairTrends:
         two of them, (k, k), NaN for pairs that were not compared.
         """
         assert samples.table is not None
-        pairs, each, terms = pair_errors(samples.table)
+        pairs, each, *terms = pair_errors(samples.table)
         if not pairs:
             return {}
         names = samples.table.names[:SHOWN]

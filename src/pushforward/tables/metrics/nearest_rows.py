@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.memorisation import nearest_distance
 from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores, share_info
-from pushforward.metrics.subsets import Array, nearest
+from pushforward.metrics.subsets import nearest
 from pushforward.metrics.uncertainty import Errors, area, area_errors, by_blocks, share_error
 from pushforward.tables.column import Floats
 from pushforward.tables.metrics.table import embedded, shuffled
@@ -299,17 +299,18 @@ class Membership:
         members = some(training, len(others), 0)
         generated = samples.generated if samples.generated_more is None else samples.generated_more
         half = len(others) // 2
+        scale = samples.scale
         attacks = {
-            "membership": attack(members, others[: len(members)], generated, None, samples.scale),
+            "membership": attack(members, others[: len(members)], generated, None, scale),
             "membership_ratio": attack(
-                members[:half], others[:half], generated, others[half:], samples.scale
+                members[:half], others[:half], generated, others[half:], scale
             ),
         }
-        return {
-            name: Score(float(above.mean()), error=error, reference_error=error)
-            for name, (above, below) in attacks.items()
-            for error in area_errors(above, below)[:1]
-        }
+        scores = {}
+        for name, (above, below) in attacks.items():
+            error, _ = area_errors(above, below)
+            scores[name] = Score(float(above.mean()), error=error, reference_error=error)
+        return scores
 
 
 COMPARED = 5000  # Maximum number of rows per side: time grows with their square
@@ -318,7 +319,7 @@ LEAST = 20  # Minimum number of rows per block for errors
 WHERE = "with numbers in units of their range and categories as indicators"
 
 
-def fidelity(generated: Floats, real: Floats) -> tuple[float, float]:
+def fidelity(generated: Floats, real: Floats) -> Floats:
     """Compute alpha-precision and beta-recall of clouds (n, f), integrated over 30 levels.
 
     P(alpha) is the fraction of samples in the ball around the real mean that holds a fraction alpha
@@ -342,11 +343,8 @@ def fidelity(generated: Floats, real: Floats) -> tuple[float, float]:
     from_mean = np.linalg.norm(generated[at] - generated.mean(0), axis=1)
     within = from_mean[:, None] <= np.quantile(from_mean, levels)
     recall = (close[:, None] & within).mean(0)
-    return _agreement(precision, levels), _agreement(recall, levels)
-
-
-def _agreement(curve: Array, levels: Array) -> float:
-    return float(1 - np.abs(curve - levels).sum() / levels.sum())
+    gaps = np.abs(np.stack([precision, recall]) - levels).sum(1)
+    return np.asarray(1 - gaps / levels.sum())
 
 
 class Fidelity:
@@ -383,11 +381,11 @@ class Fidelity:
         values = np.clip(fidelity(x, y), 0, 1).tolist()
         spreads = None
         if samples.errors:
-            spreads = by_blocks(lambda a, b: np.array(fidelity(a, b)), x, y, LEAST)
-        if spreads is None:
-            return {name: Score(value) for name, value in zip(self.scores, values, strict=True)}
+            spreads = by_blocks(fidelity, x, y, LEAST)
         scores = {}
-        for name, value, spread in zip(self.scores, values, spreads, strict=True):
-            error = max(float(spread), share_error(value * n, n))
-            scores[name] = Score(value, error=error, reference_error=error * 0.5**0.5)
+        for place, (name, value) in enumerate(zip(self.scores, values, strict=True)):
+            scores[name] = Score(value)
+            if spreads is not None:
+                error = max(float(spreads[place]), share_error(value * n, n))
+                scores[name] = Score(value, error=error, reference_error=error * 0.5**0.5)
         return scores

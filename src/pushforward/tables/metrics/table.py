@@ -79,23 +79,15 @@ def shuffled(rows: Floats, seed: int) -> Integers:
 
 
 def embedded(table: Table) -> tuple[Floats, Floats]:
-    """Embed generated rows."""
-    missing = np.isnan(table.generated).any(0), np.isnan(table.reference).any(0)
-    gaps = [bool(gap) for gap in np.any(missing, axis=0)]
-    points = embedding(
-        table.reference,
-        table.categorical.tolist(),
-        [len(names) for names in table.labels],
-        gaps,
-        np.ptp,
-    )
+    """Embed generated and held-out rows, with numbers in units of the held-out range."""
+    gaps = np.isnan(table.generated).any(0) | np.isnan(table.reference).any(0)
+    points = embedding(table, table.reference, gaps.tolist(), np.ptp)
     return points(table.generated), points(table.reference)
 
 
 def embedding(
+    table: Table,
     known: Floats,
-    categorical: Sequence[bool],
-    counts: Sequence[int],
     gaps: Sequence[bool],
     unit: Callable[[Floats], float] = np.std,
 ) -> Callable[[Floats], Floats]:
@@ -107,26 +99,28 @@ def embedding(
     Args:
         known: Rows in the format of `Table`, float64 (m, columns).
     """
-    parts: list[Callable[[Floats], Floats]] = [
-        partial(_indicators, places=rank(column, count))
-        if discrete
-        else partial(_scaled, of=_moments(column, unit), gap=gap)
-        for column, discrete, count, gap in zip(known.T, categorical, counts, gaps, strict=True)
-    ]
-    return lambda rows: np.concatenate(
-        [part(column) for part, column in zip(parts, rows.T, strict=True)], axis=1
-    )
+    parts: list[Callable[[Floats], Floats]] = []
+    for place, discrete in enumerate(table.categorical):
+        column = known[:, place]
+        if discrete:
+            places = rank(column, len(table.labels[place]))
+            parts.append(partial(_indicators, places=places))
+            continue
+        column = column[~np.isnan(column)]
+        mean = float(column.mean()) if len(column) else 0.0
+        size = float(unit(column)) if len(column) else 0.0
+        parts.append(partial(_scaled, mean=mean, size=size or 1.0, gap=gaps[place]))
+
+    def points(rows: Floats) -> Floats:
+        blocks = [part(rows[:, place]) for place, part in enumerate(parts)]
+        return np.concatenate(blocks, axis=1)
+
+    return points
 
 
-def _moments(column: Floats, unit: Callable[[Floats], float]) -> tuple[float, float]:
-    known = column[~np.isnan(column)]
-    mean, size = (float(known.mean()), float(unit(known))) if len(known) else (0.0, 0.0)
-    return mean, size if size > 0 else 1.0
-
-
-def _scaled(column: Floats, of: tuple[float, float], gap: bool) -> Floats:
+def _scaled(column: Floats, mean: float, size: float, gap: bool) -> Floats:
     missing = np.isnan(column)
-    numbers = np.where(missing, 0.0, (column - of[0]) / of[1])
+    numbers = np.where(missing, 0.0, (column - mean) / size)
     if gap:
         return np.column_stack([numbers, missing])
     return numbers[:, None]
@@ -134,10 +128,8 @@ def _scaled(column: Floats, of: tuple[float, float], gap: bool) -> Floats:
 
 def rank(column: Floats, count: int) -> Integers:
     """Rank categories and missing values by frequency, most frequent first."""
-    return np.argsort(
-        np.argsort(-np.bincount(codes(column, count), minlength=count + 1), kind="stable"),
-        kind="stable",
-    )
+    order = np.argsort(-np.bincount(codes(column, count), minlength=count + 1), kind="stable")
+    return np.argsort(order, kind="stable")
 
 
 def _indicators(column: Floats, places: Integers) -> Floats:
@@ -301,8 +293,7 @@ class RowEncoder(Encoder):
     def _embedding(self) -> tuple[Floats, Floats, Callable[[Floats], Floats]]:
         known = _values(self.space, rows_at(self.data.train, slice(None)))
         table = table_of(self.space, known[:1], known[:1])
-        counts = [len(names) for names in table.labels]
-        embed = embedding(known, table.categorical.tolist(), counts, table.missing)
+        embed = embedding(table, known, table.missing)
         low = np.where(table.categorical, -np.inf, np.fmin.reduce(known))
         high = np.where(table.categorical, np.inf, np.fmax.reduce(known))
         return low, high, embed

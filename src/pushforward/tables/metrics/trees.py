@@ -41,19 +41,18 @@ def inputs(table: Table) -> tuple[Floats, Floats]:
     generated = table.generated.copy()
     reference = table.reference.copy()
     for place, discrete in enumerate(table.categorical):
-        sides = [generated[:, place], reference[:, place]]
-        count = len(table.labels[place])
-        if discrete:
-            absent = float(count)
-        else:
-            least = np.fmin.reduce(np.concatenate(sides))
-            absent = 0.0 if np.isnan(least) else float(least) - 1
-        for side in sides:
-            side[np.isnan(side)] = absent
-        if discrete and count >= CODES:
-            places = rank(sides[1], count)
-            for side in sides:
-                side[:] = np.minimum(places[side.astype(np.int64)], CODES - 1)
+        x = generated[:, place]
+        y = reference[:, place]
+        absent = float(len(table.labels[place]))
+        if not discrete:
+            least = np.fmin(np.fmin.reduce(x), np.fmin.reduce(y))
+            absent = float(np.nan_to_num(least - 1))
+        x[np.isnan(x)] = absent
+        y[np.isnan(y)] = absent
+        if discrete and absent >= CODES:
+            places = np.minimum(rank(y, int(absent)), CODES - 1)
+            x[:] = places[x.astype(np.int64)]
+            y[:] = places[y.astype(np.int64)]
     return generated, reference
 
 
@@ -129,28 +128,26 @@ def detected(table: Table, importance: bool = True) -> tuple[list[Area], Floats,
     from sklearn import config_context
 
     most = most_rows(len(table.names))
-    whole = inputs(table)
-    orders = [shuffled(side, seed)[:most] for seed, side in enumerate(whole)]
-    sides = [side[order] for side, order in zip(whole, orders, strict=True)]
-    rows = np.concatenate(sides)
-    own = np.arange(len(sides[0]) + len(sides[1])) < len(sides[0])
-    fold = np.concatenate([np.arange(len(side)) % FOLDS for side in sides])
+    generated, reference = inputs(table)
+    of_x = shuffled(generated, 0)[:most]
+    of_y = shuffled(reference, 1)[:most]
+    rows = np.concatenate([generated[of_x], reference[of_y]])
+    own = np.arange(len(rows)) < len(of_x)
+    fold = np.concatenate([np.arange(len(of_x)) % FOLDS, np.arange(len(of_y)) % FOLDS])
     areas = []
     falls = np.zeros(rows.shape[1])
+    places: tuple[list[Integers], list[Integers]] = ([], [])
     with config_context(assume_finite=True, skip_parameter_validation=True):
         for number in range(FOLDS):
             out = fold == number
             trees = classifier(table.categorical).fit(rows[~out], own[~out])
-            areas.append(_ranked(trees, rows[out], own[out]))
+            ranks = trees.decision_function(rows[out])
+            areas.append(area(ranks[own[out]], ranks[~own[out]]))
+            places[0].append(of_x[number::FOLDS])
+            places[1].append(of_y[number::FOLDS])
             if importance:
                 falls += _falls(trees, rows[out], own[out]) / FOLDS
-    places = [np.concatenate([order[number::FOLDS] for number in range(FOLDS)]) for order in orders]
-    return areas, falls, places
-
-
-def _ranked(trees: Any, rows: Floats, own: Mask) -> Area:
-    ranks = trees.decision_function(rows)
-    return area(ranks[own], ranks[~own])
+    return areas, falls, [np.concatenate(parts) for parts in places]
 
 
 def _falls(trees: Any, rows: Floats, own: Mask) -> Floats:
@@ -192,26 +189,32 @@ class Detection:
         """
         assert samples.table is not None
         areas, falls, (at_x, at_y) = detected(samples.table, samples.errors)
-        means = np.array([above.mean() for above, _ in areas])
+        means = []
+        variances = np.zeros(2)
+        of_x = []
+        of_y = []
+        for above, below in areas:
+            means.append(above.mean())
+            variances += np.square(area_errors(above, below))
+            of_x.append(-2 * TAUGHT * (above - above.mean()))
+            of_y.append(-2 * TAUGHT * (below - below.mean()))
         value = float(1 - np.mean(2 * np.maximum(means, 0.5) - 1))
         if not samples.errors:
             return {"detection": Score(value)}
-        each = np.array([area_errors(above, below) for above, below in areas])
-        error, shared = 2 * TAUGHT * np.sqrt((each**2).sum(0)) / FOLDS
-        extra = {
-            "auc": float(means.mean()),
-            "columns": samples.table.names,
-            "falls": tuple(falls.tolist()),
-        }
-        of_x = -2 * TAUGHT * np.concatenate([above - above.mean() for above, _ in areas])
-        of_y = -2 * TAUGHT * np.concatenate([below - below.mean() for _, below in areas])
+        error, shared = 2 * TAUGHT * np.sqrt(variances) / FOLDS
+        terms_x = placed(np.concatenate(of_x), at_x, len(samples.table.generated))
+        terms_y = placed(np.concatenate(of_y), at_y, len(samples.table.reference))
         score = Score(
             value,
             error=float(error),
             reference_error=float(shared),
-            reference_terms=by_examples(placed(of_y, at_y, len(samples.table.reference))),
-            sample_terms=by_examples(placed(of_x, at_x, len(samples.table.generated))),
-            extra=extra,
+            reference_terms=by_examples(terms_y),
+            sample_terms=by_examples(terms_x),
+            extra={
+                "auc": float(np.mean(means)),
+                "columns": samples.table.names,
+                "falls": tuple(falls.tolist()),
+            },
         )
         return {"detection": score}
 
@@ -252,9 +255,11 @@ def utility(table: Table) -> tuple[str, float, float] | None:
     if len(real) < 2 or np.ptp(real) == 0 or not x.shape[1]:
         return None
     order = shuffled(np.column_stack([x, y]), 0)[: most_rows(len(table.names), TO_PREDICT)]
+    x = x[order]
+    y = y[order]
     if table.categorical[place]:
-        return ("utility_auc", *_class_area(kinds, (x[order], *_classes(y[order], real)), test))
-    return ("utility_rmse", *_number_error(kinds, (x[order], y[order], real), test))
+        return ("utility_auc", *_class_area(kinds, x, y, test, real))
+    return ("utility_rmse", *_number_error(kinds, x, y, test, real))
 
 
 def _without_target(rows: Floats, target: Floats, place: int) -> tuple[Floats, Floats]:
@@ -262,29 +267,24 @@ def _without_target(rows: Floats, target: Floats, place: int) -> tuple[Floats, F
     return np.delete(rows, place, axis=1)[known], target[known]
 
 
-def _classes(y: Floats, real: Floats) -> tuple[Floats, Floats]:
+def _class_area(
+    kinds: Mask, x: Floats, y: Floats, test: Floats, real: Floats
+) -> tuple[float, float]:
     values, counts = np.unique(real, return_counts=True)
     frequent = values[np.argsort(-counts, kind="stable")][: CLASSES - 1]
-    return (
-        np.where(np.isin(y, frequent), y, -1.0),
-        np.where(np.isin(real, frequent), real, -1.0),
-    )
-
-
-def _class_area(
-    kinds: Mask, known: tuple[Floats, Floats, Floats], test: Floats
-) -> tuple[float, float]:
-    x, y, real = known
+    y = np.where(np.isin(y, frequent), y, -1.0)
+    real = np.where(np.isin(real, frequent), real, -1.0)
     seen = np.unique(y)
-    classes = np.unique(real)
+    shares = np.zeros((len(test), len(seen)))
     if len(seen) > 1:
         shares = predictor(kinds, y, True).fit(x, y).predict_proba(test)
-    else:
-        shares = np.zeros((len(test), len(seen)))
-    ranks = {value: shares[:, at] for at, value in enumerate(seen)}
+    ranks = dict(zip(seen, shares.T, strict=True))
+    classes = np.unique(real)
+    if len(classes) == 2:
+        classes = classes[-1:]
     areas = []
     terms = np.zeros(len(test))
-    for value in classes[-1:] if len(classes) == 2 else classes:
+    for value in classes:
         own = real == value
         rank = ranks.get(value, np.zeros(len(test)))
         above, below = area(rank[own], rank[~own])
@@ -295,18 +295,17 @@ def _class_area(
 
 
 def _number_error(
-    kinds: Mask, known: tuple[Floats, Floats, Floats], test: Floats
+    kinds: Mask, x: Floats, y: Floats, test: Floats, real: Floats
 ) -> tuple[float, float]:
-    x, y, real = known
     mean = real.mean()
     std = real.std()
+    scaled = (real - mean) / std
+    guess = np.zeros(len(test))
     if len(y) > 1:
         guess = predictor(kinds, y, False).fit(x, (y - mean) / std).predict(test)
-    else:
-        guess = np.zeros(len(test))
-    squares = ((real - mean) / std - guess) ** 2
+    squares = (scaled - guess) ** 2
     value = float(np.sqrt(squares.mean()))
-    terms = squares - ((real - mean) / std * value) ** 2  # the unit varies with the same rows
+    terms = squares - (scaled * value) ** 2  # the unit varies with the same rows
     return value, float(terms.std(ddof=1) / np.sqrt(len(terms)) / (2 * max(value, 1e-12)))
 
 

@@ -75,10 +75,6 @@ class Layout:
     columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "missing", tuple(map(str, self.missing)))
-        object.__setattr__(self, "types", tuple(map(str, self.types)))
-        object.__setattr__(self, "columns", tuple(map(str, self.columns)))
-        object.__setattr__(self, "levels", tuple(tuple(map(str, texts)) for texts in self.levels))
         texts = (*self.missing, *self.types)
         if (
             len(self.levels) != len(self.types)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress, product
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +59,7 @@ MIXED = 0.5  # texts of which more than this share are numbers are numbers with 
 # numbers beside at least this share of texts such as 007, which a number would lose, are texts as
 # well
 CODES = 0.01
-_LONG = re.compile(r"-?\d{4}")
+_LONG = re.compile(r"\d{4}")
 _UNIT = re.compile(
     r"[^\w\s.,+-]?\s?[-+]?\d[\d.,]*(\s?[^\w\s.,+-][A-Z]?|\s[A-Za-z]{1,3})?$"
 )  # such as $5 and 5 kg
@@ -236,33 +238,53 @@ def infer(
         return Finding(name, "category", "all cells are missing; samples leave the column empty")
     if len(texts) == 2 and tuple(sorted(text.lower() for text in texts)) in TWO:
         return Finding(name, "boolean", "two values that mean no and yes", names=ordered(texts))
-    prefix, suffix = unit_of(texts)
-    unit = Format(prefix=prefix, suffix=suffix)
     numeric = [False] * len(texts)
-    if not unit.has_unit and not any(map(_LIKE.match, texts)):
-        dates = _of_dates(name, texts)
-        return dates or _of_texts(column, places, numeric, lines, faults)
-    bare = [unit.plain(text) for text in texts]
-    group = group_of(bare)
-    plain = [text.replace(group, "") for text in bare] if group else bare
-    clear = any("." in text or text.count(",") > 1 for text in bare)
-    if group == "," and not clear and any(map(_LONG.match, bare)):
-        faults.add(
-            f'In the column "{name}", commas may separate thousands or decimals: it contains '
-            "numbers with a comma and numbers with four digits. Write all numbers in the same "
-            'way, or use a schema with {"kind": "number", "group": ","} or "point": ",".'
-        )
-    point = point_of(plain, group)
-    found = [is_number(text, point) for text in plain]
-    if all(found):
-        return _of_numbers(column, texts, plain, replace(unit, point=point, group=group), n)
-    if not unit.has_unit:
-        numeric = found
+    if any(map(_LIKE.match, texts)) or any(unit_of(texts)):
+        signs, plain = signs_of(texts)
+        found = [is_number(text, signs.point) for text in plain]
+        if signs.group == "," and _ambiguous(texts):
+            faults.add(
+                f'In the column "{name}", commas may separate thousands or decimals: it contains '
+                "numbers with a comma and numbers with four digits. Write all numbers in the same "
+                'way, or use a schema with {"kind": "number", "group": ","} or "point": ",".'
+            )
+        if all(found):
+            return _of_numbers(column, texts, plain, signs, n)
+        if not signs.has_unit:
+            numeric = found
     if not any(numeric):
-        dates = _of_dates(name, texts)
-        if dates is not None:
-            return dates
+        dates = date_patterns(texts)
+        if dates:
+            why = f"dates of the pattern {dates[0]}"
+            if len(dates) > 1:
+                why += f"; {dates[1]} fits as well"
+            return Finding(name, "date", why, Format(pattern=dates[0]))
     return _of_texts(column, places, numeric, lines, faults)
+
+
+def signs_of(
+    texts: Sequence[str], given: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Format, list[str]]:
+    """Detect unit, thousands and decimal separators of numbers, unless they are given.
+
+    Returns:
+        A format with these signs, and the numbers without unit and thousands separators.
+    """
+    prefix, suffix = unit_of(texts)
+    unit = Format(prefix=given.get("prefix", prefix), suffix=given.get("suffix", suffix))
+    plain = [unit.plain(text) for text in texts]
+    group = given.get("group", group_of(plain))
+    if group == given.get("point"):
+        group = ""
+    if group:
+        plain = [text.replace(group, "") for text in plain]
+    point = given.get("point", point_of(plain, group))
+    return replace(unit, group=group, point=point), plain
+
+
+def _ambiguous(texts: Sequence[str]) -> bool:
+    clear = any("." in text or text.count(",") > 1 for text in texts)
+    return not clear and any(map(_LONG.search, texts))
 
 
 def of_levels(
@@ -281,16 +303,6 @@ def of_levels(
         return Finding(column.name, "ordinal", "an ordered category of the data frame", names=names)
     why = "a category of the data frame"
     return Finding(column.name, "category", why, names=ordered(names))
-
-
-def _of_dates(name: str, texts: Sequence[str]) -> Finding | None:
-    fitting = date_patterns(texts)
-    if not fitting:
-        return None
-    why = f"dates of the pattern {fitting[0]}"
-    if len(fitting) > 1:
-        why += f"; {fitting[1]} fits as well"
-    return Finding(name, "date", why, Format(pattern=fitting[0]))
 
 
 def _of_numbers(

@@ -45,13 +45,11 @@ from pushforward.tables.reading.inference import (
     Finding,
     date_patterns,
     form_of,
-    group_of,
     infer,
     is_number,
     is_whole,
     ordered,
-    point_of,
-    unit_of,
+    signs_of,
 )
 from pushforward.tables.reading.string_columns import Faults, RawColumn, RawTable
 
@@ -377,25 +375,16 @@ def _readable(kind: str, form: Format, text: str) -> bool:
 def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
     given = {name: entry[name] for name in _FORM if name in entry}
     if kind == "date":
-        if "pattern" in given:
-            fitting = [given["pattern"]]
-        else:
-            fitting = date_patterns(texts) if texts else []
-        return Format(pattern=fitting[0] if fitting else "%Y-%m-%d")
-    prefix, suffix = unit_of(texts)
-    unit = Format(prefix=given.get("prefix", prefix), suffix=given.get("suffix", suffix))
-    texts = [unit.plain(text) for text in texts]
-    group = given.get("group", group_of(texts))
-    if group == given.get("point"):
-        group = ""
-    plain = [text.replace(group, "") for text in texts] if group else texts
-    point = given.get("point", point_of(plain, group))
-    if kind == "whole":
-        form = Format(0)
-    else:
-        form = form_of([text for text in plain if is_number(text, point)], point)
-    known = {"prefix": unit.prefix, "suffix": unit.suffix, **given, "point": point, "group": group}
-    return replace(Format() if _DIGITS & set(given) else form, **known)
+        return Format(pattern=given.get("pattern") or [*date_patterns(texts), "%Y-%m-%d"][0])
+    form, plain = signs_of(texts, given)
+    if "group" in given:
+        given["group"] = form.group
+    if not _DIGITS & set(given):
+        decimals = Format(0)
+        if kind == "number":
+            decimals = form_of([text for text in plain if is_number(text, form.point)], form.point)
+        given |= {"decimals": decimals.decimals, "least": decimals.least, "digits": decimals.digits}
+    return replace(form, **given)
 
 
 def pooled(

@@ -239,27 +239,23 @@ class Format:
     suffix: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "levels", tuple(map(str, self.levels)))
-        for name in ("decimals", "least", "digits"):
-            count = getattr(self, name)
-            if count is not None and not (isinstance(count, int) and 0 <= count <= MOST_DIGITS):
-                raise DataError(
-                    f'"{name}" must be an integer from 0 to {MOST_DIGITS}; got {count!r}.'
-                )
+        counts = [self.decimals, self.least, self.digits]
+        known = [count for count in counts if count is not None]
+        if not all(isinstance(count, int) and 0 <= count <= MOST_DIGITS for count in known):
+            raise DataError(
+                '"decimals", "least" and "digits" must be integers from 0 to '
+                f"{MOST_DIGITS}; got {counts}."
+            )
         if len(self.pattern) > LONGEST or "%" in _DIRECTIVE.sub("", self.pattern):
             raise DataError(
                 f'"{self.pattern[:LONGEST]}" is not a date pattern: expected one such as %Y-%m-%d.'
             )
-        if self.point not in (".", ",") or len(self.group) > 1 or self.group == self.point:
-            raise DataError(
-                '"point" must be "." or ",", and "group" must be another character, or empty for '
-                "no thousands separator."
-            )
         unit = self.prefix + self.suffix
-        if len(unit) > LONGEST or re.search(r"\d", unit):
+        signs = self.point in (".", ",") and len(self.group) < 2 and self.group != self.point
+        if not signs or len(unit) > LONGEST or re.search(r"\d", unit):
             raise DataError(
-                f'"prefix" and "suffix" must be texts without digits, of at most {LONGEST} '
-                "characters."
+                '"point" must be "." or ","; "group" must be another character, or empty for no '
+                'thousands separator; "prefix" and "suffix" must be short texts without digits.'
             )
 
     @property
