@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import tarfile
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -101,20 +101,23 @@ def _indexed(file: BinaryIO, archive: tarfile.TarFile, end: int) -> TarIndex:
 
 @dataclass(frozen=True)
 class Packed:
-    """A folder of packed images, with the index of each tar by file name."""
+    """A folder of packed images.
 
-    folder: Path
-    name: str
-    classes: tuple[str, ...]
-    target: str
-    train: dict[str, TarIndex]
-    held_out: dict[str, TarIndex]
-    hashes: Hashes
+    Args:
+        manifest: Content of the manifest.
+        shards: Index of each tar by file name, those of the training split first.
+        train: Number of training images.
+        hashes: Hashes of all images.
+    """
+
     manifest: dict[str, Any]
+    shards: dict[str, TarIndex]
+    train: int
+    hashes: Hashes
 
 
 def packed_in(path: Path) -> Packed | None:
-    """Read the index of a folder of packed images; None for tars of other tools."""
+    """Index a folder of packed images; None for tars of other tools."""
     if not (path / MANIFEST).is_file():
         return None
     content = _json(path / MANIFEST)
@@ -122,8 +125,6 @@ def packed_in(path: Path) -> Packed | None:
         return None
     try:
         return _packed(path, content)
-    except DataError:
-        raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"{path / MANIFEST} is damaged: {type(error).__name__} {error}. Pack the images again."
@@ -131,12 +132,11 @@ def packed_in(path: Path) -> Packed | None:
 
 
 def _packed(path: Path, content: dict[str, Any]) -> Packed:
-    train: dict[str, TarIndex] = {}
-    held_out: dict[str, TarIndex] = {}
-    hashes = []
-    classes = tuple(str(name) for name in content["classes"])
-    numbers = {str(number) for number in range(len(classes))} or {""}
-    for shard in sorted(content["shards"], key=lambda shard: bool(shard["held_out"])):
+    shards = {}
+    hashes: list[int] = []
+    train = 0
+    classes = {str(number) for number in range(len(content["classes"]))} or {""}
+    for shard in sorted(content["shards"], key=itemgetter("held_out")):
         file = path / str(shard["file"])
         if file.parent != path or file.suffix != TAR:
             raise ValueError(f"{str(shard['file'])[:100]} is not the name of a tar file")
@@ -145,45 +145,22 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
                 f"{file} is missing, incomplete or changed: according to manifest.json, it has "
                 f"{shard['bytes']:,} bytes. Restore it."
             )
-        index, known = _index(file)
-        if not numbers.issuperset(index.labels):
-            raise ValueError(f"{file.stem}.json refers to undefined classes")
-        split = held_out if shard["held_out"] else train
-        split[file.name] = index
-        hashes.append(known)
-    if not train or not held_out:
-        raise ValueError("one of the splits has no tars")
-    return Packed(
-        folder=path,
-        name=str(content["name"]),
-        classes=classes,
-        target=str(content["target"]),
-        train=train,
-        held_out=held_out,
-        hashes=np.concatenate(hashes),
-        manifest=content,
-    )
+        index = index_of(file)
+        known = [int(word, 16) for word in _json(file.with_suffix(".json"))["hashes"]]
+        if len(known) != len(index.names) or not classes.issuperset(index.labels):
+            raise ValueError(f"{file.name} contains other images or classes")
+        shards[file.name] = index
+        hashes += known
+        if not shard["held_out"]:
+            train += len(known)
+    if not 0 < train < len(hashes):
+        raise ValueError("one of the splits has no images")
+    return Packed(content, shards, train, np.array(hashes, dtype=np.uint64))
 
 
 def content_digest(hashes: Hashes) -> str:
     """Compute sha256 (hex) of the hashes of decoded images, training examples first."""
     return sha256(hashes.astype("<u8").tobytes()).hexdigest()
-
-
-def _index(file: Path) -> tuple[TarIndex, Hashes]:
-    content = _json(file.with_suffix(".json"))
-    end = file.stat().st_size
-    names = [str(name) for name in content["names"]]
-    labels = [sys.intern(str(label)) for label in content["labels"]]
-    offsets = array("q", content["offsets"])
-    sizes = array("q", content["sizes"])
-    hashes = np.array([int(word, 16) for word in content["hashes"]], dtype=np.uint64)
-    if len({len(names), len(labels), len(offsets), len(sizes), len(hashes)}) > 1:
-        raise ValueError(f"the lists in {file.stem}.json have different lengths")
-    for offset, size in zip(offsets, sizes, strict=True):
-        if offset < 0 or size < 0 or offset + size > end:
-            raise ValueError(f"{file.stem}.json refers to bytes beyond the end of the tar")
-    return TarIndex(names, offsets, sizes, labels), hashes
 
 
 def _json(path: Path) -> Any:
