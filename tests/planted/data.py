@@ -132,7 +132,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if file.parent != path or", "if", "packing"),
         (" or not classes.issuperset(index.labels):", ":", "packing"),
         ("if member.offset_data + member.size > end:", "if False:", "packing"),
-        ("index.labels[-1] = label", "pass", "packing"),
+        ("self.labels[-1] = label", "pass", "packing"),
         ("if size > MAX_MEMBER:", "if False:", "packing"),
         ("names.sort(key=int)", "names.sort(reverse=True)", "packing"),
     ],

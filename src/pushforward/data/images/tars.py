@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from operator import itemgetter
@@ -31,28 +31,57 @@ MAX_MEMBER = 256 * 2**20  # bytes of a member that is read
 
 @dataclass
 class TarIndex:
-    """Names, offsets, sizes and classes (may be empty) of the images of a tar, in order."""
+    """Images of some tars in order, with their classes, which may be empty."""
 
+    tars: list[Path] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
-    offsets: array[int] = field(default_factory=lambda: array("q"))
-    sizes: array[int] = field(default_factory=lambda: array("q"))
     labels: list[str] = field(default_factory=list)
+    places: array[int] = field(default_factory=lambda: array("q"))  # tar, offset and size of each
     ignored: int = 0
 
+    def add(self, path: Path) -> None:
+        """Add the images of a tar, found by its headers."""
+        refuse_compressed(path)
+        self.tars.append(path)
+        try:
+            with (
+                open(plain_path(path), "rb") as file,
+                tarfile.open(fileobj=file, mode="r:", errors="replace") as archive,
+            ):
+                self._add(file, archive, path.stat().st_size)
+        except (tarfile.TarError, OSError, ValueError, EOFError, MemoryError) as error:
+            raise DataError(
+                f"{path} is damaged or is not a tar file: {str(error) or type(error).__name__}."
+            ) from error
 
-def index_of(path: Path) -> TarIndex:
-    """Index a tar by its headers."""
-    refuse_compressed(path)
-    try:
-        with (
-            open(plain_path(path), "rb") as file,
-            tarfile.open(fileobj=file, mode="r:", errors="replace") as archive,
-        ):
-            return _indexed(file, archive, path.stat().st_size)
-    except (tarfile.TarError, OSError, ValueError, EOFError, MemoryError) as error:
-        raise DataError(
-            f"{path} is damaged or is not a tar file: {str(error) or type(error).__name__}."
-        ) from error
+    def _add(self, file: BinaryIO, archive: tarfile.TarFile, end: int) -> None:
+        key = None
+        imaged = None
+        label = ""
+        number = len(self.tars) - 1
+        while (member := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]  # or they would be held in memory
+            if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
+                continue
+            if member.offset_data + member.size > end:
+                raise EOFError(f"the file ends inside {member.name[:100]}")
+            folder, _, name = member.name.rpartition("/")
+            stem, _, ending = name.partition(".")
+            if (folder, stem) != key:
+                key = (folder, stem)
+                label = ""
+            if ending == "cls" and member.size <= MAX_CLASS:
+                file.seek(member.offset_data)
+                label = file.read(member.size).decode("utf-8", "replace").strip()
+                if imaged == key:
+                    self.labels[-1] = label
+            elif f".{ending.lower()}".endswith((*ENDINGS, ARRAYS)) and imaged != key:
+                self.names.append(f"{self.tars[number].name}/{member.name}")
+                self.labels.append(label)
+                self.places.extend([number, member.offset_data, member.size])
+                imaged = key
+            else:
+                self.ignored += 1
 
 
 def refuse_compressed(path: Path) -> None:
@@ -67,51 +96,19 @@ def refuse_compressed(path: Path) -> None:
             )
 
 
-def _indexed(file: BinaryIO, archive: tarfile.TarFile, end: int) -> TarIndex:
-    index = TarIndex()
-    key = None
-    imaged = None
-    label = ""
-    while (member := archive.next()) is not None:
-        archive.members.clear()  # type: ignore[attr-defined]  # or they would be held in memory
-        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
-            continue
-        if member.offset_data + member.size > end:
-            raise EOFError(f"the file ends inside {member.name[:100]}")
-        folder, _, name = member.name.rpartition("/")
-        stem, _, ending = name.partition(".")
-        if (folder, stem) != key:
-            key = (folder, stem)
-            label = ""
-        if ending == "cls" and member.size <= MAX_CLASS:
-            file.seek(member.offset_data)
-            label = file.read(member.size).decode("utf-8", "replace").strip()
-            if imaged == key:
-                index.labels[-1] = label
-        elif f".{ending.lower()}".endswith((*ENDINGS, ARRAYS)) and imaged != key:
-            index.names.append(member.name)
-            index.offsets.append(member.offset_data)
-            index.sizes.append(member.size)
-            index.labels.append(label)
-            imaged = key
-        else:
-            index.ignored += 1
-    return index
-
-
 @dataclass(frozen=True)
 class Packed:
     """A folder of packed images.
 
     Args:
         manifest: Content of the manifest.
-        shards: Index of each tar by file name, those of the training split first.
+        index: Index of all tars, those of the training split first.
         train: Number of training images.
         hashes: Hashes of all images.
     """
 
     manifest: dict[str, Any]
-    shards: dict[str, TarIndex]
+    index: TarIndex
     train: int
     hashes: Hashes
 
@@ -132,7 +129,7 @@ def packed_in(path: Path) -> Packed | None:
 
 
 def _packed(path: Path, content: dict[str, Any]) -> Packed:
-    shards = {}
+    index = TarIndex()
     hashes: list[int] = []
     train = 0
     classes = {str(number) for number in range(len(content["classes"]))} or {""}
@@ -145,17 +142,15 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
                 f"{file} is missing, incomplete or changed: according to manifest.json, it has "
                 f"{shard['bytes']:,} bytes. Restore it."
             )
-        index = index_of(file)
-        known = [int(word, 16) for word in _json(file.with_suffix(".json"))["hashes"]]
-        if len(known) != len(index.names) or not classes.issuperset(index.labels):
-            raise ValueError(f"{file.name} contains other images or classes")
-        shards[file.name] = index
-        hashes += known
+        index.add(file)
+        hashes += [int(word, 16) for word in _json(file.with_suffix(".json"))["hashes"]]
+        if len(hashes) != len(index.names):
+            raise ValueError(f"{file.name} contains other images")
         if not shard["held_out"]:
-            train += len(known)
-    if not 0 < train < len(hashes):
-        raise ValueError("one of the splits has no images")
-    return Packed(content, shards, train, np.array(hashes, dtype=np.uint64))
+            train = len(hashes)
+    if not 0 < train < len(hashes) or not classes.issuperset(index.labels):
+        raise ValueError("a split has no images, or undefined classes")
+    return Packed(content, index, train, np.array(hashes, dtype=np.uint64))
 
 
 def content_digest(hashes: Hashes) -> str:
@@ -176,53 +171,36 @@ class TarStore(ImageStore):
     """Images of one or more tars, in order, with classes if all images have one."""
 
     def __init__(
-        self,
-        place: Path,
-        shards: Mapping[str, TarIndex],
-        names: tuple[str, ...] = (),
-        hashes: Hashes | None = None,
+        self, index: TarIndex, names: tuple[str, ...] = (), hashes: Hashes | None = None
     ) -> None:
-        images: list[str] = []
-        ignored = 0
-        self._labels: list[str] = []
-        self._shard = array("i")
-        self._offsets = array("q")
-        self._sizes = array("q")
-        for number, (shard, index) in enumerate(shards.items()):
-            images += [f"{shard}/{name}" for name in index.names]
-            ignored += index.ignored
-            self._labels += index.labels
-            self._shard.extend([number] * len(index.names))
-            self._offsets += index.offsets
-            self._sizes += index.sizes
-        self.shards = tuple(shards)
-        if not images:
+        first = index.tars[0]
+        if not index.names:
             raise DataError(
-                f"There are no images in {place / self.shards[0]}: expected members such as "
-                "000000001.png."
+                f"There are no images in {first}: expected members such as 000000001.png."
             )
-        super().__init__(place, images, ignored, labelled=all(self._labels))
+        super().__init__(first.parent, index.names, index.ignored, labelled=all(index.labels))
+        self.index = index
         self.class_names = names
         self.hashes = hashes
-        if len(shards) == 1:
-            self.source = place / self.shards[0]
+        if len(index.tars) == 1:
+            self.source = first
 
     def open(self, i: int) -> BinaryIO:
-        size = self._sizes[i]
+        _, offset, size = self.index.places[3 * i : 3 * i + 3]
         if size > MAX_MEMBER:
             raise UnusableError(f"{size:,} bytes exceed the limit of {MAX_MEMBER >> 20} MB")
         with open(self.file(i), "rb", buffering=0) as file:
-            file.seek(self._offsets[i])
+            file.seek(offset)
             return io.BytesIO(file.read(size))
 
     def label(self, i: int) -> str:
-        label = self._labels[i]
+        label = self.index.labels[i]
         if self.class_names:
             return self.class_names[int(label)]
         return label
 
     def file(self, i: int) -> Path:
-        return self.place / self.shards[self._shard[i]]
+        return self.index.tars[self.index.places[3 * i]]
 
     def classes(self, labels: Iterable[str]) -> tuple[str, ...]:
         if self.class_names:

@@ -11,7 +11,7 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.images.image_file import ENDINGS
 from pushforward.data.images.image_set import Folder, read_images
 from pushforward.data.images.image_store import FolderStore, content_hashes
-from pushforward.data.images.tars import TAR, Packed, TarStore, content_digest, index_of, packed_in
+from pushforward.data.images.tars import TAR, Packed, TarIndex, TarStore, content_digest, packed_in
 from pushforward.data.readers.reader import FOLDER, DataOptions, Examples, Reader
 from pushforward.errors import DataError
 
@@ -38,10 +38,12 @@ def _content(path: Path, reading: DataOptions) -> tuple[Folder, Packed | None]:
             return read_images(FolderStore(path), reading), None
         packed = packed_in(path)
     if packed is None:
-        shards = {tar.name: index_of(tar) for tar in tars}
-        return read_images(TarStore(tars[0].parent, shards), reading), None
+        index = TarIndex()
+        for tar in tars:
+            index.add(tar)
+        return read_images(TarStore(index), reading), None
     classes = tuple(map(str, packed.manifest["classes"]))
-    store = TarStore(path, packed.shards, classes, packed.hashes)
+    store = TarStore(packed.index, classes, packed.hashes)
     content = read_images(store, reading)
     if content.skipped:
         file, reason = content.skipped[0]
