@@ -22,7 +22,6 @@ from pushforward.data.images.tars import FORMAT, MANIFEST, TAR, content_digest
 from pushforward.data.readers.reader import Progress
 from pushforward.errors import UsageError, unknown
 from pushforward.files import replacing
-from pushforward.registries import SETS
 
 ENCODINGS = ("png", "npy")
 BLOCK = 1024  # images in memory at a time
@@ -60,12 +59,6 @@ def pack(
     if folder.exists() or not folder.name:
         raise UsageError(
             f"{folder} already exists. Choose another `out`, or delete the folder first."
-        )
-    named = not isinstance(name_or_path, (str, os.PathLike)) or os.fspath(name_or_path) in SETS
-    if not named and Path(name_or_path).expanduser().resolve() in folder.resolve().parents:
-        raise UsageError(
-            f"{folder} is inside {name_or_path}, which contains the images to pack. Choose an "
-            "`out` outside this folder."
         )
     data = load(name_or_path, progress=progress, **options)
     images = data.space.has_pixels and data.space.shape[0] in (1, 3, 4)
