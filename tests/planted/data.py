@@ -77,8 +77,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "packing",
         ),
         (
-            "submit(self.x.decoded, self.numbers(later, part))",
-            "submit(self.x.decoded, self.numbers(number, part))",
+            "positions_of(later, self.sampler.batch_size, part)",
+            "positions_of(number, self.sampler.batch_size, part)",
             "packing",
         ),
         ("{name: value[index] for name, value in self.fields.items()}", "self.fields", "prepared"),
