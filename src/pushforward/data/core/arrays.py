@@ -22,15 +22,15 @@ MAX_CLASSES = 10_000
 
 def numbered(values: Array, place: str) -> tuple[Integers, tuple[str, ...]]:
     """Convert labels to class numbers, and return the sorted class names."""
-    if values.dtype.kind == "f":
-        exact = (values == np.rint(values)) & (np.abs(values) < 2**53)
-        if not exact.all():
+    if values.dtype.kind in "bf":
+        with np.errstate(invalid="ignore"):
+            numbers = values.astype(np.int64)
+        if (numbers != values).any():
             raise DataError(
                 f"{place}: a class label is missing or has a fractional part. Expected integers or "
                 "strings."
             )
-    if values.dtype.kind in "bf":
-        values = values.astype(np.int64)
+        values = numbers
     kinds, numbers = np.unique(values, return_inverse=True)
     if len(kinds) > min(MAX_CLASSES, max(10, len(values) // 2)):
         raise DataError(
@@ -64,14 +64,12 @@ def example_array(x: Array, name: str) -> tuple[Array, tuple[int, ...]]:
 def _check_finite(x: Array, name: str) -> None:
     with np.errstate(over="ignore"):
         finite = np.isfinite(x.astype(np.float32))
-    if finite.all():
-        return
-    bad = np.flatnonzero(~finite.reshape(len(x), -1).all(axis=1))
-    raise DataError(
-        f"{name}: {len(bad)} of {len(x)} examples contain values that are NaN, infinite or "
-        f"too large for float32; the first is example {bad[0] + 1}. Replace the values or "
-        "remove the examples."
-    )
+    if not finite.all():
+        first = np.argwhere(~finite)[0, 0] + 1
+        raise DataError(
+            f"{name}: example {first} contains a value that is NaN, infinite or too large for "
+            "float32. Replace all such values or remove the examples."
+        )
 
 
 def refuse_rounding(values: Array, place: str) -> None:
@@ -82,8 +80,7 @@ def refuse_rounding(values: Array, place: str) -> None:
         raise DataError(
             f"{place}, row {lost[0] + 1}: float32 cannot represent the integer "
             f"{values[lost[0]]:.0f}. It represents all integers up to 16,777,216. Subtract the "
-            "smallest value from the column, or use a larger unit (thousands instead of ones, "
-            "days instead of seconds)."
+            "smallest value from the column, or use a larger unit."
         )
 
 
@@ -100,21 +97,18 @@ def _pixels(x: Array, name: str) -> Pixels:
     low = float(x.min())
     high = float(x.max())
     floats = x.dtype.kind == "f"
-    if floats:
-        valid = low >= -1e-4 and high <= 1 + 1e-4
-    else:
-        valid = low >= 0 and high <= 255
-    if not valid:
+    margin = 1e-4 if floats else 0
+    most = 1 if floats else 255
+    if low < -margin or high > most + margin:
         raise DataError(
             f"{name}: the pixels are {x.dtype} from {low:g} to {high:g}; expected floats from 0 to "
             "1 (use (x + 1) / 2 for values from -1 to 1) or integers from 0 to 255."
         )
     if floats:
-        return np.ascontiguousarray(np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8))
-    pixels = np.ascontiguousarray(x).astype(np.uint8)
-    if high <= 1:
-        return pixels * np.uint8(255)
-    return pixels
+        x = np.rint(np.clip(x, 0, 1) * 255)
+    elif high <= 1:
+        x = x * np.uint8(255)
+    return np.ascontiguousarray(x).astype(np.uint8)
 
 
 def from_arrays(
@@ -186,35 +180,28 @@ def splits_of(
         )
     labels: Any = [None, None]
     if "label" in arrays:
-        values = [arrays["label" + end] for end in suffixes]
-        numbers, classes = _class_numbers(values, classes, f"{place}label")
-        labels = np.split(numbers, [len(values[0])])
+        values = np.concatenate([arrays["label" + end] for end in suffixes])
+        if values.dtype.kind == "S":
+            values = np.char.decode(values, "utf-8")
+        if not classes:
+            values, classes = numbered(values, f"{place}label")
+        elif values.dtype.kind not in "biu" or values.min() < 0 or values.max() >= len(classes):
+            raise DataError(
+                f"{place}label must be integers from 0 to {len(classes) - 1}, because "
+                f"{len(classes)} classes are named."
+            )
+        labels = np.split(values.astype(np.int64), [len(arrays["label"])])
     given: Any = [{}, {}]
     kinds = {}
     if "given" in arrays:
-        names = _given_names(arrays)
+        names = [f"given_{i}" for i in range(arrays["given"][:1].size)]
+        if "given_names" in arrays:
+            names = list(map(str, arrays["given_names"]))
         given = [{"given": _attributes(arrays["given" + end], names, place)} for end in suffixes]
         kinds = {"given": partial(Numbers.measure, columns=names)}
     splits = [Split(x, labels[i], given=given[i]) for i, x in enumerate(examples)]
     held_out = splits[1] if len(splits) > 1 else None
     return splits[0], held_out, Schema(classes, columns, converted[0][1], kinds=kinds)
-
-
-def _class_numbers(
-    parts: Sequence[Array], classes: tuple[str, ...], place: str
-) -> tuple[Integers, tuple[str, ...]]:
-    """Convert labels to concatenated class numbers, and return the class names."""
-    values = np.concatenate(parts)
-    if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8")
-    if not classes:
-        return numbered(values, place)
-    if values.dtype.kind not in "biu" or values.min() < 0 or values.max() >= len(classes):
-        raise DataError(
-            f"{place} must be integers from 0 to {len(classes) - 1}, because {len(classes)} "
-            "classes are named."
-        )
-    return values.astype(np.int64), classes
 
 
 def _attributes(values: Array, names: Sequence[str], place: str) -> NDArray[np.float32]:
@@ -226,13 +213,6 @@ def _attributes(values: Array, names: Sequence[str], place: str) -> NDArray[np.f
             "column of given."
         )
     return table
-
-
-def _given_names(arrays: Mapping[str, Array]) -> list[str]:
-    if "given_names" in arrays:
-        return [str(name) for name in arrays["given_names"]]
-    count = arrays["given"][:1].size
-    return [f"given_{i}" for i in range(count)]
 
 
 def _array(values: Any) -> Array:

@@ -199,14 +199,9 @@ class Dataset:
     trained_on: bool | None = None
 
     def __repr__(self) -> str:
-        shape = self.space.shape
-        if len(shape) == 1:
-            examples = f"columns: {len(self.space.names) or shape[0]}"
-        else:
-            examples = f"{'x'.join(map(str, shape))} {self.space.noun}s"
+        shape = "x".join(map(str, self.space.shape))
         counts = f"{len(self.train):,} train, {len(self.held_out):,} held out"
-        kinds = [kind.describe() for kind in self.space.conditions.values()]
-        return f'Dataset("{self.name}", {", ".join([counts, examples, *kinds])})'
+        return f'Dataset("{self.name}", {counts}, {self.space.noun}s of shape {shape})'
 
     @cached_property
     def fingerprint(self) -> str:

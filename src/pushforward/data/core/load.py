@@ -147,16 +147,13 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     """
     space = data.space
     added = _column_kinds(columns)
-    for name in added:
-        if name in space.conditions:
-            raise UsageError(f"{data.name} already has a condition {name}. Rename the column.")
     wanted = [column for _, names in added.values() for column in names]
     for column in wanted:
         if column not in space.columns:
-            known = ", ".join(space.columns) or "none, because `given` needs a table of numbers"
             hint = did_you_mean(column, space.columns)
             raise UsageError(
-                f'{data.name} has no column "{column}".{hint} Available columns: {known}.'
+                f'`given` needs a table of numbers with a column "{column}".{hint} '
+                f"{data.name} has these columns: {', '.join(space.columns) or 'none'}."
             )
     remaining = [i for i, column in enumerate(space.columns) if column not in wanted]
     if not remaining or len(remaining) + len(wanted) > len(space.columns):
@@ -166,15 +163,10 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
         )
     train = _with_given(data.train, space.columns, added, remaining)
     held_out = _with_given(data.held_out, space.columns, added, remaining)
-    kinds: dict[str, ColumnKind] = {}
-    for name, condition in space.conditions.items():
-        if name in data.train.given:
-            kinds[name] = type(condition), condition.entries
-    kinds |= added
-    values = [train.given[name] for name in kinds]
+    values = [train.given[name] for name in added]
     examples = Columns.evenly(np.concatenate(values, axis=1), train.labels)
     conditions = dict(space.conditions)
-    for name, (kind, names) in kinds.items():
+    for name, (kind, names) in added.items():
         conditions[name] = kind.measure(train.given[name], names, examples)
     columns = [space.columns[i] for i in remaining]
     integer = [remaining.index(i) for i in space.integer if i in remaining]
@@ -200,10 +192,10 @@ def _column_kinds(columns: Sequence[str]) -> dict[str, ColumnKind]:
                 f"{', '.join(available)}.{did_you_mean(kind, available)} Use `target` for a "
                 "label, and `plugins=[FILE]` for a kind of your own."
             )
-        if column in kinds:
+        if column in (*kinds, "label"):
             raise UsageError(
-                f'The name "{column}" occurs twice among the conditions of `given` ("given" is '
-                "the condition of all columns without a kind)."
+                f'Two conditions are called "{column}" ("given" is the condition of all columns '
+                'without a kind, "label" that of the target). Rename the column.'
             )
         kinds[column] = available[kind], [column]
     return kinds
@@ -215,7 +207,7 @@ def _with_given(
     added: Mapping[str, ColumnKind],
     remaining: Sequence[int],
 ) -> Split:
-    given = dict(split.given)
+    given = {}
     for condition, (_, names) in added.items():
         places = [columns.index(name) for name in names]
         given[condition] = split.x[:, places].copy()

@@ -5,29 +5,22 @@ Batch b covers positions of an endless sequence of epochs, each in an order keye
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.arguments import one_of, whole
+from pushforward.arguments import whole
 from pushforward.data.core.dataset import Dataset
 from pushforward.data.core.hashes import Integers, Pixels, bits, mix, permutation
 from pushforward.data.images.image_store import Streamed
 from pushforward.errors import UsageError
 
-AUGMENTATIONS = {
-    "flip": "flip horizontally with probability 1/2",
-    "shift": (
-        "shift by up to an eighth of the size (at least 1 pixel) in each direction, repeating edge "
-        "pixels"
-    ),
-    "dequantise": "add uniform noise within each of the 256 levels, so that the data has a density",
-}
 Condition = dict[str, Tensor] | None  # values and masks of conditions by name, each of length n
 RESIDENT_BYTES = 256 * 2**20
 _ORDER = 1
@@ -78,7 +71,10 @@ class Sampler:
         dataset: Data set; only its training split is read.
         batch: Batch size; may exceed the number of examples.
         seed: Seed of order and augmentation.
-        augment: Names from `AUGMENTATIONS`; images only.
+        augment: Augmentations of images: "flip" flips horizontally with probability 1/2, "shift"
+            shifts by up to an eighth of the size (at least 1 pixel) in each direction, repeating
+            edge pixels, and "dequantise" adds uniform noise within each of the 256 levels, so that
+            the data has a density.
         conditions: Names of conditions in batches; None for all.
     """
 
@@ -97,29 +93,22 @@ class Sampler:
         self.augment = tuple(augment)
         self.conditions = tuple(dataset.train.values if conditions is None else conditions)
         for name in self.augment:
-            one_of("augmentation", name, AUGMENTATIONS)
             if name not in dataset.space.augmentations:
+                known = ", ".join(dataset.space.augmentations) or "none"
                 raise UsageError(
-                    f"The augmentation {name} supports only images, but {dataset.name} contains "
-                    f"{dataset.space.noun}s."
+                    f"{dataset.name} contains {dataset.space.noun}s, which do not support the "
+                    f"augmentation {name}. Supported augmentations: {known}."
                 )
         self._drawn = dataset.probabilities is not None
-        self._stored: Any = dataset.train.x
-        if dataset.probabilities is not None:
-            self._stored = dataset.probabilities
+        self._stored: Any = dataset.probabilities if self._drawn else dataset.train.x
         streamed = isinstance(self._stored, Streamed)
         self._small = not streamed and self._stored.size * 4 <= RESIDENT_BYTES
         self._converted = self._small and not self.augment and not self._drawn
-        self._orders: dict[int, Integers] = {}
+        self.order = lru_cache(maxsize=2)(self._order)  # permutation of the examples by epoch
         self._stores: dict[str, tuple[Tensor | Prefetch, Condition]] = {}
 
-    def order(self, epoch: int) -> Integers:
-        """Return the order of an epoch's examples: a permutation keyed by (seed, epoch)."""
-        if epoch not in self._orders:
-            for known in list(self._orders)[:-1]:
-                del self._orders[known]
-            self._orders[epoch] = permutation(len(self.dataset.train), _ORDER, self.seed, epoch)
-        return self._orders[epoch]
+    def _order(self, epoch: int) -> Integers:
+        return permutation(len(self.dataset.train), _ORDER, self.seed, epoch)
 
     def positions(self, start: int, stop: int) -> tuple[Integers, Integers]:
         """Return epochs and indices of the examples at positions start to stop - 1."""
@@ -132,8 +121,6 @@ class Sampler:
             epochs.append(np.full(len(taken), epoch, dtype=np.int64))
             index.append(taken)
             start += len(taken)
-        if len(index) == 1:
-            return epochs[0], index[0]
         return np.concatenate(epochs), np.concatenate(index)
 
     def batch(
@@ -146,7 +133,7 @@ class Sampler:
             device: Device of the tensors.
             index: Slice of examples to return; no others are read.
         """
-        epochs, numbers = self._places(number, index)
+        epochs, numbers = self.positions(*positions_of(number, self.batch_size, index))
         values, conditions = self._store(device)
         if isinstance(values, Prefetch):
             chosen = torch.from_numpy(numbers)
@@ -166,15 +153,12 @@ class Sampler:
             x = self._dequantised(x, epochs, numbers)
         return Batch(x, _condition_at(conditions, chosen, device))
 
-    def _places(self, number: int, index: slice | None) -> tuple[Integers, Integers]:
-        return self.positions(*positions_of(number, self.batch_size, index))
-
     def _store(self, device: str | torch.device) -> tuple[Tensor | Prefetch, Condition]:
         key = str(device) if self._small else "cpu"
         if key not in self._stores:
             values: Tensor | Prefetch
             if isinstance(self._stored, Streamed):
-                values = Prefetch(self._stored, lambda *part: self._places(*part)[1])
+                values = Prefetch(self._stored, self)
             else:
                 values = torch.from_numpy(np.ascontiguousarray(self._stored)).to(key)
                 if self._converted:
@@ -249,12 +233,8 @@ class PreparedSampler:
         seed: int = 0,
         conditions: Iterable[str] | None = None,
     ) -> None:
-        for name, value in prepared.items():
-            if len(value) != len(dataset.train):
-                raise UsageError(
-                    f'"{name}" has {len(value)} prepared examples; expected {len(dataset.train)}, '
-                    "one for each training example."
-                )
+        if {*map(len, prepared.values())} != {len(dataset.train)}:
+            raise UsageError("Expected one prepared example for each training example.")
         self.prepared = dict(prepared)
         self.order = Sampler(dataset, batch, seed=seed, conditions=conditions)
         self.condition = dataset.train.condition(self.order.conditions)
@@ -274,9 +254,9 @@ class PreparedSampler:
 class Prefetch:
     """Images of batches; ``x.workers`` threads decode twice as many batches ahead."""
 
-    def __init__(self, x: Streamed, numbers: Callable[[int, slice | None], Integers]) -> None:
+    def __init__(self, x: Streamed, sampler: Sampler) -> None:
         self.x = x
-        self.numbers = numbers
+        self.sampler = sampler
         self._pool = ThreadPoolExecutor(max(1, x.workers), "pushforward-decoding")
         self._coming: dict[tuple[int, str], Future[Pixels]] = {}
 
@@ -289,6 +269,7 @@ class Prefetch:
             self._coming.pop(other).cancel()
         for other, later in ahead.items():
             if other not in self._coming:  # some methods take a batch several times
-                images = self._pool.submit(self.x.decoded, self.numbers(later, part))
-                self._coming[other] = images
+                places = positions_of(later, self.sampler.batch_size, part)
+                _, index = self.sampler.positions(*places)
+                self._coming[other] = self._pool.submit(self.x.decoded, index)
         return torch.from_numpy(self._coming[key].result())

@@ -44,9 +44,9 @@ ENDINGS = (
 )
 ARRAYS = ".npy"  # images as plain arrays, in archives
 MAX_PIXELS = 64_000_000
+_DEPTHS = {"I": (65535, "16-bit"), "F": (255, "float")}  # largest value, by the start of a mode
 # Decoders that are tried for any extension; some of the others start programs (EPS).
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def array_header(file: IO[bytes]) -> ArrayHeader:
@@ -173,7 +173,6 @@ def _decode(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> Pixels
     if read.file.endswith(ARRAYS):
         return _array(handle, conversion, read)
     handle.seek(0)
-    start = handle.read(25)
     try:
         image = Image.open(handle, formats=_formats())
     except UnidentifiedImageError:
@@ -181,17 +180,12 @@ def _decode(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> Pixels
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise UnusableError(
-            f"{width} x {height} pixels exceed the limit of {MAX_PIXELS // 10**6} megapixels (a "
-            "decompression bomb?)"
+            f"{width} x {height} pixels exceed the limit of 64 megapixels (a decompression bomb?)"
         )
     with image as opened:
         if getattr(opened, "is_animated", False):
-            pages = opened.format == "TIFF"
-            notes.append("first of several pages" if pages else "first frame of an animation")
+            notes.append("first of several images")
             opened.seek(0)
-        # the bits of a colour PNG, which the decoder cuts to 8 without a word
-        if start[:8] == _PNG and start[24:] == b"\x10" and not opened.mode.startswith("I"):
-            notes.append("16-bit to 8-bit")
         turned = opened.getexif().get(0x0112) in range(2, 9)  # the tag of orientation
         opened.load()
         if turned:
@@ -239,19 +233,15 @@ def _plain(image: Image, notes: list[str]) -> Image:
 
     if image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info:
         return image
-    if image.mode.startswith("I"):
-        values = _values(image, 65535)
-        notes.append("16-bit to 8-bit")
-        return Images.fromarray(np.rint(values * (255 / 65535)).astype(np.uint8))
-    if image.mode.startswith("F"):
-        values = _values(image, 255)
-        notes.append("float to 8-bit")
-        if values.max() <= 1:
-            values = values * 255.0
-        return Images.fromarray(np.rint(values).astype(np.uint8))
-    if image.mode in ("P", "PA"):
-        notes.append("palette to RGB")
-    elif image.mode not in ("1", "L", "RGB", "LA", "La", "RGBA", "RGBa", "RGBX"):
+    if image.mode[0] in _DEPTHS:
+        most, depth = _DEPTHS[image.mode[0]]
+        values = _values(image, most)
+        notes.append(f"{depth} to 8-bit")
+        scale = 255 / most
+        if image.mode[0] == "F" and values.max() <= 1:
+            scale = 255
+        return Images.fromarray(np.rint(values * scale).astype(np.uint8))
+    if image.mode not in ("1", "L", "RGB", "LA", "La", "RGBA", "RGBa", "RGBX"):
         notes.append(f"{image.mode} to RGB")
     if "transparency" in image.info or image.mode in ("LA", "La", "RGBa", "PA"):
         return image.convert("RGBA")

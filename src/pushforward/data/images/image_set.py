@@ -25,12 +25,10 @@ from pushforward.data.images.image_file import (
 from pushforward.data.images.image_store import BLOCK, ImageStore, Streamed, level_counts
 from pushforward.data.readers.reader import DataOptions
 from pushforward.errors import DataError
-from pushforward.numbers import some
 
 MAX_BYTES = 16 * 2**30
 STREAM_BYTES = 4 * 2**30  # from which on images stay on disk
 MAX_SKIPPED = 0.1
-NAMED_SIZES = 3
 
 
 @dataclass(frozen=True)
@@ -120,17 +118,16 @@ def read_images(store: ImageStore, reading: DataOptions) -> Folder:
 def _of_several_sizes(
     store: ImageStore, sizes: Mapping[str, Sequence[str]], skipped: Sequence[tuple[str, str]]
 ) -> DataError:
-    ranked = sorted(sizes, key=lambda size: -len(sizes[size]))
-    common = ranked[0]
+    common = max(sizes, key=lambda size: len(sizes[size]))
     others = []
-    for size in ranked[1:]:
-        others += [(file, f"{size} pixels; most images have {common}") for file in sizes[size]]
-    listed = some([f"{size} ({len(sizes[size])} files)" for size in ranked], NAMED_SIZES)
+    for size, files in sizes.items():
+        if size != common:
+            others += [(file, f"{size} pixels; most images have {common}") for file in files]
     return DataError(
-        f"The images in {store.source} differ in size (height x width): {listed}. The first file "
-        f"of another size than {common} is {others[0][0]}. A model needs images of one size: "
-        f'`resize="{common}"` scales and crops all images to the most common size, `resize=64` to '
-        "64 x 64; `pushforward data check` lists them all.",
+        f"The images in {store.source} differ in size (height x width): {len(sizes[common])} have "
+        f"{common}, and {len(others)} have another size, such as {others[0][0]}. A model needs "
+        f'images of one size: `resize="{common}"` scales and crops all images to the most common '
+        "size, `resize=64` to 64 x 64; `pushforward data check` lists them all.",
         [*skipped, *others],
     )
 
@@ -204,8 +201,6 @@ def read_image(path: Path, channels: int, size: Size | None = None) -> Pixels:
         raise DataError(
             f"Image files have 1, 3 or 4 channels, but the images of this model have {channels}."
         )
-    if not path.is_file():
-        raise DataError(f"The image file {path} does not exist.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         read = decoded(lambda: opened(path), path.name, Conversion(size))
@@ -231,8 +226,7 @@ def resized(x: Pixels, size: Size) -> Pixels:
     out = np.empty((*x.shape[:2], *size), dtype=np.uint8)
     for target, image in zip(out, x, strict=True):
         if len(image) == 4:
-            pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
-            scaled = fit(Image.fromarray(pixels), size)
+            scaled = fit(Image.fromarray(image.transpose(1, 2, 0)), size)
             target[:] = np.asarray(scaled).transpose(2, 0, 1)
         else:
             for channel, plane in enumerate(image):

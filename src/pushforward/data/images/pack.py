@@ -22,11 +22,9 @@ from pushforward.data.images.tars import FORMAT, MANIFEST, TAR, content_digest
 from pushforward.data.readers.reader import Progress
 from pushforward.errors import UsageError, unknown
 from pushforward.files import replacing
-from pushforward.registries import SETS
 
 ENCODINGS = ("png", "npy")
 BLOCK = 1024  # images in memory at a time
-_HEADER = tarfile.BLOCKSIZE
 
 
 def pack(
@@ -41,7 +39,7 @@ def pack(
     """Write images to uncompressed tars, from which `load` reads exactly the same data set.
 
     The folder contains tars in the WebDataset layout (``000000001.png`` and ``000000001.cls``), a
-    ``.json`` index for each, and ``manifest.json``.
+    ``.json`` file of hashes for each, and ``manifest.json``.
 
     Args:
         name_or_path: Data source, as for `load`.
@@ -61,12 +59,6 @@ def pack(
     if folder.exists() or not folder.name:
         raise UsageError(
             f"{folder} already exists. Choose another `out`, or delete the folder first."
-        )
-    named = not isinstance(name_or_path, (str, os.PathLike)) or os.fspath(name_or_path) in SETS
-    if not named and Path(name_or_path).expanduser().resolve() in folder.resolve().parents:
-        raise UsageError(
-            f"{folder} is inside {name_or_path}, which contains the images to pack. Choose an "
-            "`out` outside this folder."
         )
     data = load(name_or_path, progress=progress, **options)
     images = data.space.has_pixels and data.space.shape[0] in (1, 3, 4)
@@ -113,50 +105,35 @@ class _Writer:
         shards = []
         examples = range(len(split))
         for number, start in enumerate(examples[:: self.per_tar]):
+            part = examples[start : start + self.per_tar]
             file = self.folder / f"{name}-{number:06}{TAR}"
-            index = self._tar(file, split, examples[start : start + self.per_tar])
-            file.with_suffix(".json").write_text(json.dumps(index))
+            self._tar(file, split, part)
+            hashes = [f"{split.hashes[i]:016x}" for i in part]
+            file.with_suffix(".json").write_text(json.dumps({"hashes": hashes}))
             with open(file, "rb") as written:
                 digest = file_digest(written, "sha256").hexdigest()
             shards.append(
                 {
                     "file": file.name,
                     "held_out": name != "train",
-                    "images": len(index["names"]),
+                    "images": len(part),
                     "bytes": file.stat().st_size,
                     "sha256": digest,
                 }
             )
         return shards
 
-    def _tar(self, file: Path, split: Split, examples: range) -> dict[str, list[Any]]:
-        names = []
-        offsets = []
-        sizes = []
+    def _tar(self, file: Path, split: Split, examples: range) -> None:
         with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as archive:
             for start in examples[::BLOCK]:
                 images = split.x[start : min(start + BLOCK, examples.stop)]
                 for i, image in enumerate(images, start):
-                    content = self._encoded(image)
-                    names.append(f"{i:09}.{self.encoding}")
-                    offsets.append(archive.offset + _HEADER)
-                    sizes.append(len(content))
-                    _add(archive, names[-1], content)
+                    _add(archive, f"{i:09}.{self.encoding}", self._encoded(image))
                     if split.labels is not None:
                         _add(archive, f"{i:09}.cls", str(split.labels[i]).encode())
                 self.done += len(images)
                 if self.progress is not None:
                     self.progress(self.done, self.total)
-        labels = [""] * len(names)
-        if split.labels is not None:
-            labels = [str(split.labels[i]) for i in examples]
-        return {
-            "names": names,
-            "offsets": offsets,
-            "sizes": sizes,
-            "labels": labels,
-            "hashes": [f"{split.hashes[i]:016x}" for i in examples],
-        }
 
     def _encoded(self, image: Pixels) -> bytes:
         from PIL import Image

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import tarfile
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,28 +31,57 @@ MAX_MEMBER = 256 * 2**20  # bytes of a member that is read
 
 @dataclass
 class TarIndex:
-    """Names, offsets, sizes and classes (may be empty) of the images of a tar, in order."""
+    """Images of some tars in order, with their classes, which may be empty."""
 
+    tars: list[Path] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
-    offsets: array[int] = field(default_factory=lambda: array("q"))
-    sizes: array[int] = field(default_factory=lambda: array("q"))
     labels: list[str] = field(default_factory=list)
+    places: array[int] = field(default_factory=lambda: array("q"))  # tar, offset and size of each
     ignored: int = 0
 
+    def add(self, path: Path) -> None:
+        """Add the images of a tar, found by its headers."""
+        refuse_compressed(path)
+        self.tars.append(path)
+        try:
+            with (
+                open(plain_path(path), "rb") as file,
+                tarfile.open(fileobj=file, mode="r:", errors="replace") as archive,
+            ):
+                self._add(file, archive, path.stat().st_size)
+        except (tarfile.TarError, OSError, ValueError, EOFError, MemoryError) as error:
+            raise DataError(
+                f"{path} is damaged or is not a tar file: {str(error) or type(error).__name__}."
+            ) from error
 
-def index_of(path: Path) -> TarIndex:
-    """Index a tar by its headers."""
-    refuse_compressed(path)
-    try:
-        with (
-            open(plain_path(path), "rb") as file,
-            tarfile.open(fileobj=file, mode="r:", errors="replace") as archive,
-        ):
-            return _indexed(file, archive, path.stat().st_size)
-    except (tarfile.TarError, OSError, ValueError, EOFError, MemoryError) as error:
-        raise DataError(
-            f"{path} is damaged or is not a tar file: {str(error) or type(error).__name__}."
-        ) from error
+    def _add(self, file: BinaryIO, archive: tarfile.TarFile, end: int) -> None:
+        key = None
+        imaged = None
+        label = ""
+        number = len(self.tars) - 1
+        while (member := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]  # or they would be held in memory
+            if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
+                continue
+            if member.offset_data + member.size > end:
+                raise EOFError(f"the file ends inside {member.name[:100]}")
+            folder, _, name = member.name.rpartition("/")
+            stem, _, ending = name.partition(".")
+            if (folder, stem) != key:
+                key = (folder, stem)
+                label = ""
+            if ending == "cls" and member.size <= MAX_CLASS:
+                file.seek(member.offset_data)
+                label = file.read(member.size).decode("utf-8", "replace").strip()
+                if imaged == key:
+                    self.labels[-1] = label
+            elif f".{ending.lower()}".endswith((*ENDINGS, ARRAYS)) and imaged != key:
+                self.names.append(f"{self.tars[number].name}/{member.name}")
+                self.labels.append(label)
+                self.places.extend([number, member.offset_data, member.size])
+                imaged = key
+            else:
+                self.ignored += 1
 
 
 def refuse_compressed(path: Path) -> None:
@@ -67,54 +96,25 @@ def refuse_compressed(path: Path) -> None:
             )
 
 
-def _indexed(file: BinaryIO, archive: tarfile.TarFile, end: int) -> TarIndex:
-    index = TarIndex()
-    key = None
-    imaged = None
-    label = ""
-    while (member := archive.next()) is not None:
-        archive.members.clear()  # type: ignore[attr-defined]  # or they would be held in memory
-        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
-            continue
-        if member.offset_data + member.size > end:
-            raise EOFError(f"the file ends inside {member.name[:100]}")
-        folder, _, name = member.name.rpartition("/")
-        stem, _, ending = name.partition(".")
-        if (folder, stem) != key:
-            key = (folder, stem)
-            label = ""
-        if ending == "cls" and member.size <= MAX_CLASS:
-            file.seek(member.offset_data)
-            label = file.read(member.size).decode("utf-8", "replace").strip()
-            if imaged == key:
-                index.labels[-1] = label
-        elif f".{ending.lower()}".endswith((*ENDINGS, ARRAYS)) and imaged != key:
-            index.names.append(member.name)
-            index.offsets.append(member.offset_data)
-            index.sizes.append(member.size)
-            index.labels.append(label)
-            imaged = key
-        else:
-            index.ignored += 1
-    return index
-
-
 @dataclass(frozen=True)
 class Packed:
-    """A folder of packed images, with the index of each tar by file name."""
+    """A folder of packed images.
 
-    folder: Path
-    name: str
-    classes: tuple[str, ...]
-    target: str
-    train: dict[str, TarIndex]
-    held_out: dict[str, TarIndex]
-    hashes: Hashes
+    Args:
+        manifest: Content of the manifest.
+        index: Index of all tars, those of the training split first.
+        train: Number of training images.
+        hashes: Hashes of all images.
+    """
+
     manifest: dict[str, Any]
+    index: TarIndex
+    train: int
+    hashes: Hashes
 
 
 def packed_in(path: Path) -> Packed | None:
-    """Read the index of a folder of packed images; None for tars of other tools."""
+    """Index a folder of packed images; None for tars of other tools."""
     if not (path / MANIFEST).is_file():
         return None
     content = _json(path / MANIFEST)
@@ -122,8 +122,6 @@ def packed_in(path: Path) -> Packed | None:
         return None
     try:
         return _packed(path, content)
-    except DataError:
-        raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"{path / MANIFEST} is damaged: {type(error).__name__} {error}. Pack the images again."
@@ -131,12 +129,11 @@ def packed_in(path: Path) -> Packed | None:
 
 
 def _packed(path: Path, content: dict[str, Any]) -> Packed:
-    train: dict[str, TarIndex] = {}
-    held_out: dict[str, TarIndex] = {}
-    hashes = []
-    classes = tuple(str(name) for name in content["classes"])
-    numbers = {str(number) for number in range(len(classes))} or {""}
-    for shard in sorted(content["shards"], key=lambda shard: bool(shard["held_out"])):
+    index = TarIndex()
+    hashes: list[int] = []
+    train = 0
+    classes = {str(number) for number in range(len(content["classes"]))} or {""}
+    for shard in sorted(content["shards"], key=itemgetter("held_out")):
         file = path / str(shard["file"])
         if file.parent != path or file.suffix != TAR:
             raise ValueError(f"{str(shard['file'])[:100]} is not the name of a tar file")
@@ -145,45 +142,20 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
                 f"{file} is missing, incomplete or changed: according to manifest.json, it has "
                 f"{shard['bytes']:,} bytes. Restore it."
             )
-        index, known = _index(file)
-        if not numbers.issuperset(index.labels):
-            raise ValueError(f"{file.stem}.json refers to undefined classes")
-        split = held_out if shard["held_out"] else train
-        split[file.name] = index
-        hashes.append(known)
-    if not train or not held_out:
-        raise ValueError("one of the splits has no tars")
-    return Packed(
-        folder=path,
-        name=str(content["name"]),
-        classes=classes,
-        target=str(content["target"]),
-        train=train,
-        held_out=held_out,
-        hashes=np.concatenate(hashes),
-        manifest=content,
-    )
+        index.add(file)
+        hashes += [int(word, 16) for word in _json(file.with_suffix(".json"))["hashes"]]
+        if len(hashes) != len(index.names):
+            raise ValueError(f"{file.name} contains other images")
+        if not shard["held_out"]:
+            train = len(hashes)
+    if not 0 < train < len(hashes) or not classes.issuperset(index.labels):
+        raise ValueError("a split has no images, or undefined classes")
+    return Packed(content, index, train, np.array(hashes, dtype=np.uint64))
 
 
 def content_digest(hashes: Hashes) -> str:
     """Compute sha256 (hex) of the hashes of decoded images, training examples first."""
     return sha256(hashes.astype("<u8").tobytes()).hexdigest()
-
-
-def _index(file: Path) -> tuple[TarIndex, Hashes]:
-    content = _json(file.with_suffix(".json"))
-    end = file.stat().st_size
-    names = [str(name) for name in content["names"]]
-    labels = [sys.intern(str(label)) for label in content["labels"]]
-    offsets = array("q", content["offsets"])
-    sizes = array("q", content["sizes"])
-    hashes = np.array([int(word, 16) for word in content["hashes"]], dtype=np.uint64)
-    if len({len(names), len(labels), len(offsets), len(sizes), len(hashes)}) > 1:
-        raise ValueError(f"the lists in {file.stem}.json have different lengths")
-    for offset, size in zip(offsets, sizes, strict=True):
-        if offset < 0 or size < 0 or offset + size > end:
-            raise ValueError(f"{file.stem}.json refers to bytes beyond the end of the tar")
-    return TarIndex(names, offsets, sizes, labels), hashes
 
 
 def _json(path: Path) -> Any:
@@ -199,53 +171,36 @@ class TarStore(ImageStore):
     """Images of one or more tars, in order, with classes if all images have one."""
 
     def __init__(
-        self,
-        place: Path,
-        shards: Mapping[str, TarIndex],
-        names: tuple[str, ...] = (),
-        hashes: Hashes | None = None,
+        self, index: TarIndex, names: tuple[str, ...] = (), hashes: Hashes | None = None
     ) -> None:
-        images: list[str] = []
-        ignored = 0
-        self._labels: list[str] = []
-        self._shard = array("i")
-        self._offsets = array("q")
-        self._sizes = array("q")
-        for number, (shard, index) in enumerate(shards.items()):
-            images += [f"{shard}/{name}" for name in index.names]
-            ignored += index.ignored
-            self._labels += index.labels
-            self._shard.extend([number] * len(index.names))
-            self._offsets += index.offsets
-            self._sizes += index.sizes
-        self.shards = tuple(shards)
-        if not images:
+        first = index.tars[0]
+        if not index.names:
             raise DataError(
-                f"There are no images in {place / self.shards[0]}: expected members such as "
-                "000000001.png."
+                f"There are no images in {first}: expected members such as 000000001.png."
             )
-        super().__init__(place, images, ignored, labelled=all(self._labels))
+        super().__init__(first.parent, index.names, index.ignored, labelled=all(index.labels))
+        self.index = index
         self.class_names = names
         self.hashes = hashes
-        if len(shards) == 1:
-            self.source = place / self.shards[0]
+        if len(index.tars) == 1:
+            self.source = first
 
     def open(self, i: int) -> BinaryIO:
-        size = self._sizes[i]
+        _, offset, size = self.index.places[3 * i : 3 * i + 3]
         if size > MAX_MEMBER:
             raise UnusableError(f"{size:,} bytes exceed the limit of {MAX_MEMBER >> 20} MB")
         with open(self.file(i), "rb", buffering=0) as file:
-            file.seek(self._offsets[i])
+            file.seek(offset)
             return io.BytesIO(file.read(size))
 
     def label(self, i: int) -> str:
-        label = self._labels[i]
+        label = self.index.labels[i]
         if self.class_names:
             return self.class_names[int(label)]
         return label
 
     def file(self, i: int) -> Path:
-        return self.place / self.shards[self._shard[i]]
+        return self.index.tars[self.index.places[3 * i]]
 
     def classes(self, labels: Iterable[str]) -> tuple[str, ...]:
         if self.class_names:

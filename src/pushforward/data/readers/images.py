@@ -11,7 +11,7 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.images.image_file import ENDINGS
 from pushforward.data.images.image_set import Folder, read_images
 from pushforward.data.images.image_store import FolderStore, content_hashes
-from pushforward.data.images.tars import TAR, Packed, TarStore, content_digest, index_of, packed_in
+from pushforward.data.images.tars import TAR, Packed, TarIndex, TarStore, content_digest, packed_in
 from pushforward.data.readers.reader import FOLDER, DataOptions, Examples, Reader
 from pushforward.errors import DataError
 
@@ -38,22 +38,23 @@ def _content(path: Path, reading: DataOptions) -> tuple[Folder, Packed | None]:
             return read_images(FolderStore(path), reading), None
         packed = packed_in(path)
     if packed is None:
-        shards = {tar.name: index_of(tar) for tar in tars}
-        return read_images(TarStore(tars[0].parent, shards), reading), None
-    shards = packed.train | packed.held_out
-    store = TarStore(packed.folder, shards, packed.classes, packed.hashes)
+        index = TarIndex()
+        for tar in tars:
+            index.add(tar)
+        return read_images(TarStore(index), reading), None
+    classes = tuple(map(str, packed.manifest["classes"]))
+    store = TarStore(packed.index, classes, packed.hashes)
     content = read_images(store, reading)
     if content.skipped:
         file, reason = content.skipped[0]
         raise DataError(
-            f"{packed.folder / file} is damaged ({reason}). The images in {packed.folder} "
-            f"{_DIFFER}",
+            f"{path / file} is damaged ({reason}). The images in {path} {_DIFFER}",
             content.skipped,
         )
     if not reading.conversion:
         digest = content_digest(content_hashes(content.x))
         if digest != packed.manifest.get("content"):
-            raise DataError(f"The images in {packed.folder} {_DIFFER}")
+            raise DataError(f"The images in {path} {_DIFFER}")
     return content, packed
 
 
@@ -65,11 +66,10 @@ def _read(path: Path, reading: DataOptions) -> Dataset:
     name = (path.stem if path.is_file() else path.resolve().name) or "images"
     splits = [examples]
     if packed is not None:
-        end = sum(len(index.names) for index in packed.train.values())
-        count = int(np.searchsorted(content.places, end))
+        count = int(np.searchsorted(content.places, packed.train))
         splits = [examples.take(slice(count)), examples.take(slice(count, None))]
-        name = packed.name
-        target = packed.target
+        name = str(packed.manifest["name"])
+        target = str(packed.manifest["target"])
     return build(
         name,
         *splits,

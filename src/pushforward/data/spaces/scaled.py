@@ -59,26 +59,22 @@ class ScaledSpace(Space):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, tuple(kind(v) for v in value))
-        object.__setattr__(self, "binary", bool(self.binary))
         object.__setattr__(self, "conditions", checked(self.conditions))
-        if len(self.shape) != len(self.sides) or min(self.shape) < 1:
+        given = [getattr(self, name) for name in ("mean", "std", "low", "high")]
+        lengths = {len(values) for values in given if values is not None}
+        if (
+            len(self.shape) != len(self.sides)
+            or min(self.shape) < 1
+            or lengths != {self.shape[self.axis]}
+            or not all(map(math.isfinite, self.mean + self.std))
+            or min(self.std) <= 0
+            or (self.low is None) != (self.high is None)
+        ):
             raise DataError(
-                f"{self.shape} is not a valid shape of one {self.noun}: expected "
-                f"({', '.join(self.sides)})."
+                f"The units of these {self.noun}s do not fit: shape {self.shape} with mean, std, "
+                f"low and high {given}. Expected the shape ({', '.join(self.sides)}), one finite "
+                "value per column or channel, and std above 0 (1 for constant columns)."
             )
-        for name in ("mean", "std", "low", "high"):
-            value = getattr(self, name)
-            count = self.shape[self.axis]
-            if value is not None and len(value) != count:
-                raise DataError(
-                    f"{name} has {len(value)} values; expected {count}, one per column or channel."
-                )
-        if not all(map(math.isfinite, self.mean + self.std)) or min(self.std) <= 0:
-            raise DataError(
-                "mean must be finite, and std finite and above 0 (use std 1 for constant columns)."
-            )
-        if (self.low is None) != (self.high is None):
-            raise DataError("low and high must both be given, or neither.")
 
     @property
     def size(self) -> int:
@@ -208,11 +204,11 @@ class VectorSpace(ScaledSpace):
         return x
 
     def records(self, x: Tensor) -> list[list[Any]]:
-        whole = [column in self.integer for column in range(self.shape[0])]
-        return [
-            [int(v) if flag else float(v) for v, flag in zip(row, whole, strict=True)]
-            for row in self.quantise(x)
-        ]
+        rows: list[list[Any]] = self.quantise(x).tolist()
+        for row in rows:
+            for column in self.integer:
+                row[column] = int(row[column])
+        return rows
 
     @property
     def endings(self) -> Mapping[str, str]:
@@ -273,7 +269,7 @@ def _column_statistics(x: Array, axis: int) -> tuple[Floats, Floats, bool]:
     squares = (np.sum((x[b].astype(np.float64) - centre) ** 2, axis=axes) for b in _blocks(x))
     variance = sum(squares) / entries
     constant = np.ptp(x, axis=axes) == 0
-    binary = all(bool(np.isin(x[b], (0, 1)).all()) for b in _blocks(x)) and not bool(constant.all())
+    binary = bool(((x == 0) | (x == 1)).all() and not constant.all())
     return mean, np.where(constant, 0.0, np.sqrt(variance)), binary
 
 

@@ -60,8 +60,7 @@ class Space(ABC):
             sample.
         has_pixels: Whether a sample is one image (C, H, W) from 0 to 1, which image files and image
             metrics support.
-        augmentations: Names of suitable augmentations
-            (`pushforward.data.core.sampler.AUGMENTATIONS`).
+        augmentations: Names of suitable augmentations (`pushforward.data.Sampler`).
         recipes: Recipes of this kind of data by the name of the general recipe that they replace,
             each as "module:function" below `pushforward`.
         baselines: Function from a data set to samplers without a network by name, the main one
