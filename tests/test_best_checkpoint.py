@@ -14,7 +14,7 @@ from pushforward.cli.demo import demo_folder
 from pushforward.cli.training import _next, closing_notes
 from pushforward.errors import CheckpointError
 from pushforward.evaluation import comparison
-from pushforward.evaluation.comparison import DEMO_MODELS
+from pushforward.evaluation.demo import DEMO_MODELS
 from pushforward.evaluation.measurements import Health
 from pushforward.evaluation.models import health_of
 from pushforward.testing import recipe_for, space_data
@@ -212,9 +212,7 @@ def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(
     elsewhere.
     """
     monkeypatch.setattr(demonstration, "FAMILIES", ("vae",))
-    monkeypatch.setattr(
-        "pushforward.evaluation.comparison.DEMO_MODELS", {"flow": DEMO_MODELS["flow"]}
-    )
+    monkeypatch.setattr("pushforward.evaluation.demo.DEMO_MODELS", {"flow": DEMO_MODELS["flow"]})
     compare = comparison.compare
     few = {"n": 20, "repeats": 1, "curve": False}
     monkeypatch.setattr(

@@ -28,7 +28,7 @@ from programs.reporting import (
 )
 from scipy.special import stdtrit
 
-from pushforward.evaluation.comparison import joined
+from pushforward.evaluation.joined import joined
 from pushforward.evaluation.measurements import SamplingCost, TrainingCost
 from pushforward.evaluation.results import (
     Comparison,
@@ -308,13 +308,8 @@ def test_how_many_calls_are_enough(content):
 
     def drawn(calls, mean):  # the noise of one model's points is the same but for these
         terms = [mean + 0.05 * at + 0.004 * ((at * calls) % 3 - 1) for at in range(-4, 5)]
-        rest = {"sample_terms": {"frechet": terms}, "reference_terms": {"frechet": [0.0, 0.1, 0.2]}}
-        return {
-            "calls": calls,
-            "steps": calls,
-            "scores": {"frechet": mean},
-            "values": {"frechet": [mean]},
-        } | rest
+        score = {"value": mean, "sample_terms": terms, "reference_terms": [0.0, 0.1, 0.2]}
+        return {"calls": calls, "steps": calls, "scores": {"frechet": score}}
 
     for name, curve in (
         ("flow", ((1, 0.3), (2, 0.09), (4, 0.046), (8, 0.047), (16, 0.033), (32, 0.03))),
