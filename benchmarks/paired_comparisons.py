@@ -32,8 +32,8 @@ from protocol import benchmark, parsed, results, table, write
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.intervals import combined
+from pushforward.evaluation.joined import aggregated
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import MetricInfo, Samples, Score
 from pushforward.metrics.frechet import frechet_distance

@@ -26,7 +26,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 import pushforward as pf
-from pushforward.evaluation.model_metrics import transport_cost
+from pushforward.evaluation.trajectories import transport_cost
 from pushforward.networks import MLP
 from pushforward.paths import Independent, OptimalTransport, Source, Stratified, Uniform
 from pushforward.recipes import Recipe, Training

@@ -37,9 +37,10 @@ QUICK = {
         "FORMING": {False: 4, True: 60},
         "JUDGED": 50,
     },
-    "evaluation.evaluator": {"CURVE_STEPS": (1, 4), "LEAST": 1e6, "FEWEST": 20, "PROBED": 20},
+    "evaluation.comparison": {"CURVE_STEPS": (1, 4)},
+    "evaluation.evaluator": {"LEAST": 1e6, "FEWEST": 20, "PROBED": 20},
     "evaluation.costs": {"TURNS": 1, "TURN_SECONDS": 0.01},
-    "evaluation.model_metrics": {"TRACED_SECONDS": 0.01, "TRACED": TRACED, "LEVELS": 5},
+    "evaluation.trajectories": {"TRACED_SECONDS": 0.01, "TRACED": TRACED, "LEVELS": 5},
 }
 """What is drawn of a model, how long a classifier of features learns, how long a model is timed and
 measuring may take, by

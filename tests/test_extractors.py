@@ -23,11 +23,12 @@ from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation import features as module
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.evaluator import Evaluator
-from pushforward.evaluation.features import cache_folder, fit_features, principal, quantised
+from pushforward.evaluation.features import cache_folder, fit_features, quantised
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.extractors import Extractor
 from pushforward.extractors.pretrained import EfficientNet, Inception
 from pushforward.extractors.self_supervised import SelfSupervised, variance_invariance_covariance
+from pushforward.metrics.subsets import principal_axes
 from pushforward.registries import EXTRACTORS
 from pushforward.testing import Broken, check_features, space_data
 
@@ -204,8 +205,8 @@ class Wrong(nn.Module):
     ("kind", "says"),
     [
         ("nan", "Wrong are NaN or infinite for 1 of 3[0-9] examples"),
-        ("fewer", "a tensor .* for 3[0-9] examples"),
-        ("mean", "a tensor"),
+        ("fewer", "a Tensor .* for 3[0-9] examples"),
+        ("mean", "a Tensor"),
         ("tuple", "a tuple"),
     ],
 )
@@ -409,11 +410,12 @@ def test_features_of_unlabelled_data_are_principal_components():
 def test_the_principal_axes_of_wide_data_are_nearly_exact():
     r = random(2)
     centred = r.standard_normal((300, 90)) * 0.97 ** np.arange(90) @ r.standard_normal((90, 1500))
-    axes = principal(centred, 64)
+    variances, axes = principal_axes(centred, 64)
     _, singular, _ = np.linalg.svd(centred, full_matrices=False)
     assert axes.shape == (1500, 64)
     np.testing.assert_allclose(axes.T @ axes, np.eye(64), atol=1e-10)
     assert ((centred @ axes) ** 2).sum() > 0.999 * (singular[:64] ** 2).sum()
+    np.testing.assert_allclose(variances[:5], singular[:5] ** 2 / 300, rtol=1e-3)
 
 
 def test_fitting_is_reproducible_and_leaves_the_global_generator_alone(labelled):

@@ -10,7 +10,7 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data.core.named_set import Truth
-from pushforward.evaluation.comparison import aggregated
+from pushforward.evaluation.joined import aggregated
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import prdc

@@ -40,11 +40,16 @@ def points(*values, spread=0.007, coverage=0.95, distance=None):
         CurvePoint(
             2**at,
             2**at,
-            {"frechet": value, "coverage": coverage},
-            {"frechet": (value,), "coverage": (coverage,) * 3},
+            {
+                "frechet": Score(
+                    value,
+                    values=(value,),
+                    sample_terms=terms(at, value),
+                    reference_terms=tuple(0.1 * groups),
+                ),
+                "coverage": Score(coverage, 0.0, values=(coverage,) * 3),
+            },
             distance,
-            sample_terms={"frechet": terms(at, value)},
-            reference_terms={"frechet": tuple(0.1 * groups)},
         )
         for at, value in enumerate(values)
     )
@@ -126,10 +131,10 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(
             for x in samples
         ]
         for name in ("energy", "frechet", "coverage"):
-            assert point.values[name] == tuple(result[name].value for result in scored)
-            assert point.scores[name] == pytest.approx(np.mean(point.values[name]))
+            assert point.scores[name].values == tuple(result[name].value for result in scored)
+            assert point.scores[name].value == pytest.approx(np.mean(point.scores[name].values))
             assert (
-                point.intervals.get(name)
+                point.scores[name].interval
                 == combined([row[name] for row in scored], 20, None, describe()[name]).interval
             )
         to_model = student.space.to_model
@@ -151,7 +156,7 @@ def test_the_teacher_is_scored_by_the_default_of_its_own_run(student, judge):
         score(x, judge.data, judge.features, n=20, metrics=["energy"])["energy"].value
         for x in samples
     ]
-    assert measured.default.values["energy"] == tuple(scored)
+    assert measured.default.scores["energy"].values == tuple(scored)
     stored = {"samplers": {"teacher": described_sampler(held := teacher_of(student))}}
     assert by_default(stored, "teacher", held).times.tolist() == held.times.tolist()
     assert by_default({}, "teacher", held) is None, "runs of before do not name it"

@@ -13,9 +13,9 @@ import torch
 
 import pushforward as pf
 from pushforward.evaluation.baselines import GaussianBaseline
-from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.intervals import combined
+from pushforward.evaluation.joined import aggregated
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
 from pushforward.metrics import MetricInfo, Samples, Score
 from pushforward.metrics.frechet import Frechet

@@ -17,7 +17,7 @@ from programs.report_pages import check_page
 from programs.reporting import comparison, report
 
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
-from pushforward.evaluation.comparison import aggregated
+from pushforward.evaluation.joined import aggregated
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score, describe
 from pushforward.report import Report

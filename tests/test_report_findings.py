@@ -28,7 +28,7 @@ from programs.reporting import (
 )
 from scipy.special import stdtrit
 
-from pushforward.evaluation.comparison import joined
+from pushforward.evaluation.joined import joined
 from pushforward.evaluation.measurements import SamplingCost, TrainingCost
 from pushforward.evaluation.results import (
     Comparison,

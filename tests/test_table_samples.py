@@ -21,9 +21,9 @@ from pushforward.data import TableSpace, load
 from pushforward.data.core.hashes import permutation
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, Diverged, UsageError
-from pushforward.evaluation import evaluator
-from pushforward.evaluation.models import given_samples
+from pushforward.evaluation import curves, evaluator
 from pushforward.evaluation.results import ModelResult
+from pushforward.evaluation.samples import given_samples
 from pushforward.metrics import Score
 from pushforward.samples import write_samples
 from pushforward.solvers import Euler
@@ -535,7 +535,6 @@ def test_the_share_of_refused_draws_and_constraints_of_others_are_reported(monke
         n=10,
         sampling=lambda models: dict.fromkeys(models, ModelResult("x").sampling),
         scores=lambda sampler, name: ({}, sampler.sample(40) is None),
-        _seeds=lambda scores: (),
     )
     monkeypatch.setattr(evaluator, "pictures_of", lambda *parts: None)
     monkeypatch.setattr(evaluator, "unseen_warnings", lambda *parts: ())
@@ -555,27 +554,36 @@ def test_samples_that_break_constraints_after_all_draws_are_counted():
     assert text.startswith("7 ")
 
 
-def test_a_curve_has_all_samplings_and_scores_the_values_of_rows_in_other_coordinates(monkeypatch):
+def test_samplings_score_the_values_of_rows_in_other_coordinates(monkeypatch):
     values = object()
     seen = []
-    monkeypatch.setattr(evaluator, "inner_of", lambda transport: transport)
-    monkeypatch.setattr(evaluator, "with_inner", lambda transport, other: other)
-    monkeypatch.setattr(evaluator, "has_steps", lambda transport: True)
     monkeypatch.setattr(
         evaluator, "score", lambda x, *parts, values, **more: seen.append(values) or {}
     )
+    judge = SimpleNamespace(draw=lambda *parts: (None, None, values), data=None, features=None)
+    _, samplings = evaluator.Evaluator.sampled(judge, None, ["energy"], 3, 2, 9.0)
+    assert len(samplings) == 2
+    assert seen == [values] * 2
+
+
+def test_a_curve_has_as_many_samplings_as_the_scores(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(curves, "inner_of", lambda transport: transport)
+    monkeypatch.setattr(curves, "with_inner", lambda transport, other: other)
+    monkeypatch.setattr(curves, "has_steps", lambda transport: True)
     flow = SimpleNamespace(
         solver=Euler(), steps=4, grid="time", calls=4, with_solver=lambda *parts: flow
     )
-    plan = SimpleNamespace(sweep=9.0)
-    judge = SimpleNamespace(
-        draw=lambda *parts: (None, None, values), data=None, features=None, n=3, say=str, plan=plan
-    )
+
+    def sampled(sampler, metrics, n, repeats, seconds):
+        drawn.append(repeats)
+        return {}, [None] * repeats
+
+    judge = SimpleNamespace(sampled=sampled, n=3, say=str, plan=SimpleNamespace(sweep=9.0))
     scores = {"energy": Score(1.0, values=(1.0, 2.0, 0.0))}
-    assert [
-        point.steps for point in evaluator.quality_curve(judge, flow, scores, (1, 2), "flow")
-    ] == [1, 2, 4]
-    assert seen == [values] * 6
+    points = curves.quality_curve(judge, flow, scores, (1, 2), "flow")
+    assert [point.steps for point in points] == [1, 2, 4]
+    assert drawn == [3, 3]
 
 
 def test_a_model_that_breaks_constraints_warns_and_the_mixture_beside_it_does_not(

@@ -12,7 +12,7 @@ from pushforward.data import load
 from pushforward.errors import DataError
 from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.features import fit_features
-from pushforward.evaluation.models import given_samples
+from pushforward.evaluation.samples import given_samples
 from pushforward.evaluation.scores import floors
 
 FOREIGN = "start,end,flag\n3.5,4,no\n-1000000,5,no\n1000000,2000000,no\n,6,yes\n9,2,yes\n"

@@ -13,7 +13,7 @@ from scipy.integrate import quad
 
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.draws import ExampleDraws
-from pushforward.evaluation.model_metrics import (
+from pushforward.evaluation.trajectories import (
     loss_by_level,
     path_energy,
     straightness,
@@ -107,7 +107,6 @@ def test_loss_at_a_level_is_the_posterior_variance_of_v(path):
     levels = loss_by_level(flow.denoiser, dataset(flow, rows), examples=2_000)
     assert len(levels) == 13
     for level in levels:
-        snr = math.exp(level["log_snr"])
+        snr = math.exp(level.log_snr)
         exact = (1 + snr) * STD**2 / (snr * STD**2 + 1)
-        assert level["spread"] == pytest.approx(exact * math.sqrt(2 / 3 / 2_000), rel=0.2)
-        assert abs(level["error"] - exact) < 4 * level["spread"]
+        assert abs(level.error - exact) < 4 * exact * math.sqrt(2 / 3 / 2_000)

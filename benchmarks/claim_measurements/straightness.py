@@ -23,7 +23,7 @@ import torch
 import pushforward as pf
 from claim_measurements.shared import SEEDS, trained
 from pushforward.draws import ExampleDraws
-from pushforward.evaluation.model_metrics import straightness
+from pushforward.evaluation.trajectories import straightness
 from pushforward.methods import TeacherPairs, Trajectories
 from pushforward.networks import MLP
 from pushforward.paths import Independent, OptimalTransport, Stratified, Uniform

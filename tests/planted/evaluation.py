@@ -8,7 +8,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "report_findings",
         ),
     ],
-    "evaluation/comparison.py": [
+    "evaluation/joined.py": [
         (
             "    if len({model.weights_step for model in group}) == 1:\n",
             "    if True:\n",
@@ -16,6 +16,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report_findings"),
         ("if len(values) < len(parts)", "if False", "report_findings"),
+    ],
+    "evaluation/comparison.py": [
+        ("if not {*scores} & {*result.scores, *judge.unscored}:", "if False:", "given_samples"),
     ],
     "evaluation/costs.py": [
         (
@@ -27,8 +30,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/curves.py": [
         (
-            'samplings = climb.samples(transport, f"the teacher of {name}")',
-            "samplings = climb.samples(transport, name)",
+            'rung = climb.rung(transport, f"the teacher of {name}")',
+            "rung = climb.rung(transport, name)",
             "ladder",
         ),
         ("    if isinstance(teacher, FlowMap):\n", "    if False:\n", "ladder"),
@@ -46,22 +49,18 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_distances",
         ),
         ("further_baselines=tuple(further)", "further_baselines=()", "no_network"),
-        (
-            'version = f"definition {definition}" if definition else None',
-            "version = None",
-            "table_report",
-        ),
+        ("        if definition:\n", "        if False:\n", "table_report"),
         ("return *warnings, unmet", "return warnings", "table_samples"),
         ("warnings = [*run.warnings, *run.unfinished, *warnings]", "pass", "failing_trainings"),
         ("while smaller and seconds(size) > limit:", "while False:", "plans"),
         ("affordable = int(limit / 2", "affordable = int(limit", "plans"),
         ("redraws = FEW_REDRAWS", "redraws = None", "plans"),
         (
-            "metrics=CURVE_SCORES, values=values",
-            "metrics=CURVE_SCORES, values=None",
+            "metrics=metrics, values=values",
+            "metrics=metrics, values=None",
             "table_samples",
         ),
-        ("took * (repeat + 1) > judge.plan.sweep / len(rest)", "True", "table_samples"),
+        ("each * (repeat + 1) > seconds", "True", "table_samples"),
         ("if sampler.calls:", "if True:", "table_samples"),
         ("refused=tally.share if tally.drawn else None", "refused=None", "table_samples"),
         (
@@ -85,7 +84,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    if wrong:\n", "    if False:\n", "extractors"),
         ("state = state_hash(network)", "state = None", "extractors"),
         ("hashlib.sha256(self.weights.encode())", "hashlib.sha256()", "extractors"),
-        (" and not learned:", ":", "extractors"),
+        ('= "raw" and not learned', '= "raw"', "extractors"),
         ("repr((own, self.preprocessing, state))", "repr((own, self.preprocessing))", "extractors"),
     ],
     "evaluation/intervals.py": [
@@ -155,7 +154,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "codes",
         ),
         ("share * (mean_b - mean_a)", "share * mean_b", "codes"),
-        ("axes[:2].T", "axes[-2:].T", "codes"),
+        ("points = centred @ axes\n", "points = centred[:, :2]\n", "codes"),
         (
             "points = raw.of(samples, raw.values(x))",
             "points = 2 * raw.of(samples, raw.values(x))",
@@ -169,10 +168,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return Variation(most)", "return Variation()", "pairs"),
         ("Variation(2 * variance)", "Variation((score.reference_error or 0.0) ** 2)", "pairs"),
         ('if better == "higher":\n            return -value\n        ', "", "pairs"),
-        ('    "representation": "the representation of rows",\n', "", "table_distances"),
+        ("        if own != compared:\n", "        if False:\n", "table_distances"),
     ],
     "evaluation/scores.py": [
-        ("if not own or isinstance", "if True or isinstance", "given_samples"),
         ("repr((key, n, redraws, named))", "repr((key, n, named))", "table_report"),
         (
             "values = encoder.values(torch.as_tensor(generated))",
@@ -180,10 +178,5 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_digits",
         ),
         ('if redraw >= getattr(metric, "floor_redraws", redraw + 1):', "if False:", "table_report"),
-        (
-            "for name in kind.scores if name not in left_out",
-            "for name in kind.scores if True",
-            "given_samples",
-        ),
     ],
 }

@@ -8,8 +8,8 @@ import json
 
 import numpy as np
 
-from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.intervals import with_interval
+from pushforward.evaluation.joined import aggregated
 from pushforward.evaluation.measurements import Pictures, SampleTime, SamplingCost, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult, Score, Settings
 from pushforward.metrics import MetricInfo, describe

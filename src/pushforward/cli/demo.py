@@ -117,7 +117,8 @@ def _demo_data() -> str:
 
 def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     from pushforward import Progress, Report
-    from pushforward.evaluation.comparison import DEMO_MODELS, compare, story_trainers
+    from pushforward.evaluation.comparison import compare
+    from pushforward.evaluation.demo import DEMO_MODELS, story_trainers
 
     say(f"first, eight points on a circle, {seconds:g} s per model")
     trainers = story_trainers(folder, seconds, seed=seed, progress=Progress())

@@ -69,8 +69,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pushforward.data import Dataset
-    from pushforward.evaluation.models import ExternalSamples
     from pushforward.evaluation.pictures import Nearest
+    from pushforward.evaluation.samples import ExternalSamples
 
 LISTED = 24  # Rows on the terminal; the file has all
 
@@ -179,7 +179,7 @@ def evaluate(
 def _beside_real_data(
     real: str, samples: str, data: str | None, train: str | None, reading: Reading, loading: Loading
 ) -> tuple[ExternalSamples, Any]:
-    from pushforward.evaluation.models import given_samples
+    from pushforward.evaluation.samples import given_samples
 
     if data is not None:
         raise UsageError(
@@ -194,7 +194,7 @@ def _beside_real_data(
 def _samples(
     path: str, data: str | None, reading: Reading, loading: Loading
 ) -> tuple[ExternalSamples | str, Any]:
-    from pushforward.evaluation.models import given_samples
+    from pushforward.evaluation.samples import given_samples
     from pushforward.training.runs.folder import check_run, runs_inside
 
     if runs_inside(Path(path)):

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from pushforward.data import Dataset, Space
 from pushforward.draws import Draws
-from pushforward.evaluation.features import strongest
+from pushforward.metrics.subsets import FULL, principal_axes
 from pushforward.transports import Transport
 
-FULL = 1024  # Columns up to which the full covariance is used
 # Directions that are kept for more columns; the rest of the variance is independent noise per
 # column
 RANK = 256
@@ -133,8 +132,8 @@ def _gaussian(dataset: Dataset, examples: np.ndarray) -> tuple[Tensor, Tensor, T
         some = values > 1e-10 * max(float(values[-1]), 1e-30)
         factor = np.sqrt(values[some])[:, None] * vectors.T[some]
     else:
-        values, axes = strongest(centred, RANK)
-        factor = (values / np.sqrt(len(centred)))[:, None] * axes.T
+        variances, axes = principal_axes(centred, RANK)
+        factor = np.sqrt(variances)[:, None] * axes.T
     factor = factor * np.sqrt(1 - SHRINKAGE)
     residual = np.sqrt(np.clip(variance - (factor**2).sum(0), 0, None))
     return tuple(

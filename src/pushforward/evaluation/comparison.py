@@ -1,16 +1,12 @@
-"""`compare` and `evaluate`, joined comparisons, means over training runs, and the demo."""
+"""`compare` and `evaluate`."""
 
 from __future__ import annotations
 
 import datetime
 import os
-import re
-import statistics
 import time
-from collections import ChainMap, Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,24 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from pushforward import data as named_sets, recipes
 from pushforward.arguments import whole
 from pushforward.data import dataset_of
 from pushforward.data.core.load import DataLike
 from pushforward.data.readers.reader import is_frame
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.evaluation.curves import with_ladder, with_sweep
+from pushforward.evaluation.curves import CURVE_STEPS, with_curves, with_ladder, with_sweep
 from pushforward.evaluation.evaluator import Evaluator, learns
-from pushforward.evaluation.intervals import mean_extra, mean_of, over_trainings
-from pushforward.evaluation.measurements import Alarm, CurvePoint
+from pushforward.evaluation.joined import TRAINING, aggregated, joined
 from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
 from pushforward.evaluation.models import (
-    ExternalSamples,
     check_model,
     check_unseen,
     data_of,
     fitting,
-    given_samples,
     health_of,
     informed,
     landscapes_of,
@@ -43,18 +35,16 @@ from pushforward.evaluation.models import (
     unseen_warnings,
 )
 from pushforward.evaluation.pictures import given_pictures, real_pictures
-from pushforward.evaluation.results import REPEATS, Comparison, ModelResult, Settings, check_same
-from pushforward.evaluation.scores import check_applicable, compared
+from pushforward.evaluation.results import REPEATS, Comparison, ModelResult
+from pushforward.evaluation.samples import ExternalSamples, given_samples
+from pushforward.evaluation.scores import compared
 from pushforward.extractors import Spaces, named_extractors
 from pushforward.files import read_whole
-from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.names import Choice, check_metrics, chosen
-from pushforward.numbers import duration, finite, listing
+from pushforward.numbers import duration, listing
 from pushforward.plugins import files_of, load as load_plugin
 from pushforward.runtime import launched
-from pushforward.training import Run, Trainer, Watcher, load
-from pushforward.training.api import prepare
-from pushforward.training.loop.machine import seeded
+from pushforward.training import Run, load
 from pushforward.training.runs.folder import is_run
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Transport
@@ -70,32 +60,6 @@ WITHOUT_TRAINING = (
     "--train (in Python, train=). If the program was trained on the real data itself, the other "
     "scores are too optimistic."
 )
-TRAINING = re.compile(r"(.+)-(\d+)")  # Name of one of several training runs, and its seed
-# Fields of a single training run
-KEPT = (
-    "name",
-    "seed",
-    "run",
-    "scores",
-    "training",
-    "sampling",
-    "label_agreement",
-    "weights_step",
-)
-# Models of the demo in the order of the report: recipe, changed settings, changed training settings
-DEMO_MODELS: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
-    "gan": ("gan", {}, {"batch": 128}),
-    # Goodfellow et al. (2014), section 3; at this rate it loses modes within 1,500 steps
-    "original GAN": (
-        "gan",
-        {"loss": "non_saturating", "penalty": "none", "sign_codes": 0, "fourier_features": 0},
-        {"batch": 64, "lr": 0.02},
-    ),
-    "vae": ("vae", {}, {"batch": 128}),
-    "ddpm": ("ddpm", {}, {"batch": 128}),
-    "flow": ("flow", {}, {"batch": 128}),
-}
-Groups = tuple[tuple[str, ...], ...]
 Plugins = str | Path | Sequence[str | Path]
 Tell = Callable[[str], None] | None
 
@@ -202,9 +166,10 @@ def _scored(
     # equal seeds give equal noise to models whose noise has the same shape
     same_noise: dict[tuple[int, ...], list[str]] = {}
     for name, model in models.items():
-        result, drawn = judge.judge(name, model, curve=curve, sampling=sampling[name])
+        result, drawn = judge.judge(name, model, curve=bool(curve), sampling=sampling[name])
         if curve:
-            result, drawn = with_ladder(judge, model, result, drawn)
+            counts = CURVE_STEPS if curve is True else curve
+            result, drawn = with_curves(judge, model, result, drawn, counts)
         if isinstance(model, Run):
             health, alarms = health_of(model)
             result = replace(result, health=health, alarms=alarms)
@@ -301,7 +266,6 @@ def evaluate(
         return _of_samples(model, data, n, repeats, metrics, features, thorough, plugins, tell)
     models_of({"model": model})  # checks the type
     data = data_of(model) if data is None else dataset_of(data)
-    check_applicable(metrics, data)
     name = "model"
     if isinstance(model, Run):
         name = model.name
@@ -329,6 +293,7 @@ def evaluate(
     judge = Evaluator(data, size, most, of_samples, seed, batch, features, tell)
     _plan(judge, [model], n, repeats, thorough)
     result, pictures = judge.judge(name, model, curve=False)
+    _check_scored(judge, of_samples, result)
     if metrics is None:
         result, pictures = with_ladder(judge, model, result, pictures)
     if own.models:
@@ -362,7 +327,7 @@ def _of_samples(
         data = data_of(load(data, plugins=plugins))
     else:
         data = dataset_of(data, rare="keep")
-    check_applicable(metrics, data)
+    requested = metrics
     wanted = chosen(metrics)
     warnings: tuple[str, ...] = ()
     if data.trained_on is None:
@@ -392,9 +357,23 @@ def _of_samples(
         given=True,
         warnings=(*given.notes, *warnings),
     )
+    _check_scored(judge, requested, result)
     pictures = {"real": real_pictures(data), given.name: given_pictures(given, data)}
     comparison = replace(judge.comparison([result], baselines=True), pictures=pictures)
     return _took(judge, comparison)
+
+
+def _check_scored(judge: Evaluator, metrics: Sequence[str] | None, result: ModelResult) -> None:
+    refused = []
+    for name in metrics or ():
+        ((_, scores),) = chosen([name])
+        if not {*scores} & {*result.scores, *judge.unscored}:
+            refused.append(name)
+    if refused:
+        raise UsageError(
+            f"{', '.join(refused)} cannot be computed for {judge.data.name} with n = {judge.n}. "
+            "Request other metrics: pushforward list metrics."
+        )
 
 
 def _without_training(wanted: Choice, refuse: bool) -> list[str]:
@@ -456,264 +435,3 @@ def taken_apart(models: Any) -> tuple[dict[str, Comparison], Any]:
     if named:
         return earlier, others
     return earlier, list(others.values())
-
-
-def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
-    """Join the models of comparisons with the same protocol; the first takes precedence.
-
-    Models with the same name get the name of their comparison in brackets.
-    """
-    protocols = [(name, part.protocol) for name, part in comparisons.items()]
-    check_same(protocols, [part.data.name for part in comparisons.values()])
-    if len(comparisons) == 1:
-        return next(iter(comparisons.values()))
-    parts = _with_unique_names(comparisons)
-    first = parts[0]
-    models = tuple(chain.from_iterable(part.models for part in parts))
-    merged: dict[str, Any] = {}
-    for name in ("metrics", "floors", "unscored", "sweep", "pictures"):
-        merged[name] = _union(getattr(part, name) for part in parts)
-    for name in ("further_baselines", "guesses"):
-        rows = _union({row.name: row for row in getattr(part, name)} for part in parts)
-        merged[name] = tuple(rows.values())
-    baselines = [part.baseline for part in parts if part.baseline is not None]
-    commands = chain.from_iterable(part.commands for part in parts)
-    return replace(
-        first,
-        title=_title(models, first.data.name),
-        created=datetime.date.today().isoformat(),
-        settings=_joined_settings([part.settings for part in parts]),
-        machine=_common([part.machine for part in parts]),
-        models=models,
-        baseline=next(iter(baselines), None),
-        commands=tuple(dict.fromkeys(commands)),
-        **merged,
-    )
-
-
-def _title(models: Iterable[ModelResult], data: str) -> str:
-    return f"{', '.join(model.name for model in models)} on {data}"
-
-
-def _with_unique_names(comparisons: Mapping[str, Comparison]) -> list[Comparison]:
-    parts = list(comparisons.values())
-    counts = Counter(model.name for part in parts for model in part.models)
-    unique = []
-    for source, part in comparisons.items():
-        own = [model.name for model in part.models]
-        names = {name: f"{name} ({source})" for name in own if counts[name] > 1}
-        settings = part.settings
-        if not settings.timed:
-            settings = replace(settings, timed=(tuple(own),))
-        models = [replace(model, name=names.get(model.name, model.name)) for model in part.models]
-        part = replace(
-            part,
-            models=tuple(models),
-            settings=_renamed_settings(settings, names),
-            sweep=_renamed(part.sweep, names),
-            pictures=_renamed(part.pictures, names),
-        )
-        unique.append(part)
-    return unique
-
-
-def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {names.get(name, name): value for name, value in values.items()}
-
-
-def _renamed_settings(settings: Settings, names: Mapping[str, str]) -> Settings:
-    def renamed(groups: Groups | None) -> Groups | None:
-        if groups is None:
-            return None
-        new = []
-        for group in groups:
-            new.append(tuple(dict.fromkeys(names.get(name, name) for name in group)))
-        return tuple(new)
-
-    return replace(settings, shared=renamed(settings.shared), timed=renamed(settings.timed))
-
-
-def _union(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Merge dicts; earlier ones take precedence."""
-    return dict(ChainMap(*map(dict, parts)))
-
-
-def _common(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    common = {}
-    for key, value in parts[0].items():
-        if all(part.get(key) == value for part in parts):
-            common[key] = value
-    return common
-
-
-def _joined_settings(parts: Sequence[Settings]) -> Settings:
-    common = Settings.from_plain(_common([part.to_plain() for part in parts]))
-    timed = chain.from_iterable(part.timed or () for part in parts)
-    shared = None
-    if all(part.shared is not None for part in parts):
-        shared = tuple(chain.from_iterable(part.shared or () for part in parts))
-    return replace(common, shared=shared, timed=tuple(timed))
-
-
-def aggregated(comparison: Comparison, among: Collection[str] | None = None) -> Comparison:
-    """Combine all training runs of a recipe in one row, among the models of some names or all.
-
-    Names must differ only in the seed at the end. Scores and curves become means; the spread is the
-    larger of the standard deviations over runs and over samplings.
-    """
-    groups: dict[Any, list[ModelResult]] = {}
-    for number, model in enumerate(comparison.models):
-        stem = None
-        if among is None or model.name in among:
-            stem = _stem(model)
-        if stem is None:
-            groups[number] = [model]
-        else:
-            key = (stem, model.family, model.method, model.parameters)
-            groups.setdefault(key, []).append(model)
-    taken = {group[0].name for group in groups.values() if len(group) == 1}
-    names: dict[str, str] = {}
-    models = []
-    for key, group in groups.items():
-        row = group[0]
-        if len(group) > 1:
-            name = key[0]
-            if name in taken:
-                name += f" ({len(group)} runs)"
-            taken.add(name)
-            row = _mean_model(name, group, comparison.metrics)
-            names |= {model.name: name for model in group}
-        models.append(row)
-    pictures = dict(reversed([*comparison.pictures.items()]))  # those of the first run remain
-    seeds = max(len(model.trainings) or 1 for model in models)
-    settings = _renamed_settings(comparison.settings, names)
-    return replace(
-        comparison,
-        title=_title(models, comparison.data.name),
-        settings=replace(settings, seeds=seeds),
-        models=tuple(models),
-        pictures=_renamed(pictures, names),
-    )
-
-
-def _stem(model: ModelResult) -> str | None:
-    ending = TRAINING.fullmatch(model.name)
-    if ending is None or model.seed not in (None, int(ending[2])):
-        return None
-    return ending[1]
-
-
-def _mean_model(
-    name: str, group: Sequence[ModelResult], infos: Mapping[str, MetricInfo]
-) -> ModelResult:
-    first = group[0]
-    trainings = []
-    alarms: list[Alarm] = []
-    warnings = []
-    commands: list[str] = []
-    for model in group:
-        kept = {part: getattr(model, part) for part in KEPT}
-        trainings.append(ModelResult(**kept))
-        alarms += [replace(alarm, training=model.name) for alarm in model.alarms]
-        warnings += [f"{model.name}: {text}" for text in model.warnings]
-        commands += model.commands
-    scores = {}
-    for metric in dict.fromkeys(chain.from_iterable(model.scores for model in group)):
-        parts = [model.scores.get(metric, Score()) for model in group]
-        scores[metric] = _mean_score(parts, infos.get(metric))
-    weights_step = None
-    if len({model.weights_step for model in group}) == 1:
-        weights_step = first.weights_step
-    trajectory = first.trajectory
-    trajectories = [model.trajectory for model in group if model.trajectory is not None]
-    if len(trajectories) == len(group):
-        trajectory = _mean_record(trajectories)
-    return replace(
-        first,
-        name=name,
-        seed=tuple(model.seed if isinstance(model.seed, int) else None for model in group),
-        run=", ".join(model.run for model in group if model.run) or None,
-        trainings=tuple(trainings),
-        scores=scores,
-        training=_mean_record([model.training for model in group]),
-        sampling=_mean_record([model.sampling for model in group]),
-        label_agreement=_mean([model.label_agreement for model in group]),
-        weights_step=weights_step,
-        curve=_mean_curve([model.curve for model in group]),
-        trajectory=trajectory,
-        alarms=tuple(alarms),
-        warnings=tuple(warnings),
-        commands=tuple(commands),
-    )
-
-
-def _mean_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[CurvePoint, ...]:
-    by_steps: dict[Any, list[CurvePoint]] = {}
-    for point in chain.from_iterable(curves):
-        by_steps.setdefault(point.steps, []).append(point)
-    points = [_mean_record(same) for same in by_steps.values() if len(same) == len(curves)]
-    return tuple(points)
-
-
-def _mean_score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
-    values = tuple(part.value for part in parts if part.value is not None)
-    if len(values) < len(parts):
-        return replace(
-            parts[0],
-            value=None,
-            spread=None,
-            values=values,
-            ratio=None,
-            interval=None,
-            interval_of=None,
-        )
-    sampling = statistics.fmean((part.spread or 0.0) ** 2 for part in parts) ** 0.5
-    mean = replace(
-        _mean_record(parts),
-        values=values,
-        spread=max(statistics.stdev(values), sampling),
-        error=mean_of(parts, "error"),
-        reference_error=mean_of(parts, "reference_error"),
-        extra=mean_extra(parts),
-    )
-    return over_trainings(mean, info)
-
-
-def _mean_record(parts: Sequence[Any]) -> Any:
-    return type(parts[0]).from_plain(_mean([part.to_plain() for part in parts]))
-
-
-def _mean(parts: Sequence[Any]) -> Any:
-    """Average numbers, also in nested dicts and lists; others are the first."""
-    first = parts[0]
-    if all(part == first for part in parts):
-        return first
-    if all(isinstance(part, Mapping) for part in parts):
-        return {key: _mean([part.get(key) for part in parts]) for key in first}
-    if all(isinstance(part, list) and len(part) == len(first) for part in parts):
-        return [_mean(values) for values in zip(*parts, strict=True)]
-    numbers: list[Any] = [finite(part) for part in parts]
-    if None in numbers:
-        return first
-    return statistics.fmean(numbers)
-
-
-def story_trainers(
-    folder: Path, seconds: float, *, seed: int = 0, progress: Watcher | None = None
-) -> list[Trainer]:
-    """Create a trainer for each model of the demo, with tiny networks on the ring."""
-    data = named_sets.load("ring")  # eight Gaussians on a circle, so that lost modes are visible
-    trainers = []
-    for name, (kind, settings, training) in DEMO_MODELS.items():
-        recipe = seeded(partial(recipes.named(kind), data.space, "tiny", **settings), seed)
-        trainer = prepare(
-            replace(recipe, training=recipe.training.changed(**training)),
-            data,
-            out=folder / name.replace(" ", "-"),
-            seconds=seconds,
-            seed=seed,
-            progress=progress,
-            asked={"size": "tiny", **settings, **training},
-        )
-        trainers.append(trainer)
-    return trainers

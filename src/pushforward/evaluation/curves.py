@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,22 +17,32 @@ from pushforward.data import Dataset
 from pushforward.denoisers import AtScale, FlowMap, Guided
 from pushforward.errors import Diverged
 from pushforward.evaluation.costs import solver_title
-from pushforward.evaluation.evaluator import CURVE_SCORES, Evaluator
-from pushforward.evaluation.intervals import point_of, together
+from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.measurements import CurvePoint, Pictures, StepsCurve, SweepPoint
 from pushforward.evaluation.models import check_model, commands
-from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult, check_same
-from pushforward.evaluation.scores import floors, score
+from pushforward.evaluation.results import Comparison, ModelResult, check_same
+from pushforward.evaluation.scores import floors
+from pushforward.evaluation.trajectories import trajectory_of
 from pushforward.extractors import Spaces
-from pushforward.metrics import Score, describe
+from pushforward.metrics import Score
 from pushforward.numbers import counted, duration
 from pushforward.paths import same_source
 from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.runs.run import by_default, transport_of
-from pushforward.transports import Flow, Transport, inner_of, starts, with_inner
+from pushforward.transports import (
+    Flow,
+    Transport,
+    has_levels,
+    has_steps,
+    inner_of,
+    starts,
+    with_inner,
+)
 from pushforward.transports.redrawing import unmet_kept
 
+CURVE_STEPS = (1, 2, 4, 8, 16, 32)
+CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
 CALLS = (1, 2, 4, 8, 16)
 SCORES = ("energy", "frechet", "kid", "coverage")
 SWEEPS = 3  # Sampling for one ladder takes at most about as long as this many sweeps
@@ -57,37 +68,67 @@ class _Climb:
     n: int
     repeats: int
 
-    def samples(self, transport: Transport, words: str) -> list[Tensor]:
+    def rung(self, transport: Transport, words: str) -> _Rung:
+        """Draw and score the samplings of a transport, if it does not diverge."""
         self.judge.say(f"{words}, {counted(transport.calls, 'call')}")
-        samplings = []
+        scores: dict[str, Score] = {}
+        samplings: list[Tensor] = []
         with suppress(Diverged):
-            for repeat in range(self.repeats):
-                x, *_ = self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)
-                samplings.append(x)
-            return samplings
-        return []
-
-    def point(
-        self, transport: Transport, samplings: Sequence[Tensor], beside: Sequence[Tensor]
-    ) -> CurvePoint:
-        """Score samplings, and measure their distance to the teacher's, if there are any."""
+            scores, samplings = self.judge.sampled(transport, SCORES, self.n, self.repeats)
         flow = inner_of(transport)
-        data = self.judge.data
         assert isinstance(flow, Flow)
-        point = CurvePoint(flow.steps, transport.calls)
-        with suppress(Diverged):
-            rows = []
-            for x in samplings:
-                rows.append(score(x, data, self.judge.features, n=self.n, metrics=SCORES))
-            point = point_of(flow.steps, transport.calls, together(rows, self.n, infos=describe()))
-            if rows and beside:
-                to_model = data.space.to_model
-                squares = []
-                for x, y in zip(samplings, beside, strict=True):
-                    squares.append((to_model(x) - to_model(y)).square().mean())
-                distance = math.sqrt(float(torch.stack(squares).mean()))
-                point = replace(point, distance=distance)
-        return point
+        return _Rung(transport, samplings, CurvePoint(flow.steps, transport.calls, scores))
+
+    def beside(self, rung: _Rung, teacher: Sequence[Tensor]) -> CurvePoint:
+        """Return a point with the distance of its samplings to the teacher's, if there are any."""
+        to_model = self.judge.data.space.to_model
+        squares = []
+        for x, y in zip(rung.samplings, teacher, strict=False):
+            squares.append((to_model(x) - to_model(y)).square().mean())
+        if not squares:
+            return rung.point
+        distance = math.sqrt(float(torch.stack(squares).mean()))
+        return replace(rung.point, distance=distance)
+
+
+def quality_curve(
+    judge: Evaluator,
+    transport: Transport,
+    scores: Mapping[str, Score],
+    counts: Sequence[int],
+    name: str,
+) -> tuple[CurvePoint, ...]:
+    """Measure distances and coverage over network calls, as far as time allows.
+
+    Args:
+        scores: Scores at the model's own number of steps, which replaces numbers within a factor of
+            1.5.
+    """
+    flow = inner_of(transport)
+    if not has_steps(flow) or flow.solver.adaptive:
+        return ()
+    # times given one by one are for their own number of steps
+    grid = flow.grid if isinstance(flow.grid, str) else None
+    points = []
+    started = time.perf_counter()
+    own = flow.steps if flow.grid is grid else 0
+    if own:
+        known = {name: scores[name] for name in CURVE_SCORES if name in scores}
+        points.append(CurvePoint(own, transport.calls, known))
+    rest = [steps for steps in counts if not own / 1.5 < steps < own * 1.5]
+    repeats = max((len(score.values) for score in scores.values()), default=1)
+    for steps in rest:
+        other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
+        judge.say(f"{name}, number of steps: {steps}")
+        began = time.perf_counter()
+        seconds = judge.plan.sweep / len(rest)
+        measured, samplings = judge.sampled(other, CURVE_SCORES, judge.n, repeats, seconds)
+        points.append(CurvePoint(steps, other.calls, measured))
+        now = time.perf_counter()
+        each = (now - began) / len(samplings)
+        if now - started + 2 * each > judge.plan.sweep:
+            break
+    return tuple(sorted(points, key=lambda point: point.steps or 0))
 
 
 def teacher_of(model: Run | Transport) -> Flow | None:
@@ -125,7 +166,7 @@ def ladder_of(
     """
     transport = transport_of(model)
     flow = inner_of(transport)
-    if not isinstance(flow, Flow) or not flow.solver.jumps or not judge.plan.sweep:
+    if not isinstance(flow, Flow) or not flow.solver.jumps:
         return None
     rungs = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
     taught: list[Transport] = []
@@ -179,12 +220,11 @@ def _climbed(
         if same:
             teachers.append(same[0])
             continue
-        samplings = climb.samples(transport, f"the teacher of {name}")
+        rung = climb.rung(transport, f"the teacher of {name}")
         if not teachers:
-            own = samplings
-        beside = samplings if ladder.finished else own
-        point = climb.point(transport, samplings, beside)
-        teachers.append(_Rung(transport, samplings, point))
+            own = rung.samplings
+        beside = rung.samplings if ladder.finished else own
+        teachers.append(replace(rung, point=climb.beside(rung, beside)))
     beside_by_calls = {}
     if ladder.finished:
         own = []
@@ -192,16 +232,15 @@ def _climbed(
             beside_by_calls[transport.calls] = rung.samplings
     points = []
     for transport in rungs:
-        samplings = climb.samples(transport, name)
         beside = beside_by_calls.get(transport.calls, own)
-        points.append(climb.point(transport, samplings, beside))
+        points.append(climb.beside(climb.rung(transport, name), beside))
     default = None
     for transport in by_run:
         if _alike(taught[0], transport):
             default = teachers[0].point
         else:
             words = f"the teacher of {name} with the sampler of its run"
-            default = climb.point(transport, climb.samples(transport, words), own)
+            default = climb.beside(climb.rung(transport, words), own)
     teacher_points = [rung.point for rung in teachers]
     return replace(
         ladder,
@@ -271,6 +310,25 @@ def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
         taught = with_inner(transport, teacher).sample(n)
         return space.drawing(space.quantise(jumped)), space.drawing(space.quantise(taught))
     return None
+
+
+def with_curves(
+    judge: Evaluator,
+    model: Run | Transport,
+    result: ModelResult,
+    pictures: Pictures,
+    counts: Sequence[int] = CURVE_STEPS,
+) -> tuple[ModelResult, Pictures]:
+    """Add scores over network calls, trajectories and the ladder of a flow map to a result."""
+    transport = transport_of(model)
+    name = result.name
+    seconds = result.sampling.seconds_per_sample
+    points = quality_curve(judge, transport, result.scores, counts, name)
+    if has_levels(transport):
+        judge.say(f"{name}, trajectories")
+    trajectory = trajectory_of(transport, judge.data, judge.seed, seconds)
+    result = replace(result, curve=points, trajectory=trajectory)
+    return with_ladder(judge, model, result, pictures)
 
 
 def with_ladder(

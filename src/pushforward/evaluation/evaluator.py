@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,9 @@ from pushforward.conditions.kind import names_of
 from pushforward.data import Dataset, Space
 from pushforward.evaluation.costs import batch_of, most_at_once, sampling_costs, speed
 from pushforward.evaluation.features import Features, fit_features, kind_of
-from pushforward.evaluation.intervals import point_of, together
-from pushforward.evaluation.measurements import CurvePoint, Pictures, Plan, SamplingCost
-from pushforward.evaluation.model_metrics import trajectory_of
-from pushforward.evaluation.models import ExternalSamples, of_run, starts_warnings, unseen_warnings
+from pushforward.evaluation.intervals import together
+from pushforward.evaluation.measurements import Pictures, Plan, SamplingCost
+from pushforward.evaluation.models import of_run, starts_warnings, unseen_warnings
 from pushforward.evaluation.pictures import latent_pictures, latent_statistics, pictures_of
 from pushforward.evaluation.results import (
     REPEAT_SEEDS,
@@ -35,6 +33,7 @@ from pushforward.evaluation.results import (
     Protocol,
     Settings,
 )
+from pushforward.evaluation.samples import ExternalSamples
 from pushforward.evaluation.scores import (
     compared,
     floors,
@@ -53,11 +52,7 @@ from pushforward.training.runs.run import Run, transport_of
 from pushforward.transports import (
     BATCH,
     Transport,
-    has_levels,
-    has_steps,
-    inner_of,
     starts,
-    with_inner,
 )
 from pushforward.transports.redrawing import (
     MEASURED,
@@ -80,8 +75,6 @@ REDRAW = 0.5  # Scoring a draw of real data takes this fraction of the time of s
 NEIGHBOURS = 5  # of precision, recall, density and coverage
 # Scores that are computed in every feature space
 SCORES = ("frechet", "kid", "precision", "recall", "coverage")
-CURVE_STEPS = (1, 2, 4, 8, 16, 32)
-CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
 
 
 @dataclass
@@ -314,6 +307,34 @@ class Evaluator:
         labels = torch.cat([condition["label"] for _, condition in parts])
         return x, labels.cpu().numpy(), values
 
+    def sampled(
+        self,
+        sampler: Transport,
+        metrics: Sequence[str],
+        n: int,
+        repeats: int,
+        seconds: float = math.inf,
+    ) -> tuple[dict[str, Score], list[torch.Tensor]]:
+        """Compute some scores over several samplings, in the features that rank models.
+
+        Args:
+            seconds: Time after which no further sampling starts.
+
+        Returns:
+            Scores by name, and the samplings.
+        """
+        samplings = []
+        rows = []
+        started = time.perf_counter()
+        for repeat in range(1, repeats + 1):
+            x, _, values = self.draw(sampler, repeat * REPEAT_SEEDS, n)
+            rows.append(score(x, self.data, self.features, n=n, metrics=metrics, values=values))
+            samplings.append(x)
+            each = (time.perf_counter() - started) / repeat
+            if each * (repeat + 1) > seconds:
+                break
+        return together(rows, n, infos=describe()), samplings
+
     def baselines(self) -> tuple[ModelResult, ...]:
         """Score the samplers without a network that the kind of data has, the main one first."""
         self.say("the baseline")
@@ -322,16 +343,11 @@ class Evaluator:
         scores, agreement = self.scores(sampler)
         result = ModelResult(
             f"baseline ({name})",
-            sampling_seeds=self._seeds(scores),
             scores=scores,
             label_agreement=agreement,
         )
         others = (ModelResult(name, scores=self.scores(sampler)[0]) for name, sampler in further)
         return result, *others
-
-    def _seeds(self, scores: Mapping[str, Score]) -> tuple[int, ...]:
-        samplings = max((len(score.values) for score in scores.values()), default=0)
-        return tuple(self.seed + (repeat + 1) * REPEAT_SEEDS for repeat in range(samplings))
 
     def comparison(self, models: Sequence[ModelResult] = (), baselines: bool = False) -> Comparison:
         """Combine results of models with data, settings, machine, metrics and real-data scores."""
@@ -387,12 +403,13 @@ class Evaluator:
         name: str,
         model: Run | Transport,
         *,
-        curve: bool | Sequence[int] = True,
+        curve: bool = True,
         sampling: SamplingCost | None = None,
     ) -> tuple[ModelResult, Pictures]:
         """Measure one model, and make its pictures.
 
         Args:
+            curve: Whether to measure training memory, and draw pictures of latents.
             sampling: Sampling cost from `sampling`; None to measure it for this model alone.
         """
         transport = transport_of(model)
@@ -401,14 +418,6 @@ class Evaluator:
             scores, agreement = self.scores(transport, name)
         sampling = sampling or self.sampling({name: transport})[name]
         sampling = replace(sampling, refused=tally.share if tally.drawn else None)
-        points: tuple[CurvePoint, ...] = ()
-        trajectory = None
-        if curve and self.plan.sweep:
-            counts = CURVE_STEPS if isinstance(curve, bool) else curve
-            points = quality_curve(self, transport, scores, counts, name)
-            if has_levels(transport):
-                self.say(f"{name}, trajectories")
-            trajectory = trajectory_of(transport, self.data, self.seed, sampling.seconds_per_sample)
         conditions = transport.space.conditions
         given = {name: kind for name, kind in conditions.items() if not kind.learned}
         warnings = [
@@ -428,9 +437,6 @@ class Evaluator:
             sampling=sampling,
             scores=scores,
             label_agreement=agreement,
-            sampling_seeds=self._seeds(scores),
-            curve=points,
-            trajectory=trajectory,
             latent=latent,
             warnings=tuple(warnings),
         )
@@ -464,56 +470,6 @@ def _extractors(dataset: Dataset, spaces: Spaces) -> dict[str, Extractor]:
     if spaces is None:
         spaces = kind_of(dataset)
     return named_extractors(spaces)
-
-
-def quality_curve(
-    judge: Evaluator,
-    transport: Transport,
-    scores: Mapping[str, Score],
-    counts: Sequence[int],
-    name: str,
-) -> tuple[CurvePoint, ...]:
-    """Measure distances and coverage over network calls, as far as time allows.
-
-    Args:
-        scores: Scores at the model's own number of steps, which replaces numbers within a factor of
-            1.5.
-    """
-    flow = inner_of(transport)
-    if not has_steps(flow) or flow.solver.adaptive:
-        return ()
-    # times given one by one are for their own number of steps
-    grid = flow.grid if isinstance(flow.grid, str) else None
-    points = []
-    started = time.perf_counter()
-    own = flow.steps if flow.grid is grid else 0
-    if own:
-        points.append(
-            point_of(
-                own,
-                transport.calls,
-                {name: scores[name] for name in CURVE_SCORES if name in scores},
-            )
-        )
-    rest = [steps for steps in counts if not own / 1.5 < steps < own * 1.5]
-    repeats = max((len(score.values) for score in scores.values()), default=1)
-    for steps in rest:
-        other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
-        judge.say(f"{name}, number of steps: {steps}")
-        began = time.perf_counter()
-        samplings = []
-        for repeat in range(1, repeats + 1):
-            x, _, values = judge.draw(other, repeat * REPEAT_SEEDS)
-            samplings.append(
-                score(x, judge.data, judge.features, n=judge.n, metrics=CURVE_SCORES, values=values)
-            )
-            took = (time.perf_counter() - began) / repeat
-            if took * (repeat + 1) > judge.plan.sweep / len(rest):
-                break
-        points.append(point_of(steps, other.calls, together(samplings, judge.n)))
-        if time.perf_counter() - started + 2 * took > judge.plan.sweep:
-            break
-    return tuple(sorted(points, key=lambda point: point.steps or 0))
 
 
 def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...]:
@@ -552,7 +508,6 @@ def protocol_of(
         labels="in proportion" if space.label is not None else "",
         versions=_versions(metrics),
         spaces={other.name: other.identity for other in others},
-        weights={each.name: each.weights for each in (features, *others)},
     )
 
 
@@ -560,20 +515,8 @@ def _versions(metrics: Sequence[str]) -> dict[str, str]:
     # importing the package would point up
     versions = {"pushforward": str(sys.modules["pushforward"].__version__)}
     for metric in METRICS.values():
-        own = sorted(set(metric.scores) & set(metrics))
-        if not own:
-            continue
-        if metric.__module__.startswith("pushforward."):
-            definition = getattr(metric, "definition", None)
-            version = f"definition {definition}" if definition else None
-        else:
-            version = _content_hash(Path(inspect.getfile(metric)))
-        if version is not None:
-            versions |= dict.fromkeys(own, version)
+        definition = getattr(metric, "definition", None)
+        if definition:
+            own = sorted(set(metric.scores) & set(metrics))
+            versions |= dict.fromkeys(own, f"definition {definition}")
     return versions
-
-
-def _content_hash(file: Path) -> str:
-    if not file.is_file():
-        return ""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]

@@ -46,6 +46,7 @@ from pushforward.extractors.classifier import (
 from pushforward.extractors.extractor import state_hash
 from pushforward.files import replacing
 from pushforward.metrics.score import check_finite
+from pushforward.metrics.subsets import principal_axes
 from pushforward.numbers import counted
 from pushforward.runtime import laid_out
 
@@ -57,7 +58,7 @@ _log = logging.getLogger("pushforward")
 
 
 _KEY = 0xF1_7ED
-VERSION = 4  # Part of every cache key: raise it when the same data would give other features
+VERSION = 5  # Part of every cache key: raise it when the same data would give other features
 MOST = 64  # Dimensions that are kept at most
 STATISTICS = 20_000  # Examples from which mean, variance and axes are measured at most
 
@@ -129,12 +130,9 @@ def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: st
     with torch.no_grad():
         out = network(examples.to(device))
     if not isinstance(out, Tensor) or out.dim() < 2 or len(out) != len(examples):
-        if isinstance(out, Tensor):
-            what = f"a tensor {tuple(out.shape)}"
-        else:
-            what = f"a {type(out).__name__}"
+        got = f"{type(out).__name__} {tuple(getattr(out, 'shape', ()))}"
         raise UsageError(
-            f"The features {name} returned {what} for {len(examples)} examples; expected a tensor "
+            f"The features {name} returned a {got} for {len(examples)} examples; expected a tensor "
             f"({len(examples)}, features)."
         )
     features: np.ndarray = out.flatten(1).double().cpu().numpy()
@@ -165,48 +163,20 @@ class Halves:
 def halves(dataset: Dataset, learned: bool = False) -> Halves:
     """Split the training examples into two halves by content, so that copies stay together.
 
-    The half for features contains an example of each class, if possible. For raw features, which
-    cannot overfit, both parts contain all examples.
+    For raw features, which cannot overfit, both parts contain all examples.
     """
-    if kind_of(dataset) == "raw" and not learned:
+    raw = kind_of(dataset) == "raw" and not learned
+    if raw or not len(dataset.train):
         examples = np.arange(len(dataset.train))
         return Halves(examples, examples)
     split = dataset.truth.base.train if isinstance(dataset.truth, Stack) else dataset.train
     keys = mix(_KEY, split.hashes)
     order = np.argsort(keys, kind="stable")
-    count = max(1, len(split) // 2)
-    ordered = keys[order]
-    if count < len(keys):
-        count = _boundary(ordered, count)
-    first = order[:count]
-    rest = order[count:]
-    if split.labels is not None:
-        # swap in an example of each class that only the rest has, with its copies
-        labels = split.labels
-        classes, at = np.unique(labels[rest], return_index=True)
-        lost = rest[at[~np.isin(classes, labels[first])]]
-        needed = first[np.unique(labels[first], return_index=True)[1]]
-        spare = first[~np.isin(keys[first], keys[needed])]
-        swaps = min(len(lost), len(spare))
-        moved = keys[lost[:swaps]]
-        gone = keys[spare[len(spare) - swaps :]]
-        stays = ~np.isin(keys[first], gone)
-        joins = np.isin(keys[rest], moved)
-        first = np.concatenate([first[stays], rest[joins]])
-    return Halves(np.sort(first), np.setdiff1d(order, first))
-
-
-def _boundary(keys: NDArray[np.uint64], middle: int) -> int:
-    """Find the boundary between copies nearest to the middle, at most an eighth away."""
-    nearest = middle
-    least = len(keys) // 8
-    for side in ("left", "right"):
-        end = int(np.searchsorted(keys, keys[middle], side))  # type: ignore[call-overload]
-        distance = abs(end - middle)
-        if 0 < end < len(keys) and distance <= least:
-            nearest = end
-            least = distance - 1
-    return nearest
+    middle = len(order) // 2
+    rising = keys[order]
+    before = int(np.searchsorted(rising, rising[middle]))
+    count = before or max(1, middle)  # if half of the examples are copies, they are divided
+    return Halves(np.sort(order[:count]), np.sort(order[count:]))
 
 
 def kind_of(dataset: Dataset) -> str:
@@ -215,41 +185,6 @@ def kind_of(dataset: Dataset) -> str:
     "raw" for toys and tables, "classifier" for labelled data, else "pca".
     """
     return dataset.space.features(labelled(dataset), dataset.truth is not None)
-
-
-def principal(centred: np.ndarray, most: int) -> np.ndarray:
-    """Compute up to ``most`` principal axes of centred examples, (d, k), in descending order.
-
-    Approximate above 1,024 columns.
-    """
-    n, d = centred.shape
-    if d <= 1024:
-        _, vectors = np.linalg.eigh(centred.T @ centred / n)
-        axes = vectors[:, ::-1][:, :most]
-    else:
-        most = min(most, n)
-        axes = strongest(centred, most + 16)[1][:, :most]
-    return axes * np.where(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])] < 0, -1.0, 1.0)
-
-
-def strongest(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Approximate the leading singular vectors by four rounds of subspace iteration.
-
-    Args:
-        centred: Centred examples, float (n, d).
-
-    Returns:
-        Singular values (k,) in descending order and orthonormal axes (d, k). The last ones are
-        inaccurate, so request more than needed.
-    """
-    n, d = centred.shape
-    axes = np.random.Generator(np.random.Philox(0)).standard_normal(
-        (d, min(most, n, d)), dtype=centred.dtype.type
-    )
-    for _ in range(4):
-        axes = np.linalg.qr(centred.T @ (centred @ axes))[0]
-    _, values, turned = np.linalg.svd(centred @ axes, full_matrices=False)
-    return values, axes @ turned.T
 
 
 class Features:
@@ -523,7 +458,9 @@ def fit_on(
         tensors |= _prefixed("net.", reader)
     mean = base.mean(0)
     total = float(base.var(0).sum())
-    axes = principal(base - mean, MOST) if chosen.reduces else np.eye(base.shape[1])
+    axes = np.eye(base.shape[1])
+    if chosen.reduces:
+        _, axes = principal_axes(base - mean, MOST)
     scale = np.sqrt(total) if total > 0 else 1.0
     tensors |= {
         "mean": torch.from_numpy(mean),

@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from pushforward.evaluation.measurements import CurvePoint
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.growth import VarianceModel, mean_growth, score_interval
 from pushforward.metrics.uncertainty import share_error
@@ -173,30 +172,6 @@ def together(
     for name, row in rows.items():
         scores[name] = combined(row, n, floors.get(name), infos.get(name))
     return scores
-
-
-def point_of(steps: int, calls: float, scores: Mapping[str, Score]) -> CurvePoint:
-    """Convert scores over samplings to a point of a curve."""
-    intervals = {}
-    sample_terms = {}
-    reference_terms = {}
-    for name, score in scores.items():
-        if score.interval:
-            intervals[name] = score.interval
-        if score.reference_terms:
-            reference_terms[name] = score.reference_terms
-        if score.sample_terms:
-            terms = np.reshape(score.sample_terms, (max(1, len(score.values)), -1))
-            sample_terms[name] = tuple(terms.mean(0).tolist())
-    return CurvePoint(
-        steps,
-        calls,
-        {name: score.value for name, score in scores.items()},
-        values={name: score.values for name, score in scores.items()},
-        intervals=intervals,
-        sample_terms=sample_terms,
-        reference_terms=reference_terms,
-    )
 
 
 def combined(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from pushforward.numbers import count, counted
 Number = float | None  # None if unknown
 Numbers = tuple[Number, ...]
 Seeds = int | tuple[int | None, ...] | None  # of one or several training runs
-Terms = Mapping[str, tuple[float, ...]]  # by score
 
 
 @dataclass(frozen=True)
@@ -110,23 +110,31 @@ class SamplingCost(Record):
 
 @dataclass(frozen=True)
 class CurvePoint(Record):
-    """Scores at one number of solver steps, averaged over samplings, by name.
+    """Scores at one number of solver steps, by name.
 
     Args:
         calls: Number of network calls per sample.
-        values: Value of each sampling.
         distance: Root mean square distance between samples of the model and of its teacher from the
             same noise, in standard deviations of the data.
     """
 
     steps: Number = None
     calls: Number = None
-    scores: Mapping[str, Number] = field(default_factory=dict)
-    values: Mapping[str, Numbers] = field(default_factory=dict)
+    scores: Mapping[str, Score] = field(default_factory=dict)
     distance: Number = None
-    intervals: Terms = field(default_factory=dict)
-    sample_terms: Terms = field(default_factory=dict)
-    reference_terms: Terms = field(default_factory=dict)
+
+    @classmethod
+    def from_plain(cls, data: object, where: str = "") -> Self:
+        """Read a point; in reports of earlier versions, scores are numbers."""
+        if isinstance(data, Mapping) and isinstance(data.get("scores"), Mapping):
+            intervals = data.get("intervals") or {}
+            scores = {}
+            for name, score in data["scores"].items():
+                if not isinstance(score, Mapping):
+                    score = {"value": score, "interval": intervals.get(name)}
+                scores[name] = score
+            data = {**data, "scores": scores}
+        return super().from_plain(data, where)
 
 
 @dataclass(frozen=True)
@@ -159,11 +167,10 @@ class StepsCurve(Record):
 
 @dataclass(frozen=True)
 class LevelError(Record):
-    """Mean squared error of the prediction of v at a log-SNR; ``spread`` is its error."""
+    """Mean squared error of the prediction of v at a log-SNR."""
 
     log_snr: Number = None
     error: Number = None
-    spread: Number = None
 
 
 @dataclass(frozen=True)
@@ -248,7 +255,6 @@ class CodeStatistics(Record):
         active: Number of dimensions whose mean varies over the data.
         kl: KL term in nats per example, if the prior is N(0, 1).
         mismatch: KL divergence of all latents, as one Gaussian, from the prior in nats.
-        by_unit: The 64 largest KL terms of dimensions.
     """
 
     n: Number = None
@@ -256,7 +262,6 @@ class CodeStatistics(Record):
     active: Number = None
     kl: Number = None
     mismatch: Number = None
-    by_unit: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -277,28 +282,18 @@ class Map2D:
 
 
 @dataclass(frozen=True)
-class Arithmetic:
-    """Sequences of ``frames`` images between classes, uint8 (n, height, width, channels)."""
-
-    groups: tuple[str, str]
-    frames: int
-    x: np.ndarray
-
-
-@dataclass(frozen=True)
 class LatentPictures:
     """Pictures of a latent space.
 
     Args:
         strip: Held-out images and then their reconstructions, uint8 (2 n, height, width, channels).
-        walks: Images between two latents, by name of the interpolation; "classes" has one latent
-            decoded as each class.
+        walks: "spherical", images between two latents, and "classes", one latent decoded as each
+            class.
     """
 
     map: Map2D | None = None
     strip: np.ndarray | None = None
     walks: Mapping[str, np.ndarray] = field(default_factory=dict)
-    arithmetic: Arithmetic | None = None
 
 
 @dataclass(frozen=True)

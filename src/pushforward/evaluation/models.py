@@ -1,42 +1,28 @@
-"""Inputs of an evaluation.
-
-Runs, transports and existing samples, their checks, and the contents of run folders.
-"""
+"""Models to evaluate: their checks, and the contents of run folders."""
 
 from __future__ import annotations
 
-import re
 import shlex
-import statistics
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 from zipfile import ZipFile
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pushforward import spec
-from pushforward.data import DataOptions, Dataset, Space, Split
+from pushforward.data import Dataset, Space
 from pushforward.data.core.dataset import shared_examples
-from pushforward.data.core.hashes import permutation
-from pushforward.data.core.load import reading_of
 from pushforward.data.images.image_file import array_header
-from pushforward.data.readers import examples_in
-from pushforward.data.readers.reader import is_frame
-from pushforward.errors import CheckpointError, DataError, UsageError
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
-from pushforward.evaluation.features import quantised
 from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingCost
-from pushforward.evaluation.results import REPEAT_SEEDS, ModelResult
+from pushforward.evaluation.results import ModelResult
 from pushforward.evaluation.scores import compared
-from pushforward.files import opened, plain_path, read_object
+from pushforward.files import opened, read_object
 from pushforward.methods.method import training_only
 from pushforward.numbers import finite
 from pushforward.plugins import plugin_options
@@ -51,7 +37,7 @@ from pushforward.transports import Transport, starts
 
 SHOWN = {False: 64, True: 1000}  # samples that are drawn, by whether they are points
 MOST = 1000  # samples of one moment that are read at most; a run stores no more
-# points that are stored at most: of a health series, means of neighbours; about, of a loss curve
+# Points that are stored, at most twice as many: of a health series, and of a loss curve
 POINTS = 300
 LOSSES = 400
 FAULTS = (
@@ -74,36 +60,30 @@ SETTINGS = (
     "init",
     "method",
 )  # of a spec: how a run was trained
-# Fewest samples, and tolerance for images outside of [0, 1]
-LEAST = 2
-SLACK = 1e-3
-HELD = 1024  # held-out examples that are read at a time
 
 
 def models_of(models: Any) -> dict[str, Run | Transport]:
     """Convert the ``models`` of `pushforward.compare` to runs and transports by name."""
-    if isinstance(models, (str, Path)) or not isinstance(models, (Mapping, Sequence)):
-        kind = type(models).__name__
+    kinds = (Mapping, Sequence)
+    if not models or isinstance(models, (str, Path)) or not isinstance(models, kinds):
         raise UsageError(
-            '`models` must be a dict such as {"flow": run} or a list of runs or folders, got '
-            f"{kind}."
+            '`models` must be a dict such as {"flow": run} or a list of runs or folders, with at '
+            f"least one model, got {models!r}."
         )
-    if not models:
-        raise UsageError("There are no models to compare. Name at least one recipe or run.")
-    if isinstance(models, Mapping):
-        named = _single(models)
-    else:
-        named = _by_folder(models)
+    named = _single(models) if isinstance(models, Mapping) else _by_folder(models)
+    loaded = {}
     for name, model in named.items():
         if isinstance(model, str) and model in RECIPES and not Path(model).is_dir():
             raise UsageError(f'"{model}" is a recipe. Train it first: pf.fit("{model}", data).')
-        named[name] = load(model) if isinstance(model, (str, Path)) else model
-        if not isinstance(named[name], (Run, Transport)):
+        if isinstance(model, (str, Path)):
+            model = load(model)
+        if not isinstance(model, (Run, Transport)):
             raise UsageError(
                 "Expected a run (pf.load), a run folder or a transport, got "
                 f"{type(model).__name__}."
             )
-    return {str(name): model for name, model in named.items()}
+        loaded[str(name)] = model
+    return loaded
 
 
 def _by_folder(models: Sequence[Any]) -> dict[str, Any]:
@@ -260,195 +240,12 @@ def starts_warnings(model: Run | Transport, n: int) -> tuple[str, ...]:
     return (moved,)
 
 
-# Existing samples.
-
-
-class ExternalSamples:
-    """Existing samples of any program, which are divided into samplings.
-
-    Args:
-        name: Name of their file, or "samples".
-        x: Samples in data units, float32 (n, *shape).
-        labels: Class numbers, int64 (n,); None if unknown.
-        notes: Warnings about the samples.
-        values: Values of table rows, float64 (n, columns); None if only coordinates are known.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        x: Tensor,
-        labels: np.ndarray | None,
-        notes: Sequence[str],
-        values: np.ndarray | None,
-    ) -> None:
-        order = permutation(len(x), 0)  # a folder or a file may be sorted by class
-        self.name = name
-        self.x = x[torch.from_numpy(order)]
-        self.notes = tuple(notes)
-        self.labels = None if labels is None else labels[order]
-        self.values = None if values is None else values[order]
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def part(self, n: int, seed: int) -> tuple[Tensor, np.ndarray | None, np.ndarray | None]:
-        """Return n samples with labels and values, for the seed of a sampling."""
-        first = max(0, seed // REPEAT_SEEDS - 1) * n
-        part = slice(first, first + n)
-        labels = None if self.labels is None else self.labels[part]
-        values = None if self.values is None else self.values[part]
-        return self.x[part], labels, values
-
-
-def given_samples(samples: Any, data: Dataset) -> ExternalSamples:
-    """Read existing samples and check that they fit the data.
-
-    Args:
-        samples: File (.npz, .npy, .csv or another table) or folder of images, data frame with the
-            columns of the data, or array (n, *shape) in data units; images may be uint8. In an .npz
-            file, ``x`` and ``label`` or ``y`` are read.
-    """
-    if isinstance(samples, ExternalSamples):
-        return samples
-    space = data.space
-    name = "samples"
-    classes = tuple[str, ...]()
-    labels = None
-    read: tuple[Any, np.ndarray | None] | None = None
-    if isinstance(samples, (str, Path)):
-        name = Path(samples).name
-        split, classes = _read(plain_path(Path(samples)), data)
-        read = split.x, split.table_values
-        labels = split.labels
-    elif is_frame(samples):
-        read = space.read_frame(samples)
-    elif isinstance(samples, Tensor):
-        read = samples.detach().cpu().numpy(), None
-    elif isinstance(samples, np.ndarray):
-        read = samples, None
-    if read is None:
-        raise UsageError(
-            "Samples must be a path, an array, a tensor, or a data frame with the columns of the "
-            "data, got "
-            f"{type(samples).__name__}."
-        )
-    x, values = read
-    _check_samples(name, x, data)
-    examples = quantised(x, space)
-    notes = []
-    if labels is not None and set(classes) <= set(space.classes):
-        places = [space.classes.index(each) for each in classes]
-        labels = np.array(places, np.int64)[labels]
-    elif labels is not None:
-        labels = None
-        notes.append(f"their labels are not classes of {data.name}, so labels are not scored.")
-    if values is not None:
-        notes += space.notes(values, data.name)
-    copies = 0 if space.repeats else _held_out_copies(examples, data)
-    if copies:
-        notes.append(
-            f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}, so "
-            "scores are not meaningful."
-        )
-    return ExternalSamples(name, examples, labels, notes, values)
-
-
-def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
-    shape = tuple(data.space.shape)
-    floats = x.dtype.kind == "f"
-    if tuple(x.shape[1:]) != shape:
-        hint = ""
-        if data.space.has_pixels:
-            hint = " Convert both with `resize=N` and `channels=rgb` or `channels=grey`."
-        raise DataError(
-            f"{name} contains samples of shape {tuple(x.shape[1:])}, but {data.name} has shape "
-            f"{shape}.{hint}"
-        )
-    if len(x) < LEAST:
-        raise DataError(
-            f"{name} contains too few samples: scores need at least {LEAST}, got {len(x)}."
-        )
-    if floats:
-        valid = np.isfinite(x.reshape(len(x), -1)).all(1)
-        if not valid.all():
-            wrong = int((~valid).sum())
-            raise DataError(
-                f"{wrong} of {len(x)} samples in {name} contain NaN or infinite values. Remove "
-                "them."
-            )
-        fits = x.min() >= -SLACK and x.max() <= 1 + SLACK
-    else:
-        fits = x.dtype == np.uint8
-    if data.space.levels is not None and not fits:
-        raise DataError(
-            f"{name} contains images of type {x.dtype} with values from {x.min():g} to "
-            f"{x.max():g}; expected uint8 from 0 "
-            "to 255, or floats from 0 to 1."
-        )
-
-
-def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
-    space = data.space
-    own = tuple(data.space.columns)
-    known = space.read(path)
-    if known is not None:
-        x, values = known
-        return Split(x, table_values=values), ()
-    origin = data.origin or {}
-    options: Any = {}
-    if space.has_pixels:
-        for name in ("resize", "channels", "background"):
-            if name in origin:
-                options[name] = origin[name]
-    reading = reading_of(options)
-    given = set[str]()
-    if path.suffix.lower() == ".csv":
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            cells = re.split("[,;\\t]", file.readline().strip().replace('"', ""))
-        first_line = {cell.strip() for cell in cells}
-        names = first_line - set(own)
-        target = None
-        label = space.label
-        if label is not None and label.target in names:
-            target = label.target
-        elif "label" in names:
-            target = "label"
-        entries = chain.from_iterable(kind.entries for kind in space.conditions.values())
-        given = names.intersection(entries)
-        header = origin.get("header")
-        if target or given or (own and set(own) <= first_line):
-            header = True
-        reading = DataOptions(target=target, header=header)
-    split, classes, columns = examples_in(path, reading)
-    keep = [name for name in columns if name not in given]  # conditions are not compared
-    if own and columns and set(keep) != set(own):
-        raise DataError(
-            f"{path} has the columns {', '.join(keep)}; expected the columns of {data.name}: "
-            f"{', '.join(own)}."
-        )
-    wanted = own if own and columns else keep
-    if list(wanted) != list(columns):
-        split = replace(split, x=split.x[:, [columns.index(name) for name in wanted]])
-    return split, classes
-
-
-def _held_out_copies(examples: Tensor, data: Dataset) -> int:
-    counts = Counter(example.tobytes() for example in examples.numpy())
-    known = set[bytes]()
-    for start in range(0, len(data.held_out), HELD):
-        part = quantised(data.held_out.x[start : start + HELD], data.space).numpy()
-        known |= counts.keys() & {example.tobytes() for example in part}
-    return sum(count for content, count in counts.items() if content in known)
-
-
 def of_run(result: ModelResult, run: Run) -> ModelResult:
     """Add family, method, training cost, losses and commands of a run to the result of a model."""
     state = run.state
     seconds = run.state["seconds"]
-    rows = run.losses()
     losses: dict[str, list[tuple[float, float]]] = {}
-    for row in rows[:: max(1, len(rows) // LOSSES)]:
+    for row in run.losses():
         for player, value in row["loss"].items():
             losses.setdefault(player, []).append((row["step"], value))
     return replace(
@@ -472,7 +269,7 @@ def of_run(result: ModelResult, run: Run) -> ModelResult:
         ),
         weights_step=state.get("weights_step"),
         other_parameters=training_only(run.method, run.transport),
-        losses={player: Series(*zip(*line, strict=True)) for player, line in losses.items()},
+        losses={player: _series(line, LOSSES) for player, line in losses.items()},
         commands=tuple(commands(run)),
         extension=""
         if run.options
@@ -506,8 +303,9 @@ def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
                 series.setdefault(name, []).append((row["step"], number, row.get("seconds", 0.0)))
     drawn = {}
     for name, points in series.items():
+        thinned = _series(points, POINTS)
         timed = "frechet_2" in series and name.startswith("frechet")
-        drawn[name] = _thinned(points, timed)
+        drawn[name] = thinned if timed else replace(thinned, seconds=())
     skipped = in_words(rows)
     if not drawn and not skipped:
         return None, tuple(alarms)
@@ -516,16 +314,9 @@ def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
     return Health(modes, drawn, skipped, sentence), tuple(alarms)
 
 
-def _thinned(points: Sequence[tuple[float, ...]], timed: bool) -> Series:
-    width = -(-len(points) // POINTS)
-    means = []
-    for start in range(0, len(points), width):
-        part = zip(*points[start : start + width], strict=True)
-        means.append([statistics.fmean(column) for column in part])
-    steps, values, seconds = zip(*means, strict=True)
-    rounded = tuple(float(f"{value:.5g}") for value in values)
-    times = tuple(round(at, 3) for at in seconds) if timed else ()
-    return Series(tuple(map(round, steps)), rounded, times)
+def _series(points: Sequence[tuple[float, ...]], most: int) -> Series:
+    stride = max(1, len(points) // most)
+    return Series(*zip(*points[::stride], strict=True))
 
 
 def _without_space(value: Any) -> Any:

@@ -12,15 +12,13 @@ from torch import Tensor
 from pushforward.conditions import Request
 from pushforward.conditions.kind import met
 from pushforward.data import Dataset, Split, load as load_data
-from pushforward.data.core.encoder import Encoder
 from pushforward.data.core.hashes import permutation
 from pushforward.data.spaces import Space
 from pushforward.denoisers import Condition, Rescheduled
-from pushforward.editing.interpolation import INTERPOLATIONS, walk
+from pushforward.editing.interpolation import walk
 from pushforward.errors import UsageError
 from pushforward.evaluation.features import Features, quantised
 from pushforward.evaluation.measurements import (
-    Arithmetic,
     CodeStatistics,
     Field2D,
     LatentPictures,
@@ -30,19 +28,20 @@ from pushforward.evaluation.measurements import (
     Pictures,
     Reconstruction,
 )
-from pushforward.evaluation.model_metrics import trace, trace_from
-from pushforward.evaluation.models import SHOWN, ExternalSamples, history_of
+from pushforward.evaluation.models import SHOWN, history_of
+from pushforward.evaluation.samples import ExternalSamples
+from pushforward.evaluation.trajectories import trace, trace_from
 from pushforward.methods.likelihoods import active_units, divergences, explained
 from pushforward.methods.method import HasAutoencoder
 from pushforward.metrics.image_quality import psnr, ssim
-from pushforward.metrics.memorisation import near_copies
+from pushforward.metrics.memorisation import near_copies, nearest_distance, nearest_training
+from pushforward.metrics.subsets import principal_axes
 from pushforward.paths import Linear
 from pushforward.pictures import limits_of, square
 from pushforward.training import Run
 from pushforward.transports import Autoencoder, Flow, Latent, Transport, has_levels, has_steps
 from pushforward.transports.redrawing import unmet_kept
 
-BLOCK = 1024  # Training examples that are compared at a time
 FRAMES = 24  # Times of a formation
 STEPS = 32  # Steps of a formation and of a trajectory
 CELLS = 22  # Trajectories along each side
@@ -54,7 +53,6 @@ FORMING = {False: 25, True: 600}
 JUDGED = 200  # Held-out images for the usual distance from training images
 EXAMPLES = 1000  # Maximum number of held-out examples that are encoded
 PART = 250  # Examples that are encoded at a time
-MOST = 64  # Number of the largest KL terms that are listed
 CERTAIN = -30.0  # Log-variances below this are of latents without variance
 STRIP = 10  # Images in a strip of reconstructions, and frames of a walk
 
@@ -93,38 +91,8 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
     points = raw.of(samples, raw.values(x))
     held_out = raw.at(data.held_out, slice(None))
     copies, threshold = near_copies(points, raw.training, held_out, raw.scale)
-    examples, distances = nearest_examples(points, raw, k)
+    examples, distances = nearest_training(points, raw.training, raw.scale, k)
     return Nearest(samples, examples, distances, copies, threshold)
-
-
-def nearest_examples(points: np.ndarray, raw: Encoder, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find indices and distances of k training examples, (n, k), nearest first."""
-    train = raw.data.train
-    unit = torch.ones(points.shape[1])
-    if raw.scale is not None:
-        unit = torch.from_numpy(raw.scale)
-
-    def training(index: slice | np.ndarray) -> Tensor:
-        return torch.from_numpy(raw.at(train, index)) / unit
-
-    samples = torch.from_numpy(points) / unit
-    candidates = min(k + 4, len(train))  # matrix products are not exact
-    squares = torch.empty(len(samples), 0)
-    at = torch.empty(len(samples), 0, dtype=torch.int64)
-    for start in range(0, len(train), BLOCK):
-        examples = training(slice(start, start + BLOCK))
-        block = examples.square().sum(1) - 2 * samples @ examples.T
-        index = torch.arange(start, start + len(examples)).expand(len(samples), -1)
-        squares = torch.cat([squares, block], 1)
-        squares, best = squares.topk(min(candidates, squares.shape[1]), largest=False)
-        at = torch.cat([at, index], 1).gather(1, best)
-    at = at.sort(1).values
-    exact = []
-    for sample, index in zip(samples, at, strict=True):
-        gaps = training(index.numpy()) - sample
-        exact.append(torch.linalg.vector_norm(gaps.double(), dim=1))
-    distances, order = torch.stack(exact).sort(dim=1, stable=True)
-    return at.gather(1, order)[:, :k].numpy(), distances[:, :k].numpy()
 
 
 def formation_of(flow: Flow, samples: Tensor, n: int) -> list[tuple[float, np.ndarray]]:
@@ -244,9 +212,10 @@ def given_pictures(samples: ExternalSamples, data: Dataset) -> Pictures:
 
 def _nearest(x: Tensor, data: Dataset) -> NearestImages:
     raw = data.space.encoder(data)
-    examples, distances = nearest_examples(raw.of(quantised(x, data.space)), raw, 1)
+    points = raw.of(quantised(x, data.space))
+    examples, distances = nearest_training(points, raw.training, raw.scale, 1)
     held_out = raw.at(data.held_out, permutation(len(data.held_out), 0)[:JUDGED])
-    _, usual = nearest_examples(held_out, raw, 1)
+    usual = nearest_distance(held_out, raw.training, raw.scale)
     images = _drawable(data.train.data_units(examples[:, 0]), data.space)
     return NearestImages(images, distances[:, 0], float(np.median(usual)))
 
@@ -355,8 +324,7 @@ def code_statistics(
     mismatch = None
     if n >= 4 * units:
         mismatch = _prior_mismatch(mean, log_variance)
-    largest = sorted((float(f"{value:.4g}") for value in by_unit), reverse=True)[:MOST]
-    return replace(statistics, kl=float(by_unit.sum()), mismatch=mismatch, by_unit=tuple(largest))
+    return replace(statistics, kl=float(by_unit.sum()), mismatch=mismatch)
 
 
 def _prior_mismatch(mean: Tensor, log_variance: Tensor) -> float:
@@ -452,10 +420,9 @@ def code_map(autoencoder: Autoencoder, data: Dataset) -> Map2D | None:
     share = 1.0
     if points.shape[1] > 2:
         centred = points - points.mean(0)
-        _, singular, axes = np.linalg.svd(centred, full_matrices=False)
-        points = centred @ axes[:2].T
-        variances = singular**2
-        share = float(variances[:2].sum() / max(float(variances.sum()), 1e-300))
+        variances, axes = principal_axes(centred, 2)
+        points = centred @ axes
+        share = float(variances.sum() / max(float(centred.var(0).sum()), 1e-300))
     labels = (condition or {}).get("label")
     return Map2D(points, None if labels is None else labels.numpy(), share)
 
@@ -474,23 +441,7 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
         pictures,
         strip=data.space.quantise(strip(autoencoder, data, STRIP).flatten(0, 1)),
         walks=_walks(autoencoder, data),
-        arithmetic=_arithmetic_pictures(autoencoder, data),
     )
-
-
-def _arithmetic_pictures(autoencoder: Autoencoder, data: Dataset) -> Arithmetic | None:
-    space = data.space
-    labels = data.held_out.labels
-    known = data.train.labels
-    if autoencoder.space.conditions or labels is None or known is None or len(space.classes) < 2:
-        return None
-    counts = np.bincount(labels, minlength=len(space.classes))
-    a, b = np.argsort(-counts, kind="stable")[:2].tolist()
-    if not counts[a] or b not in known:
-        return None
-    images = arithmetic(autoencoder, data, a, b, examples=4)
-    groups = (space.classes[a], space.classes[b])
-    return Arithmetic(groups, images.shape[1], space.quantise(images.flatten(0, 1)))
 
 
 def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
@@ -517,7 +468,6 @@ def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
             every["label"] = torch.arange(count, device=device)
             decoded = _decoded(autoencoder, latent.expand(count, *latent.shape[1:]), every)
         walks["classes"] = space.quantise(decoded)
-    for way in INTERPOLATIONS:
-        frames = walk(autoencoder, first[0], other[0], STRIP, condition, interpolation=way)
-        walks[way] = space.quantise(frames)
+    frames = walk(autoencoder, first[0], other[0], STRIP, condition, interpolation="spherical")
+    walks["spherical"] = space.quantise(frames)
     return walks

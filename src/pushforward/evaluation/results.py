@@ -10,7 +10,6 @@ Fields that are missing from the JSON, or null, have their defaults.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, combinations
@@ -62,9 +61,7 @@ class Protocol(Record):
         reference: SHA-256 of the quantised held-out examples.
         k: Number of neighbours for precision, recall, density and coverage.
         labels: Rule by which classes are drawn.
-        versions: Version of this package and, by score, the number of a changed definition, or a
-            hash of the user's file that defines the score.
-        weights: Hash of the extractor weights, which is not compared, because of rounding.
+        versions: Version of this package and, by score, the number of a changed definition.
     """
 
     data: str = ""
@@ -79,30 +76,15 @@ class Protocol(Record):
     labels: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     spaces: Mapping[str, str] = field(default_factory=dict)
-    weights: Mapping[str, str] = field(default_factory=dict)
-
-
-# Fields that must be equal; of versions and spaces, only entries of both protocols
-NAMES = {
-    "data": "the data",
-    "reference": "the SHA-256 of the reference examples",
-    "n": "n",
-    "k": "k",
-    "extractor": "the feature extractor",
-    "dimensions": "the number of features",
-    "preprocessing": "the preprocessing",
-    "quantisation": "the quantisation",
-    "representation": "the representation of rows",
-    "labels": "the way in which classes are drawn",
-    "versions": "the version of",
-    "spaces": "the extractor of the feature space",
-}
 
 
 def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = ()) -> None:
-    """Raise a `UsageError` that lists all differences, if protocols by name differ."""
+    """Raise a `UsageError` that names all fields in which protocols differ.
+
+    Of versions and spaces, only the entries of both protocols must be equal.
+    """
+    first, known = protocols[0]
     for at, (name, other) in enumerate(protocols):
-        first, known = protocols[0]
         if other == Protocol():
             raise UsageError(
                 f"{name} does not contain the protocol of its scores. Score its runs again."
@@ -113,32 +95,26 @@ def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = 
                 f"{first} and {name} were scored on different data{names}, so their scores cannot "
                 "be compared."
             )
-        differences = ""
-        for what, a, b in _differing(known, other):
-            differences += f"\n- {what} is {_short(a)} in {first} and {_short(b)} in {name}"
-        if differences:
+        differing = list(_differing(known, other))
+        if differing:
             raise UsageError(
-                f"These scores were computed in different ways and cannot be compared:{differences}"
-                "\nScore the runs together: pushforward compare RUN RUN."
+                f"The scores of {first} and {name} cannot be compared, because they were computed "
+                f"with different {', '.join(differing)}.\nScore the runs together: "
+                "pushforward compare RUN RUN."
             )
 
 
-def _differing(first: Protocol, other: Protocol) -> Iterator[tuple[str, Any, Any]]:
-    for field_name, words in NAMES.items():
-        a = getattr(first, field_name)
-        b = getattr(other, field_name)
-        if isinstance(a, Mapping):
-            for key in sorted(a.keys() & b.keys()):
-                if a[key] != b[key]:
-                    yield f"{words} {key}", a[key], b[key]
-        elif a != b:
-            yield words, a, b
-
-
-def _short(value: Any) -> str:
-    if value in (None, ""):
-        return "unknown"
-    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b", r"\1", str(value))
+def _differing(first: Protocol, other: Protocol) -> Iterator[str]:
+    others = other.to_plain()
+    for name, value in first.to_plain().items():
+        own = value
+        compared = others[name]
+        if isinstance(value, Mapping):
+            both = value.keys() & compared.keys()
+            own = {key: value[key] for key in both}
+            compared = {key: compared[key] for key in both}
+        if own != compared:
+            yield f"{name} ({own!s:.30} and {compared!s:.30})"
 
 
 @dataclass(frozen=True)
@@ -200,7 +176,6 @@ class ModelResult(Record):
         method: Name of the method class.
         conditioned: Sorted names of the conditions.
         seed: Seed of the training run, or seeds of several.
-        sampling_seeds: Seeds of the samplings; sample i depends only on the seed + i.
         parameters: Number of parameters used for sampling.
         other_parameters: Number of parameters of other networks used in training.
         weights_step: Training step of the weights, if it is not the last one.
@@ -219,7 +194,6 @@ class ModelResult(Record):
     conditioned: Names | None = None
     run: str | None = None
     seed: Seeds = None
-    sampling_seeds: tuple[int, ...] = ()
     parameters: int | None = None
     other_parameters: Mapping[str, int] = field(default_factory=dict)
     training: TrainingCost = field(default_factory=TrainingCost)

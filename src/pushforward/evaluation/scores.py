@@ -38,17 +38,12 @@ from pushforward.evaluation.intervals import deviation, mean_extra
 from pushforward.extractors.classifier import EXAMPLES
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation, near_copies
-from pushforward.metrics.names import MODEL_SCORES, Choice, chosen, measured
-from pushforward.registries import METRICS
+from pushforward.metrics.names import Choice, chosen, measured
 from pushforward.transports import Transport
 
 MOST = 10_000  # examples that are compared at most, unless more are asked for
-GOLDEN = (
-    5**0.5 - 1
-) / 2  # multiples of it modulo 1 fill the unit interval evenly, and so does any stretch of them
-# more examples than any metric needs to apply, so that few held-out examples are no reason to
-# refuse one
-APPLICABLE = 100
+# Multiples of it modulo 1 fill the unit interval evenly, and so does any stretch of them
+GOLDEN = (5**0.5 - 1) / 2
 
 
 def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
@@ -74,49 +69,6 @@ def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> i
     if not 2 <= whole("n", n) <= most:
         raise UsageError(f"`n` must be between 2 and {most}, got {n}: {sizes}.")
     return whole("n", n)
-
-
-def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
-    """Raise an error if metrics do not apply to the data.
-
-    Metrics of plug-ins and of stacked images are not checked.
-
-    Args:
-        names: Names of metrics; None for all that apply.
-    """
-    own = [name for name in names or () if isinstance(name, str) and name not in MODEL_SCORES]
-    if not own or isinstance(data.truth, Stack):
-        return
-    picked = np.resize(np.arange(len(data.held_out)), APPLICABLE)
-    encoder = data.space.encoder(data)
-    features = np.zeros((APPLICABLE, 2))
-    classes = None if data.held_out.labels is None else data.held_out.labels[picked]
-    samples = Samples(
-        **encoder.of_real(data.held_out, picked, picked),
-        generated_features=features,
-        reference_features=features,
-        shape=encoder.shape,
-        truth=data.truth,
-        generated_classes=classes,
-        reference_classes=classes,
-        classes=len(data.space.classes),
-    )
-    known: list[str] = []
-    for kind in METRICS.values():
-        metric = kind()
-        if metric.applies(samples):
-            left_out = metric.left_out(samples) if hasattr(metric, "left_out") else ()
-            known += [name for name in kind.scores if name not in left_out]
-    refused = []
-    for name in own:
-        ((metric, scores),) = chosen([name])
-        if type(metric).__module__.startswith("pushforward.") and not set(scores) & set(known):
-            refused.append(name)
-    if refused:
-        raise UsageError(
-            f"{', '.join(refused)} cannot be computed for this data. Available metrics: "
-            f"{', '.join(known)}."
-        )
 
 
 def score(

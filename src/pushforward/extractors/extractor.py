@@ -180,27 +180,19 @@ def check_images(name: str, data: Dataset) -> None:
     shape = tuple(data.space.shape)
     if len(shape) == 3 and shape[0] in (1, 3):
         return
-    what = f"examples of shape {shape}"
-    if len(shape) == 3:
-        what = f"images with {shape[0]} channels"
     raise DataError(
         f"The features {name} support images with one or three channels, and {data.name} has "
-        f"{what}. Use `features=self-supervised` or `features=pca`."
+        f"examples of shape {shape}. Use `features=self-supervised` or `features=pca`."
     )
 
 
 def check_weights_file(name: str, file: str | Path | None) -> Path:
     """Return the path of a weights file, or raise a `UsageError`."""
-    if not file:
-        raise UsageError(
-            f"The features {name} need a weights file, which is never downloaded. Specify its "
-            f"path: `features={name}:FILE`."
-        )
-    path = Path(file).expanduser()
+    path = Path(file or "").expanduser()
     if not path.is_file():
         raise UsageError(
-            f"The file {file} does not exist; expected the weights of the features {name}: "
-            f"`features={name}:FILE`."
+            f"The features {name} need a weights file, which is never downloaded, got "
+            f'"{file or ""}". Specify an existing file: `features={name}:FILE`.'
         )
     return path
 

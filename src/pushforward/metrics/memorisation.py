@@ -80,6 +80,30 @@ def nearest_distance(x: Array, training: Array, scale: Array | None = None) -> A
     return torch.cat(distances).numpy()
 
 
+def nearest_training(x: Array, training: Array, scale: Array | None, k: int) -> tuple[Array, Array]:
+    """Find the indices and distances of the k nearest training examples, (n, k), nearest first."""
+    import torch
+
+    examples = _examples(x, scale)
+    squares = torch.empty(len(x), 0)
+    at = torch.empty(len(x), 0, dtype=torch.int64)
+    passed = 0
+    for block in _blocks(training, scale):
+        index = torch.arange(passed, passed + len(block)).expand(len(x), -1)
+        passed += len(block)
+        squares = torch.cat([squares, block.square().sum(1) - 2 * examples @ block.T], 1)
+        candidates = min(k + 4, squares.shape[1])  # matrix products are not exact
+        squares, best = squares.topk(candidates, largest=False)
+        at = torch.cat([at, index], 1).gather(1, best)
+    at = at.sort(1).values
+    exact = []
+    for example, index in zip(examples, at, strict=True):
+        gaps = _examples(training[index.numpy()], scale) - example
+        exact.append(gaps.double().norm(dim=1))
+    distances, order = torch.stack(exact).sort(dim=1, stable=True)
+    return at.gather(1, order)[:, :k].numpy(), distances[:, :k].numpy()
+
+
 def near_copies(
     generated: Array,
     training: Array,
@@ -172,7 +196,7 @@ class Memorisation:
         return True
 
     def __call__(self, samples: Samples) -> Scores:
-        """Compute "near_copies", unless the threshold, in ``extra``, is 0."""
+        """Compute "near_copies", unless the threshold is 0."""
         distances, (low, threshold, high) = _copy_distances(
             samples.generated, samples.training, samples.reference, samples.scale
         )
@@ -181,13 +205,7 @@ class Memorisation:
         copies = distances <= threshold
         shared = float(((distances <= high).mean() - (distances <= low).mean()) / 4)
         error = float(np.hypot(share_error(copies.sum(), len(copies)), shared))
-        score = Score(
-            float(copies.mean()),
-            error=error,
-            reference_error=shared,
-            extra={"threshold": threshold},
-        )
-        return {"near_copies": score}
+        return {"near_copies": Score(float(copies.mean()), error=error, reference_error=shared)}
 
 
 MOST = 2000  # Maximum number of examples per side

@@ -29,7 +29,7 @@ class Centred(Protocol):
 
 @dataclass(frozen=True)
 class ModeCount:
-    """Result of `count_modes`; ``nearest`` (k,) has the fractions of examples by mode."""
+    """Result of `count_modes`."""
 
     held: int
     reached: int
@@ -38,7 +38,6 @@ class ModeCount:
     spread: float
     divergence: float
     mass: Array
-    nearest: Array
     spread_error: float = 0.0
     divergence_error: float = 0.0
     divergence_growth: tuple[float, ...] = ()
@@ -91,7 +90,6 @@ def count_modes(x: Array, centres: Array, std: float, weights: Array | None = No
         spread=spread,
         divergence=kl,
         mass=mass,
-        nearest=np.bincount(nearest, minlength=k) / len(x),
         spread_error=spread_error,
         divergence_error=divergence_error(quality, weights),
         divergence_growth=growth,
@@ -157,22 +155,19 @@ class Modes:
 
     def __call__(self, samples: Samples) -> Scores:
         """Compute six scores; ``extra`` has the number of modes and their masses."""
-        from scipy.special import gammainc
-
         truth = samples.truth
         count = count_modes(samples.generated, truth.centres, float(truth.std), truth.weights)
-        n, d = samples.generated.shape
+        n = len(samples.generated)
         modes = len(truth.centres)
-        expected = float(gammainc(d / 2, NEAR**2 / 2))
 
-        def share(value: float, **extra: float) -> Score:
-            return Score(value, error=share_error(value * n, n), reference_error=0.0, extra=extra)
+        def share(value: float) -> Score:
+            return Score(value, error=share_error(value * n, n), reference_error=0.0)
 
-        held = {"of": modes, "mass": count.mass, "nearest": count.nearest}
+        held = {"of": modes, "mass": count.mass}
         return {
             "modes_held": Score(count.held, extra=held),
             "modes_found": Score(count.reached, extra={"of": modes}),
-            "high_quality": share(count.high_quality, right=expected),
+            "high_quality": share(count.high_quality),
             "bridges": share(count.bridges),
             "spread": Score(count.spread, error=count.spread_error, reference_error=0.0),
             "mode_kl": Score(

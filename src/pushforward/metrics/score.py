@@ -105,17 +105,6 @@ class Score(Record):
             return math.nan
         return self.value
 
-    @property
-    def stated(self) -> str:
-        """Return the interval in words after a comma."""
-        if self.interval is None or len(self.interval) != 2:
-            return ""
-        low, high = self.interval
-        width = (high - low) / 2
-        low_text, _ = measured(low, width)
-        high_text, _ = measured(high, width)
-        return f", 95 % interval {low_text} to {high_text} over {self.interval_of}"
-
     def __str__(self) -> str:
         """Return the value in words, such as ``0.130 ± 0.008``."""
         value, spread = measured(self.value, self.spread)
@@ -124,7 +113,7 @@ class Score(Record):
         return value
 
     def __repr__(self) -> str:
-        text = f"{self}{self.stated}"
+        text = str(self)
         if self.ratio is not None:
             text += f", {plain(self.ratio, 2)} times real data's"
         if self.n is not None:

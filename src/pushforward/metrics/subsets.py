@@ -1,4 +1,4 @@
-"""Random subsets of examples that do not depend on the order of the examples."""
+"""Random subsets, nearest examples and principal axes of arrays of examples."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ GROUPS = 32  # Groups of examples whose terms are stored, on either side
 DIGITS = 6  # Significant digits of stored terms
 # Number of jackknife rounds, and the inverse of the fraction that each omits
 SPLITS = 30
+FULL = 1024  # Columns up to which principal axes are exact
+ROUNDS = 4  # Iterations for approximate principal axes
 LEFT_OUT = 5
 
 
@@ -100,3 +102,25 @@ def nearest(x: Array, others: Array, skipped: int = 0) -> tuple[Array, Array]:
         search = NearestNeighbors(n_neighbors=1 + skipped).fit(others)
         distances, indices = search.kneighbors(x)
     return distances[:, -1], indices[:, -1]
+
+
+def principal_axes(centred: Array, most: int) -> tuple[Array, Array]:
+    """Compute at most ``most`` principal axes of centred examples (n, d), or a good approximation.
+
+    Returns:
+        Variances (k,) in descending order, and orthonormal axes (d, k).
+    """
+    n, d = centred.shape
+    if d <= FULL:
+        values, vectors = np.linalg.eigh(centred.T @ centred / n)
+        variances = values[::-1][:most]
+        axes = vectors[:, ::-1][:, :most]
+    else:
+        from sklearn.utils.extmath import randomized_svd
+
+        most = min(most, n)
+        _, singular, turned = randomized_svd(centred, most, n_iter=ROUNDS, random_state=0)
+        variances = singular**2 / n
+        axes = turned.T
+    largest = axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])]
+    return variances, axes * np.where(largest < 0, -1.0, 1.0)

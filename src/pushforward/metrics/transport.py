@@ -196,11 +196,6 @@ class Wasserstein:
     def applies(self, samples: Samples) -> bool:
         return samples.table is None and samples.fewest > 1
 
-    def left_out(self, samples: Samples) -> tuple[str, ...]:
-        if len(samples.shape) > 1:
-            return ("w2",)
-        return ()
-
     def __call__(self, samples: Samples) -> Scores:
         sliced = _sliced(samples)
         if len(samples.shape) > 1:
@@ -347,10 +342,7 @@ class Sinkhorn:
         return samples.table is None and samples.fewest > 3
 
     def __call__(self, samples: Samples) -> Scores:
-        """Compute "sinkhorn"; ``extra`` has the regularisation as "epsilon".
-
-        It is omitted if the iterations do not converge.
-        """
+        """Compute "sinkhorn", unless the iterations do not converge."""
         from scipy.spatial.distance import pdist
 
         x = drawn(samples.generated_features, MOST, 0)
@@ -369,6 +361,5 @@ class Sinkhorn:
             error=error,
             reference_error=reference_error,
             growth=growth_of(terms_x, terms_y, second, value, bias),
-            extra={"epsilon": epsilon},
         )
         return {"sinkhorn": score}

@@ -194,13 +194,6 @@ class TwoSample:
     def applies(self, samples: Samples) -> bool:
         return samples.equal and len(samples.generated) > 1
 
-    def left_out(self, samples: Samples) -> tuple[str, ...]:
-        if samples.table is not None:
-            return "neighbour_test", "classifier_test"
-        if len(samples.shape) > 1:
-            return ("energy",)
-        return ()
-
     def __call__(self, samples: Samples) -> Scores:
         """Compute scores; tables have only "energy"."""
         if samples.table is not None:

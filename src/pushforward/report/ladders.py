@@ -31,18 +31,22 @@ class Rung:
 
     calls: float
     value: float
-    values: tuple[float | None, ...] = ()
-    interval: tuple[float, ...] | None = None
-    sample_terms: tuple[float, ...] = ()
-    reference_terms: tuple[float, ...] = ()
+    score: Score
+
+    @property
+    def values(self) -> tuple[float | None, ...]:
+        """The values of samplings."""
+        return self.score.values
+
+    @property
+    def interval(self) -> tuple[float, ...] | None:
+        """The interval of the mean."""
+        return self.score.interval
 
     @property
     def spread(self) -> float | None:
         """The standard deviation over samplings."""
-        values = [value for value in self.values if value is not None]
-        if len(values) > 1:
-            return stdev(values)
-        return None
+        return self.score.spread
 
     @property
     def text(self) -> str:
@@ -55,9 +59,10 @@ class Rung:
         return abs(self.value - other.value) > margin
 
     def _variations(self, least: float) -> Variations:
-        if self.sample_terms and self.reference_terms:
-            over_samples = Variation.of_terms(self.sample_terms)
-            return Variations(over_samples, Variation.of_terms(self.reference_terms))
+        score = self.score
+        if score.sample_terms and score.reference_terms:
+            samples = Variation.of_terms(score.sample_terms)
+            return Variations(samples, Variation.of_terms(score.reference_terms))
         if self.interval is not None:
             low, high = self.interval
             return Variations(Variation(((high - low) / 2 / NORMAL) ** 2))
@@ -66,17 +71,12 @@ class Rung:
 
 def rung_of(point: CurvePoint | None, metric: str) -> Rung | None:
     """Return one score of a point."""
-    value = None if point is None else point.scores.get(metric)
-    if point is None or point.calls is None or value is None:
+    if point is None or point.calls is None:
         return None
-    return Rung(
-        point.calls,
-        value,
-        tuple(point.values.get(metric, ())),
-        point.intervals.get(metric),
-        point.sample_terms.get(metric, ()),
-        point.reference_terms.get(metric, ()),
-    )
+    score = point.scores.get(metric)
+    if score is None or score.value is None:
+        return None
+    return Rung(point.calls, score.value, score)
 
 
 def rungs_of(points: Sequence[CurvePoint], metric: str) -> list[Rung]:

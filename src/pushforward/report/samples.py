@@ -271,11 +271,8 @@ def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int)
 
 # Latent spaces ----------------------------------------------------------------------------------
 
-CHANGE = 4.0  # mean difference of pixels, of 255, from which an interpolation changes
-ALIKE = 12.0  # mean difference of pixels, of 255, below which two interpolations look the same
 WALKS = {
     "spherical": "Interpolation along an arc",
-    "linear": "Interpolation along a line",
     "classes": "The same latent in each class",
 }
 
@@ -291,33 +288,14 @@ def latent_pictures(comparison: Comparison, look: Look) -> list[tuple[int, Model
         if drawn.strip is not None:
             strip = embedded(drawn.strip, len(drawn.strip) // 2)
             panels.append(("Held-out images above their reconstructions", strip))
-        for way, frames in _distinct_walks(drawn.walks).items():
-            heading = WALKS.get(way, f"Interpolation: {way}")
-            panels.append((heading, embedded(frames, len(frames))))
-        if drawn.arithmetic is not None:
-            a, b = drawn.arithmetic.groups
-            picture = embedded(drawn.arithmetic.x, drawn.arithmetic.frames)
-            panels.append((f"{a} + ({b} − {a})", picture))
+        for way, frames in drawn.walks.items():
+            panels.append((WALKS[way], embedded(frames, len(frames))))
         values = {"panels": panels, "chart": Markup(), "legend": [], "share": ""}
         if drawn.map is not None:
             label = f"Latents of held-out examples of {model.name}"
             values |= _code_map(drawn.map, comparison.data.classes, label)
         found.append((index, model, values))
     return found
-
-
-def _distinct_walks(walks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    distinct: dict[str, np.ndarray] = {}
-    for way, frames in walks.items():
-        pixels = frames.astype(float)
-        change = np.abs(pixels - pixels[:1]).mean(axis=(1, 2, 3)).max()
-        gaps = []
-        for other in distinct.values():
-            if other.shape == frames.shape:
-                gaps.append(np.abs(pixels - other).mean())
-        if change >= CHANGE and min(gaps, default=ALIKE) >= ALIKE:
-            distinct[way] = frames
-    return distinct
 
 
 def _code_map(codes: Map2D, classes: Sequence[str], label: str) -> Values:

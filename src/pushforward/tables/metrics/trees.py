@@ -336,13 +336,6 @@ class Utility:
     def applies(self, samples: Samples) -> bool:
         return samples.table is not None and bool(samples.table.target)
 
-    def left_out(self, samples: Samples) -> tuple[str, ...]:
-        assert samples.table is not None
-        target = samples.table.names.index(samples.table.target)
-        if samples.table.categorical[target]:
-            return ("utility_rmse",)
-        return ("utility_auc",)
-
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Compute one of the two scores.
 
