@@ -81,13 +81,6 @@ def alike(world):
     return world.x.mean(0) + np.sqrt(0.5) * (world.x - world.x.mean(0))
 
 
-def narrow(world):
-    """Modes of half the variance."""
-    centres = np.asarray(world.data.truth.centres, np.float32)
-    nearest = centres[np.square(world.x[:, None] - centres).sum(2).argmin(1)]
-    return nearest + np.sqrt(0.5) * (world.x - nearest)
-
-
 def without_two_modes(world):
     centres = np.asarray(world.data.truth.centres)
     return world.x[np.square(world.x[:, None] - centres).sum(2).argmin(1) > 1]
@@ -160,7 +153,6 @@ def log(fault, twin):
 
 FAULTS = {
     "two of eight modes dropped": (r"\(6 of 8 modes\)", *samples("ring", without_two_modes)),
-    "modes of half the variance": (r"\(0\.7\d*×\) .*narrower", *samples("ring", narrow)),
     "one class missing": (
         r"\(class 7\)",
         *samples("digits", lambda world: world.x[world.fresh.labels != 7]),

@@ -98,7 +98,6 @@ def test_many_models_never_make_the_page_too_large(
         for entry in content["models"]
     }
     monkeypatch.setattr(module, "LARGEST", largest)
-    monkeypatch.setattr(module, "DETAILS", (0.5, 0.22))
     html = report(content, shown | {"real": {"grid": grid}}).to_html()
     read = check_page(html)
     assert len(html.encode()) <= largest

@@ -111,7 +111,7 @@ def test_a_sound_comparison_answers_every_question(content):
     assert re.match(r"ddpm, gan and vae .*`pushforward resume runs/2`", further)
     assert best_cells(content) == [("flow", 0)]
     (coverage,) = (text for text in said(content) if "In coverage" in text)
-    assert "flow is ahead of gan and vae (95 %). flow and ddpm cannot be distinguished." in coverage
+    assert "flow is ahead of gan and vae (95 %)." in coverage
 
 
 PLACES = [
@@ -119,23 +119,23 @@ PLACES = [
     (
         {"a": 0.2, "b": 0.2},
         2.0,
-        "a is not ahead of any other model (95 %). a and b cannot be distinguished.",
+        "a is not ahead of any other model (95 %).",
     ),
     (
         {"a": 0.2, "b": 0.21, "c": 0.9},
         2.0,
-        "a is ahead of c (95 %). a and b cannot be distinguished.",
+        "a is ahead of c (95 %).",
     ),
     (
         {"a": 1.99, "b": 3.0},
         2.0,
         "a is ahead of every other model (95 %). "
-        "No model is ahead of the baseline, which scores 2.000. The baseline is ahead of b.",
+        "No model is ahead of the baseline, which scores 2. The baseline is ahead of b.",
     ),
     (
         {"a": 1.5, "b": 3.0},
         2.0,
-        "a is ahead of every other model (95 %). The baseline, which scores 2.000, is ahead of b.",
+        "a is ahead of every other model (95 %). The baseline, which scores 2, is ahead of b.",
     ),
 ]
 
@@ -185,9 +185,7 @@ def test_a_later_model_with_a_wider_interval_keeps_its_place(content):
         "gan",
         "0.250",
     ]
-    ahead, level = re.split(r"(?<=\)\.) ", lines["Clear?"])
-    assert ahead == "flow is ahead of ddpm (95 %)."
-    assert re.findall("(flow|ddpm) and gan", level) == ["flow", "ddpm"]
+    assert lines["Clear?"] == "flow is ahead of ddpm (95 %)."
     assert best_cells(content) == []
 
 
@@ -412,7 +410,7 @@ def test_a_judge_that_was_the_teacher_is_named(spaces, named):
 @pytest.mark.parametrize(
     ("name", "scores", "finding"),
     [
-        ("gan", {"near_copies": 0.12}, r"gan \(12.00 %, .*0.40 % .*copies"),
+        ("gan", {"near_copies": 0.12}, r"gan \(12 %, .*0.400 % .*copies"),
         (
             "gan",
             {"precision": 0.85, "recall": 0.3},
@@ -551,13 +549,6 @@ def test_rows_without_a_network_stand_below_the_models():
     results = dataclasses.replace(compared({"flow": (0.2, 0.9, 0.1)}), further_baselines=(copies,))
     (_, table), *_ = tables.scorecards(results)
     assert [row.name for row in table.rows][:3] == ["flow", "no network", ROW_COPIES]
-
-
-def test_a_difference_that_is_none_is_stated_in_the_unit_of_its_score(content):
-    stated = " ".join(limits(comparison(content)))
-    assert re.search(r"Fréchet distance below 0\.035 .*n = 360", stated)
-    content["metrics"]["coverage"]["unit"] = "%"
-    assert "coverage below 3.5 percentage points" in " ".join(limits(comparison(content)))
 
 
 def test_the_value_that_is_right_has_its_unit_and_no_more_digits_than_its_error():
@@ -747,9 +738,7 @@ def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     }
     assert aggregate["settings"]["shared"] == [["flow", "ddpm"], ["gan", "vae"]]
     clear = answered(comparison(aggregate))["Clear?"]
-    assert clear == "flow is ahead of gan and vae (95 %). flow and ddpm cannot be distinguished.", (
-        "0.15 ± 0.04 and 0.21"
-    )
+    assert clear == "flow is ahead of gan and vae (95 %).", "0.15 ± 0.04 and 0.21"
     assert "Standard deviations over a few training runs" in " ".join(limits(comparison(aggregate)))
     check_page(report(aggregate).to_html())
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, combinations
+from itertools import combinations
 from typing import Any, Self
 
 from pushforward import registries
@@ -436,28 +436,8 @@ class Comparison(Record):
         )
 
     def __str__(self) -> str:
-        """Return a plain-text table with models, baselines and real data as rows."""
-        rows = list(self.best_first().models)
-        if self.baseline is not None:
-            rows.append(self.baseline)
-        rows += [*self.further_baselines, *self.guesses]
-        if self.floors:
-            rows.append(ModelResult("real data", scores=self.floors))
-        scored = dict.fromkeys(chain.from_iterable(row.scores for row in rows))
-        names = [name for name in self.metrics if name in scored]
-        names += [name for name in scored if name not in self.metrics]
-        columns = [["", *(row.name for row in rows)]]
-        for name in names:
-            cells = [str(row.scores.get(name, "–")) for row in rows]
-            columns.append([self.info(name).label, *cells])
-        padded = []
-        for column in columns:
-            width = max(map(len, column))
-            padded.append([cell.ljust(width) for cell in column])
-        lines = ["  ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
-        if self.title:
-            lines.insert(0, self.title)
-        return "\n".join(lines)
+        text: str = registries.at("report.plain_text:text")(self.best_first())
+        return text
 
     def _repr_html_(self) -> str:
         # by name, since reports are built on comparisons

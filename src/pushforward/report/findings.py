@@ -14,6 +14,7 @@ from pushforward.report.model_findings import Finding, Findings, Report, listed
 from pushforward.report.statistics import (
     Statistic,
     blind,
+    floor_of,
     floor_text,
     guess_statistics,
     label_in_sentence,
@@ -154,15 +155,17 @@ def biased_scores(comparison: Comparison) -> Findings:
     if n is None or n >= FEW:
         return
     for metric in main_metrics(comparison):
-        models = {}
+        bias = floor_of(comparison, metric)[0] or 0.0
+        names = []
         for model in comparison.models:
             score = model.scores.get(metric, Score())
-            if score.value and (score.bias or 0.0) > BIASED * score.value:
-                models[model.name] = plain(score.bias, 2)
-        if models:
+            if score.bias is not None and score.value and bias > BIASED * score.value:
+                names.append(model.name)
+        if names:
             label = label_in_sentence(comparison, metric)
-            text = f"At n = {count(n)}, the {label} has a large bias for {listed(models)}"
-            yield Finding("warning", f"{text}, which more samples would reduce.")
+            fraction = f"about {plain(bias, 2)} of the {label} of {listing(names)}"
+            text = f"At n = {count(n)}, {fraction} is bias, which more samples would reduce."
+            yield Finding("warning", text)
 
 
 def unscored(comparison: Comparison) -> Findings:

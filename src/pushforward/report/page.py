@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import json
-from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -23,10 +22,9 @@ from pushforward.report.plain_text import commands, facts, limits, subtitle, tit
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import sampled
 
-# Bytes; a larger page is drawn again with less detail, then without animations, then without
-# pictures
+# Bytes; a larger page is drawn again without animations, then without pictures
 LARGEST = 7_500_000
-DETAILS = (1.0, 0.7, 0.5, 0.35, 0.22)
+SMALL = 0.22  # size of pictures on a page without animations, relative to the usual size
 LEFT_OUT = (
     "The {} were left out, because they would make this page larger than 8 MB. "
     "The run folders contain them."
@@ -76,23 +74,17 @@ def notebook(comparison: Comparison) -> str:
 
 
 def page(comparison: Comparison, opening: Comparison | None = None, live: str | None = None) -> str:
-    """Return the page, with pictures reduced until it has at most `LARGEST` bytes."""
-    text = ""
-    for look, note in _looks(comparison.pictures):
-        text = _page(comparison, opening, live, look, note)
-        if len(text.encode()) <= LARGEST:
-            break
-    return text
-
-
-def _looks(pictures: Mapping[str, Pictures]) -> Iterator[tuple[Look, str]]:
-    """Yield ways to draw the pictures with less and less detail, and notes about it."""
-    for detail in DETAILS:
-        yield Look(pictures, detail), ""
-    if pictures:
+    """Return the page, without animations or pictures if it would exceed `LARGEST` bytes."""
+    pictures = comparison.pictures
+    text = _page(comparison, opening, live, Look(pictures), "")
+    if len(text.encode()) > LARGEST:
         still = {name: Pictures(drawn.grid, pair=drawn.pair) for name, drawn in pictures.items()}
-        yield Look(still, DETAILS[-1]), LEFT_OUT.format("animations")
-        yield Look({}), LEFT_OUT.format("pictures")
+        note = LEFT_OUT.format("animations")
+        text = _page(comparison, opening, live, Look(still, SMALL), note)
+    if len(text.encode()) > LARGEST:
+        note = LEFT_OUT.format("pictures")
+        text = _page(comparison, opening, live, Look({}), note)
+    return text
 
 
 def _page(

@@ -11,9 +11,15 @@ from typing import Any
 
 from pushforward.errors import imported
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics import Score
 from pushforward.report import tables
-from pushforward.report.statistics import factor_of, floor_of, main_metrics, rows_of, statistic
+from pushforward.report.statistics import (
+    factor_of,
+    floor_of,
+    groups,
+    rows_of,
+    statistic,
+    with_spread,
+)
 
 Record = dict[str, Any]  # values by column
 
@@ -95,17 +101,17 @@ def csv_text(comparison: Comparison) -> str:
             writer.writerows(_score_lines(comparison, model.name, run, point.budget))
     for metric, pairs in comparison.differences().items():
         for pair in pairs:
-            difference = _difference(pair)
-            low, high = difference.interval or (None, None)
+            value = pair["difference"]
+            margin = pair["margin"]
             line = {
                 "model": _safe(pair["first"]),
                 "other": _safe(pair["other"]),
                 "metric": metric,
-                "value": difference.value,
-                "interval_low": low,
-                "interval_high": high,
+                "value": value,
                 "clear": int(pair["ahead"] is not None),
             }
+            if margin is not None:
+                line |= {"interval_low": value - margin, "interval_high": value + margin}
             writer.writerow(line)
     return buffer.getvalue()
 
@@ -136,14 +142,6 @@ def _safe(name: str) -> str:
     return "'" * name.startswith(FORMULA) + name
 
 
-def _difference(pair: dict[str, float]) -> Score:
-    value = pair["difference"]
-    margin = pair["margin"]
-    if margin is None:
-        return Score(value)
-    return Score(value, interval=(value - margin, value + margin))
-
-
 # LaTeX ------------------------------------------------------------------------------------------
 
 SIGNS = {
@@ -163,47 +161,44 @@ HEADING = """\
 % Requires \\usepackage{booktabs}. Values are means with 95 % intervals in brackets, or with \
 standard deviations.
 % Scores in bold are significantly better than those of all other models and of the baseline.
-% Differences in bold are significant; their intervals hold jointly for all pairs of a score.
 """
 
 
 def latex(comparison: Comparison) -> str:
-    """Return tables of scores, training runs and paired differences."""
-    parts = [HEADING]
-    for heading, card in tables.scorecards(comparison):
-        lines = []
-        for at, column in enumerate(card.columns):
-            lines.append([column.named, *(row.cells[at] for row in card.rows)])
-        parts.append(_tabular(heading, [row.name for row in card.rows], lines))
-    runs = [run for model in comparison.models for run in model.trainings]
-    for metric in main_metrics(comparison):
-        label = tables.score_column(comparison, metric).named
-        lines = [[run.name, tables.score_cell(comparison, run, metric)] for run in runs]
-        parts.append(_tabular("Training runs", [label], lines))
-        lines = []
-        for pair in comparison.differences().get(metric, ()):  # none for a single score
-            names = f"{pair['first']} − {pair['other']}"
-            factor = factor_of(comparison, metric)
-            significant = pair["ahead"] is not None
-            lines.append([names, tables.figures(_difference(pair), factor, best=significant)])
-        parts.append(_tabular("Paired differences", [label], lines))
-    return "\n".join(parts)
+    """Return a table with the scores of all models and of the baseline."""
+    rows = [_score_row(comparison, row) for row in rows_of(comparison)]
+    lines = [_line(["", *(row["model"] for row in rows)]), "\\midrule"]
+    metrics = [metric for _, names in groups(comparison) for metric in names]
+    for metric in metrics:
+        cells = []
+        best = tables.best(comparison, metric)
+        for row in rows:
+            cell = _escaped(_score_text(row, metric, factor_of(comparison, metric)))
+            if row["model"] == best:
+                cell = f"\\textbf{{{cell}}}"
+            cells.append(cell)
+        lines.append(_line([tables.score_column(comparison, metric).named], cells))
+    begin = f"\\begin{{tabular}}{{l{'r' * len(rows)}}}\n\\toprule\n"
+    end = "\n\\bottomrule\n\\end{tabular}\n"
+    return HEADING + begin + "\n".join(lines) + end
 
 
-def _text(cell: tables.Cell | str) -> str:
-    if isinstance(cell, str):
-        return cell.translate(LATEX)
-    value = cell.value.translate(LATEX)
-    if cell.best:
-        value = f"\\textbf{{{value}}}"
-    return value + cell.beside.translate(LATEX)
+def _line(texts: Sequence[str], cells: Sequence[str] = ()) -> str:
+    return " & ".join([*map(_escaped, texts), *cells]) + " \\\\"
 
 
-def _tabular(heading: str, names: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    if not lines:
-        return ""
-    head, *body = (" & ".join(map(_text, line)) for line in [["", *names], *lines])
-    begin = f"% {heading}\n\\begin{{tabular}}{{l{'r' * len(names)}}}\n\\toprule\n"
-    rows = " \\\\\n".join(body)
-    end = "\\bottomrule\n\\end{tabular}\n"
-    return f"{begin}{head} \\\\\n\\midrule\n{rows} \\\\\n{end}"
+def _escaped(text: str) -> str:
+    return text.translate(LATEX)
+
+
+def _score_text(row: Record, metric: str, factor: int) -> str:
+    value = row.get(metric)
+    if value is None:
+        return "–"
+    low = row[f"{metric}_low"]
+    high = row[f"{metric}_high"]
+    spread = row[f"{metric}_spread"]
+    interval = None if low is None else (factor * low, factor * high)
+    spread = None if spread is None else factor * spread
+    text = with_spread(factor * value, spread, interval)
+    return f"{text} %" if factor == 100 else text

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
-from itertools import combinations
 
 from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
-from pushforward.numbers import count, counted, listing, plain, shortened, some
+from pushforward.numbers import count, counted, listing, shortened, some
 from pushforward.report import ladders, tables
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings, warnings
 from pushforward.report.statistics import (
-    label_in_sentence,
     main_metrics,
-    margin,
     sampled,
     sessions,
-    statistics,
 )
 from pushforward.report.tables import ARROWS, BASELINE, Row, Table, budget_of
 
@@ -334,7 +329,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
 
 def limits(comparison: Comparison) -> list[str]:
     """Return what the comparison cannot show."""
-    sentences = [_margins(comparison, metric) for metric in main_metrics(comparison)]
+    sentences = []
     if any(len(model.trainings) < 2 and not model.given for model in comparison.models):
         sentences.append(
             "If a model was trained once, its intervals only cover sampling. Another seed can "
@@ -359,32 +354,6 @@ def limits(comparison: Comparison) -> list[str]:
             sentences.append(f"Bits per dimension of {model.name}: {how}.")
     sentences.append(absent(comparison))
     return list(filter(None, sentences))
-
-
-def _margins(comparison: Comparison, metric: str) -> str:
-    margins = []
-    for pair in combinations(statistics(comparison, metric), 2):
-        least = margin(*pair)
-        if 0 < least < math.inf:
-            margins.append(least)
-    if not margins:
-        return ""
-    info = comparison.info(metric)
-    percentage = info.unit == "%"
-    factor = 100 if percentage else 1
-    low = plain(factor * min(margins), 2)
-    high = plain(factor * max(margins), 2)
-    text = f"Differences in {label_in_sentence(comparison, metric)} below {low}"
-    if low != high:
-        text += f" to {high}"
-    if percentage:
-        text += " percentage points"
-    if low != high:
-        text += ", depending on the models,"
-    text += " are not significant"
-    if comparison.settings.n:
-        text += f" at n = {count(comparison.settings.n)}"
-    return f"{text}."
 
 
 def absent(comparison: Comparison) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from typing import Any
 
 from pushforward.evaluation.intervals import LARGE, Variation, Variations
 from pushforward.evaluation.measurements import Alarm, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import FURTHER, ROLES, Score
-from pushforward.numbers import bounded, count, counted, decimals_of, listing, measured, plain, some
+from pushforward.numbers import bounded, count, counted, listing, measured, plain, some
 
 # Scores and their comparison --------------------------------------------------------------------
 
@@ -245,10 +244,6 @@ def standing(comparison: Comparison, metric: str) -> str:
     parts = []
     if others:
         parts.append(f"{best.name} is {lead_text(best, others)}.")
-    similar = [named(group) for group in indistinct(scores)[:FIRST]]
-    if similar:
-        similar[0] += " cannot be distinguished"
-        parts.append(f"{', nor can '.join(similar)}.")
     base = statistic(comparison, comparison.baseline, metric)
     if base is not None:
         parts.append(_against_baseline(comparison, metric, base))
@@ -284,25 +279,6 @@ def lead_text(best: Statistic, others: Sequence[Statistic]) -> str:
     if len(behind) == len(others):
         return "ahead of every other model (95 %)"
     return f"ahead of {named(behind)} (95 %)"
-
-
-def indistinct(scores: Sequence[Statistic]) -> list[list[str]]:
-    """Return groups of models that cannot be distinguished."""
-    groups: list[list[str]] = []
-    for pair in combinations(scores, 2):
-        names = {score.name for score in pair}
-        if _apart(*pair) or any(names <= set(group) for group in groups):
-            continue
-        members = list(pair)
-        for other in scores:
-            if other not in pair and not any(_apart(other, member) for member in members):
-                members.append(other)
-        groups.append([score.name for score in scores if score in members])
-    return groups
-
-
-def _apart(first: Statistic, other: Statistic) -> bool:
-    return first.better_than(other) or other.better_than(first)
 
 
 def unproven(comparison: Comparison, metric: str | None = None) -> list[str]:
@@ -365,20 +341,6 @@ def with_spread(
     return text
 
 
-def decimals_in(comparison: Comparison, metric: str) -> int | None:
-    """Return how many decimals a score has in its column."""
-    return decimals_for(statistics(comparison, metric), factor_of(comparison, metric))
-
-
-def decimals_for(scores: Sequence[Any], factor: float = 1) -> int | None:
-    """Return how many decimals the most certain value needs."""
-    needed = []
-    for score in scores:
-        low, high = score.interval or (0.0, 2 * (score.spread or 0.0))
-        needed.append(decimals_of(factor * score.value, factor * (high - low) / 2))
-    return max(needed, default=None)
-
-
 def factor_of(comparison: Comparison, metric: str) -> int:
     """Return 100 for a fraction, else 1."""
     if comparison.info(metric).unit == "%":
@@ -387,19 +349,16 @@ def factor_of(comparison: Comparison, metric: str) -> int:
 
 
 def value_text(comparison: Comparison, metric: str, score: Any) -> str:
-    """Format a `Score` or `Statistic` with the decimals of its column."""
+    """Format a `Score` or `Statistic`."""
     factor = factor_of(comparison, metric)
-    value = factor * (score.value or 0.0)
-    text, _ = measured(value, None, decimals_in(comparison, metric))
-    if not text.strip("0.−"):
-        text = plain(value, 1)
+    text = plain(factor * (score.value or 0.0))
     if factor == 100:
         return f"{text} %"
     return text
 
 
 def floor_text(comparison: Comparison, metric: str) -> str:
-    """Format the score of real data with the decimals of its column."""
+    """Format the score of real data."""
     floor = comparison.floors.get(metric, Score())
     if floor.value is None:
         return ""

@@ -23,7 +23,6 @@ from pushforward.numbers import (
     measured,
 )
 from pushforward.report.statistics import (
-    decimals_in,
     factor_of,
     floor_of,
     floor_statistic,
@@ -140,11 +139,11 @@ def scorecards(comparison: Comparison) -> list[tuple[str, Table]]:
 
 def scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
     """Return a table of scores; the baselines and real data follow the models."""
-    best = [_best(comparison, metric) for metric in metrics]
+    leaders = [best(comparison, metric) for metric in metrics]
     rows = []
     for index, model in enumerate(comparison.models):
         cells = []
-        for metric, name in zip(metrics, best, strict=True):
+        for metric, name in zip(metrics, leaders, strict=True):
             cells.append(score_cell(comparison, model, metric, name == model.name))
         rows.append(Row(model.name, cells, "model", index, family_aside(model)))
     for row in filter(None, (comparison.baseline, *comparison.further_baselines)):
@@ -203,7 +202,7 @@ def family_aside(model: ModelResult) -> str:
     return model.family
 
 
-def _best(comparison: Comparison, metric: str) -> str | None:
+def best(comparison: Comparison, metric: str) -> str | None:
     """Return the model that is ahead of all others and of the baseline, if any.
 
     No model is best in a "target", with fewer near-copies than real data, or without a lead over
@@ -214,14 +213,14 @@ def _best(comparison: Comparison, metric: str) -> str | None:
     ranked = statistics(comparison, metric)
     if len(ranked) < 2 or ranked[0].name in unproven(comparison):
         return None
-    best, *others = ranked
+    first, *others = ranked
     base = statistic(comparison, comparison.baseline, metric)
-    if not all(best.better_than(other) for other in filter(None, (*others, base))):
+    if not all(first.better_than(other) for other in filter(None, (*others, base))):
         return None
     real = floor_of(comparison, metric)[0] or 0.0
-    if metric == "near_copies" and best.value < real:
+    if metric == "near_copies" and first.value < real:
         return None
-    return best.name
+    return first.name
 
 
 def score_column(comparison: Comparison, metric: str) -> Column:
@@ -243,29 +242,25 @@ def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool
     times = times_real(comparison, row, metric)
     note = f"{times}×" if times else ""
     factor = factor_of(comparison, metric)
-    return figures(score, factor, note, best, decimals_in(comparison, metric))
+    return figures(score, factor, note, best)
 
 
 def floor_cell(comparison: Comparison, metric: str) -> Cell:
     """Return the score of real data."""
-    floor = floor_statistic(comparison, metric)
-    factor = factor_of(comparison, metric)
-    return figures(floor, factor, decimals=decimals_in(comparison, metric))
+    return figures(floor_statistic(comparison, metric), factor_of(comparison, metric))
 
 
-def figures(
-    score: Any, factor: int = 1, note: str = "", best: bool = False, decimals: int | None = None
-) -> Cell:
+def figures(score: Any, factor: int = 1, note: str = "", best: bool = False) -> Cell:
     """Format a score with its interval or standard deviation."""
     if score is None or score.value is None:
         return EMPTY
     unit = " %" if factor == 100 else ""
     if score.interval is not None:
         ends = [factor * end for end in score.interval]
-        value, interval = bounded(factor * score.value, ends, decimals)
+        value, interval = bounded(factor * score.value, ends)
         return Cell(value, "", note, best, interval + unit)
     spread = None if score.spread is None else factor * score.spread
-    value, spread_text = measured(factor * score.value, spread, decimals)
+    value, spread_text = measured(factor * score.value, spread)
     if unit and not finite(spread_text):
         return Cell(value + unit, "", note, best)
     return Cell(value, spread_text and spread_text + unit, note, best)
