@@ -417,7 +417,7 @@ _PARTS = {
     "solvers.runge_kutta": "Adaptive Euler Heun Midpoint RK4",
     "solvers.stochastic": "Churn DPMSDE EulerMaruyama PredictorCorrector",
     "solvers.table": "Call NotAffine Row SolverProgram TableCache Update",
-    "transports.flow": "Autoencoder Flow Latent Map Observed",
+    "transports.flow": "Autoencoder Flow Latent Map",
     "transports.redrawing": "Part RejectionSampler Tally",
 }
 # Names of classes in specs of earlier versions
