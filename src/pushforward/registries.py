@@ -418,7 +418,7 @@ _PARTS = {
     "solvers.stochastic": "Churn DPMSDE EulerMaruyama PredictorCorrector",
     "solvers.table": "Call NotAffine Row SolverProgram TableCache Update",
     "transports.flow": "Autoencoder Flow Latent Map",
-    "transports.redrawing": "Part RejectionSampler Tally",
+    "transports.redrawing": "RejectionSampler Tally",
 }
 # Names of classes in specs of earlier versions
 RENAMED = {

@@ -16,7 +16,7 @@ from pushforward.data.spaces import Space
 from pushforward.denoisers.denoiser import Condition, condition_at
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
-from pushforward.transports.redrawing import Chunk, Part, RejectionSampler
+from pushforward.transports.redrawing import Chunk, RejectionSampler
 
 BATCH = 256  # samples that `Transport.sample` draws at a time
 
@@ -115,28 +115,12 @@ class Transport(nn.Module, ABC):
         seed = whole("seed", seed)
         batch = whole("batch", batch, 1)
         wanted = self.wanted(n, condition, seed)
-        redrawing = RejectionSampler(self.space, n, seed)
-        return redrawing.checked(self._parts(n, wanted, seed, batch, redrawing))
-
-    def _parts(
-        self, n: int, wanted: Condition, seed: int, batch: int, redrawing: RejectionSampler
-    ) -> Iterator[Chunk]:
-        waiting: list[Part] = []
-        for start in range(0, n, batch):
-            waiting.append(self._begun(start, min(batch, n - start), wanted, seed, redrawing))
-            if start + batch < n and redrawing.undecided:
-                continue
-            redrawing.finish(waiting, self._drawn)
-            for part in waiting:
-                yield part.x, part.condition
-            waiting = []
-
-    def _begun(
-        self, start: int, size: int, wanted: Condition, seed: int, redrawing: RejectionSampler
-    ) -> Part:
-        given = self.given(start, size, wanted, seed)
-        draws = ExampleDraws(seed + start, size, device=self.device)
-        return redrawing.begun(self._drawn(given, draws), given, draws)
+        redrawing = RejectionSampler(self.space, n)
+        parts = (
+            self.part(start, min(batch, n - start), wanted, seed, redrawing)
+            for start in range(0, n, batch)
+        )
+        return redrawing.checked(parts)
 
     def wanted(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """Return the requested conditions of n samples; None if nothing was requested."""
@@ -174,12 +158,13 @@ class Transport(nn.Module, ABC):
 
         ``redrawing`` counts the draws of the whole request; None if this is all of it.
         """
-        own = redrawing or RejectionSampler(self.space, size, seed + start)
-        part = self._begun(start, size, wanted, seed, own)
-        own.finish([part], self._drawn)
+        own = redrawing or RejectionSampler(self.space, size)
+        condition = self.given(start, size, wanted, seed)
+        draws = ExampleDraws(seed + start, size, device=self.device)
+        x = own.drawn(self._drawn, condition, draws)
         if redrawing is None:
             own.check()
-        return part.x, part.condition
+        return x, condition
 
     @torch.no_grad()
     def _drawn(self, condition: Condition, draws: ExampleDraws) -> Tensor:
