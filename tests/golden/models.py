@@ -15,7 +15,7 @@ import torch
 import pushforward as pf
 from pushforward.conditions import Label
 from pushforward.draws import ExampleDraws
-from pushforward.editing import inpainting, vary
+from pushforward.editing import Variation, inpainting
 from pushforward.networks import MLP, Compressor, Expander, Reshaped, UNet
 from pushforward.testing import class_labels
 from pushforward.testing.solvers import solve
@@ -184,7 +184,7 @@ def edits(model):
         .numpy(),
         "solve": solved.numpy(),
         "solve upward": upward.numpy(),
-        "vary": vary(flow, x[0], 0.6, 2, condition={"label": 3}).numpy(),
-        "vary little": vary(flow, x[0], 0.1, 2, condition={"label": 3}).numpy(),
+        "vary": Variation(flow, x[0], 0.6).sample(2, {"label": 3}).numpy(),
+        "vary little": Variation(flow, x[0], 0.1).sample(2, {"label": 3}).numpy(),
         **{key: value.numpy() for key, value in given.items()},
     }
