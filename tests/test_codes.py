@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from programs.edits import vary
 from torch import nn
 
 import pushforward as pf
@@ -338,8 +339,8 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
         lambda self, x, condition=None: conditions.append(condition) or encode(self, x, condition),
     )
     for edit in (
-        lambda condition: pf.editing.vary(transport, x[0], 0.5, 2, condition=condition),
-        lambda condition: pf.editing.interpolate(transport, x[0], x[1], 3, condition=condition),
+        lambda condition: vary(transport, x[0], 0.5, 2, condition),
+        lambda condition: pf.editing.between(transport, (x[0], x[1]), 3, condition),
     ):
         with pytest.raises(UsageError, match="label as a condition"):
             edit(None)

@@ -43,7 +43,7 @@ def test_a_grid_that_cannot_be_bettered_is_kept():
 
 
 def test_no_grid_is_learned_for_a_solver_that_draws():
-    with pytest.raises(UsageError, match="Ancestral is not"):
+    with pytest.raises(UsageError, match="Ancestral"):
         learn_grid(Flow(ring(VP()), Ancestral(), 4, "log_snr"), n=4, rounds=1, batch=4)
 
 

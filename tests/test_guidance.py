@@ -15,6 +15,7 @@ from pushforward.errors import UsageError
 from pushforward.methods import Denoising
 from pushforward.paths import ROWS, VE, VP, Cosine, Linear, Tabulated, linear_betas
 from pushforward.testing import ring
+from pushforward.testing.solvers import solve
 from pushforward.transports import Flow
 
 PATHS = {"vp": VP(), "linear": Linear(), "ve": VE(0.02, 20), "table": Tabulated(linear_betas())}
@@ -237,9 +238,5 @@ def samples_on(new, name):
     z = torch.randn(32, 2, dtype=torch.float64)
     start, stop = denoiser.path.time(ends).clamp(*denoiser.path.ends).tolist()
     k, end = (denoiser.path.at(torch.tensor([at], dtype=torch.float64)) for at in (start, stop))
-    return (
-        Flow(denoiser, solver, {"adaptive": 2, "rk4": 80, "deis:3": 30}[name]).solve(
-            z * k.r, start, stop
-        )
-        / end.alpha
-    )
+    flow = Flow(denoiser, solver, {"adaptive": 2, "rk4": 80, "deis:3": 30}[name])
+    return solve(flow, z * k.r, start, stop) / end.alpha

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from programs.edits import inpaint
 from programs.gaussian_flows import IDS, PATHS, Gaussian, pictures, rows, seen
 from scipy.integrate import solve_ivp
 from torch.nn import functional as F
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from pushforward import solvers
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.draws import ExampleDraws
-from pushforward.editing import Resampled, inpaint, inpainting, super_resolution
+from pushforward.editing import Resampled, inpainting, super_resolution
 from pushforward.paths import VP, Linear
 from pushforward.transports import Flow
 

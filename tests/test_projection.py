@@ -47,7 +47,7 @@ def test_projection_solves_a_linear_model_as_least_squares_do():
 def test_projection_is_a_function_of_row_and_seed():
     model = perceptron()
     x = model.space.to_data(normal(9, 5, 40))
-    options = {"steps": 30, "starts": 3, "candidates": 40}
+    options = {"steps": 30, "starts": 3}
     together = invert(model, x, search=Search(**options))
     for other in (
         invert(model, x, batch=7, search=Search(**options)),

@@ -19,7 +19,7 @@ from programs.reporting import comparison, report
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.evaluation.joined import aggregated
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics import MetricInfo, Score
+from pushforward.metrics import Score
 from pushforward.report import Report
 from pushforward.report.papers import score_rows
 from pushforward.report.plain_text import text

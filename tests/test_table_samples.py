@@ -37,7 +37,7 @@ from pushforward.transports.redrawing import (
     Tally,
     counted,
     unmet_kept,
-    warn_broken,
+    warn_unmet,
     without_rejection,
 )
 
@@ -228,12 +228,11 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     transport = rough(space)
     with pytest.raises(
         Diverged,
-        match=r'9 of 9 samples do not satisfy the constraint "a == b" after 2 further attempts '
-        r"each\. .* compute it",
+        match=r'0 of 9 samples satisfy the constraint "a == b"\. .* compute it',
     ):
         pf.samples.draw_to(tmp_path / "x.csv", transport, 9)
     assert not (tmp_path / "x.csv").exists()
-    with pytest.raises(Diverged, match="9 of 9"):
+    with pytest.raises(Diverged, match="0 of 9"):
         transport.part(0, 9, None, 0)
     monkeypatch.undo()
     monkeypatch.setattr("pushforward.transports.redrawing.HOPELESS", 60)
@@ -244,7 +243,7 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
             match=r'0 of 60 generated rows satisfy the constraint "a == b"\. .* compute it',
         ),
     ):
-        transport.sample(70, batch=20)
+        transport.sample(70, batch=10)
     assert (tally.drawn, tally.refused) == (60, 60)
     monkeypatch.setattr("pushforward.transports.redrawing.TURNS", 2)
     with counted() as tally, unmet_kept():
@@ -253,9 +252,9 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     assert (tally.drawn - tally.refused, len(x)) == (70 - broken, 70)
     assert tally.drawn > 200, "within `unmet_kept` every sample has all its draws"
     with pytest.warns(
-        UserWarning, match=f'{broken} of 70 samples do not satisfy the constraint "a == b"'
+        UserWarning, match=f'{broken} of 70 samples violate the constraint "a == b". Advice'
     ):
-        warn_broken(space, x)
+        warn_unmet(space, x, "Advice")
 
 
 def test_points_between_two_seeds_are_written_with_a_warning_that_names_the_broken_constraint(
@@ -265,7 +264,7 @@ def test_points_between_two_seeds_are_written_with_a_warning_that_names_the_brok
     x = torch.from_numpy(
         space.encoded(np.array([[0.0, 9.0, 0.0], [9.0, 0.0, 0.0], [8.0, 0.0, 0.0]]))
     )
-    with pytest.warns(UserWarning, match=r'2 of 3 points violate "end >= start"\.'):
+    with pytest.warns(UserWarning, match=r'2 of 3 .* "end >= start" and'):
         pf.samples.frames_to(tmp_path / "strip.csv", space, x)
     assert len((tmp_path / "strip.csv").read_text().splitlines()) == 4
 
@@ -289,7 +288,7 @@ def test_rows_that_meet_no_constraint_are_counted_over_all_batches(tmp_path, mon
     space = table(tmp_path, constraints=("end >= start", "end >= 0 * start")).space
     with (
         counted() as tally,
-        pytest.raises(Diverged, match=r'7 of 12 .* after 4 .*; rows violate "end >= start"\.'),
+        pytest.raises(Diverged, match=r'5 of 12 samples satisfy .* "end >= start" and'),
     ):
         sampled(Seldom(Noise(), space, space.shape))
     assert (tally.drawn, tally.refused) == (12 + 4 * 7, 5 * 7)
@@ -297,23 +296,14 @@ def test_rows_that_meet_no_constraint_are_counted_over_all_batches(tmp_path, mon
 
 def test_draws_of_several_processes_are_counted_together(tmp_path):
     space = table(tmp_path, constraints="end >= start").space
-    redrawing = RejectionSampler(space, 40, 0)
-    redrawing.finish([redrawing.begun(rough(space).sample(20), None, ExampleDraws(0, 20))], None)
+    redrawing = RejectionSampler(space, 40)
+    x = rough(space).sample(20)
+    redrawing.drawn(lambda condition, draws: x, None, ExampleDraws(0, 20))
     with counted() as tally:
-        redrawing.join(lambda own: [2 * own[0], own[1] + 3, own[2] + 1, own[3] + 2])
+        redrawing.join(lambda own: [2 * own[0], own[1] + 3, own[2] + 1])
         redrawing.join(lambda own: [2 * count for count in own])
-    assert (
-        redrawing.tally.drawn,
-        redrawing.tally.refused,
-        redrawing.tally.unmet,
-        redrawing.lost,
-    ) == (
-        40,
-        3,
-        1,
-        2,
-    )
-    assert (tally.drawn, tally.refused) == (20, 3)
+    assert redrawing.tally == Tally(40, 3, 1)
+    assert tally == Tally(20, 3, 1)
 
 
 def test_each_sample_has_its_own_condition_in_batches_of_any_size():
@@ -340,21 +330,14 @@ def seldom_met(share):
     )
 
 
-@pytest.mark.parametrize("share", [0.001, 0.02])
-def test_which_samples_are_drawn_again_is_the_same_in_batches_of_any_size(monkeypatch, share):
+def test_which_samples_are_drawn_again_is_the_same_in_batches_of_any_size(monkeypatch):
     monkeypatch.setattr("pushforward.transports.redrawing.TURNS", 6)
-    monkeypatch.setattr("pushforward.transports.redrawing.HOPELESS", 100)
-    transport = seldom_met(share)
+    transport = seldom_met(0.02)
     drawn = []
-    said = []
     for batch in (50, 256, 600):
         with counted() as tally, unmet_kept():
             drawn.append((transport.sample(600, seed=3, batch=batch), tally.drawn))
-        with pytest.raises(Diverged) as error:
-            transport.sample(600, seed=3, batch=batch)
-        said.append("rows satisfy" in str(error.value))
     assert all(torch.equal(x, drawn[0][0]) and count == drawn[0][1] for x, count in drawn)
-    assert said == [share < 0.01] * 3
     assert drawn[0][1] > 3000
 
 
@@ -389,7 +372,7 @@ def test_a_model_of_a_table_from_the_command_line(tmp_path, monkeypatch, capsys)
     )
     assert main(["sample", "run", "--n", "9", "--out", "new.csv"]) == 0
     assert re.search(
-        r"[\d,]+ of [\d,]+ draws \(\d+\.\d%\) violated one of 2 constraints and were",
+        r"[\d,]+ of [\d,]+ draws \(\d+\.\d%\) violated the constraints .* and were",
         capsys.readouterr().err,
     )
     header, *rows = (tmp_path / "new.csv").read_text().split()
@@ -597,7 +580,7 @@ def test_a_model_that_breaks_constraints_warns_and_the_mixture_beside_it_does_no
     evaluator.Evaluator.draw(judge, RowMixture(model.space, *[torch.ones(1)] * 4), 0)
     assert not recwarn
     evaluator.Evaluator.draw(judge, model, 0)
-    assert "4 of 4 samples do not satisfy" in str(recwarn.pop(UserWarning).message)
+    assert "4 of 4 samples violate" in str(recwarn.pop(UserWarning).message)
 
 
 def test_columns_that_are_left_out_are_named_and_filled(tmp_path, capsys):

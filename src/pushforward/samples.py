@@ -25,7 +25,7 @@ from pushforward.pictures import columns_picture, grid_picture, write_gif
 from pushforward.registries import at
 from pushforward.runtime import display, in_notebook
 from pushforward.transports import BATCH, ConditionLike, Transport, has_steps, inner_of
-from pushforward.transports.redrawing import Chunk, counted, warn_between
+from pushforward.transports.redrawing import Chunk, counted, warn_unmet
 from pushforward.transports.sharing import shared_stream, writes_samples
 
 if TYPE_CHECKING:
@@ -225,7 +225,8 @@ def frames_to(
 ) -> None:
     """Write an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`."""
     path = Path(path)
-    warn_between(space, x)
+    advice = "Points between two seeds cannot be drawn again, so they are written unchanged."
+    warn_unmet(space, x, advice)
     n = len(x)
     ending = path.suffix.lower()
     images = space.drawing(space.quantise(x))

@@ -15,9 +15,10 @@ import torch
 import pushforward as pf
 from pushforward.conditions import Label
 from pushforward.draws import ExampleDraws
-from pushforward.editing import inpainting, vary
+from pushforward.editing import Variation, inpainting
 from pushforward.networks import MLP, Compressor, Expander, Reshaped, UNet
 from pushforward.testing import class_labels
+from pushforward.testing.solvers import solve
 from pushforward.transports import Autoencoder, Flow, Latent
 
 FOLDER = Path(__file__).parent
@@ -169,10 +170,9 @@ def edits(model):
     mended = {rounds: inpainting(flow, x[0], half, rounds=rounds) for rounds in (1, 3)}
     state = 0.5 * ExampleDraws(3, 2).normal((1, 8, 8))
     with torch.no_grad():
-        solved = flow.solve(state, 0.8, 0.1, {"label": label})
-        upward = flow.with_solver(pf.solvers.named("unipc:2"), 6).solve(
-            state, 0.2, 0.7, {"label": label}
-        )
+        solved = solve(flow, state, 0.8, 0.1, {"label": label})
+        upward = flow.with_solver(pf.solvers.named("unipc:2"), 6)
+        upward = solve(upward, state, 0.2, 0.7, {"label": label})
         given = {
             f"inpaint {rounds}": led.sample(2, {"label": 3}, seed=1)
             for rounds, led in mended.items()
@@ -184,7 +184,7 @@ def edits(model):
         .numpy(),
         "solve": solved.numpy(),
         "solve upward": upward.numpy(),
-        "vary": vary(flow, x[0], 0.6, 2, condition={"label": 3}).numpy(),
-        "vary little": vary(flow, x[0], 0.1, 2, condition={"label": 3}).numpy(),
+        "vary": Variation(flow, x[0], 0.6).sample(2, {"label": 3}).numpy(),
+        "vary little": Variation(flow, x[0], 0.1).sample(2, {"label": 3}).numpy(),
         **{key: value.numpy() for key, value in given.items()},
     }

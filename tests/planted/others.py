@@ -46,9 +46,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("waiting[possible[waiting] & ", "waiting[", "imputation"),
         ("space.met(values", "~np.isnan(values[:, 0]", "imputation"),
     ],
-    "editing/interpolation.py": [
-        ("first.z[0], last.z[0]", "first.z[0], first.z[0]", "cli_editing")
-    ],
+    "editing/interpolation.py": [("last = end.z", "last = start.z", "cli_editing")],
     "errors.py": [
         ("if not synonyms.is_listed(word):", "if True:", "words"),
         ("get_close_matches(lower, names", "get_close_matches(word, names", "table_reading"),

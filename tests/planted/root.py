@@ -266,9 +266,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "transports/learned_steps.py": [
         ("flow.training_noise(draws)", "flow.noise(draws)", "frozen"),
-        ("if error < least and", "if error > least and", "grid_learning"),
+        ("if after < before and", "if after > before and", "grid_learning"),
         ("torch.softmax(self.share, 0)", "torch.softmax(self.share.detach(), 0)", "grid_learning"),
-        ("flow.solver.stochastic or", "False or", "grid_learning"),
+        ("if flow.solver.stochastic or", "if False or", "grid_learning"),
     ],
     "transports/likelihood.py": [
         ("return at_end + gained", "return at_end - gained", "likelihood"),

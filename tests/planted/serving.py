@@ -51,7 +51,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "serving",
         ),
         (
-            "            elif row.request.refused(row.number, row.turn):",
+            "            elif row.request.refused(row.turn):",
             "            elif False:",
             "serving",
         ),

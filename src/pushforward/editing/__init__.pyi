@@ -7,13 +7,10 @@ from pushforward.editing.given_data import (
     Restored as Restored,
     Truncated as Truncated,
     Variation as Variation,
-    inpaint as inpaint,
     inpainting as inpainting,
     super_resolution as super_resolution,
-    super_resolve as super_resolve,
     truncate as truncate,
     variation as variation,
-    vary as vary,
 )
 from pushforward.editing.interpolation import (
     INTERPOLATIONS as INTERPOLATIONS,
@@ -21,8 +18,6 @@ from pushforward.editing.interpolation import (
     Search as Search,
     between as between,
     edited_condition as edited_condition,
-    interpolate as interpolate,
-    interpolate_noise as interpolate_noise,
     interpolate_seeds as interpolate_seeds,
     invert as invert,
     lerp as lerp,

@@ -26,12 +26,10 @@ from pushforward.errors import UsageError
 from pushforward.solvers import Ancestral, Solver
 from pushforward.solvers.solver import Memory, ends_of, noise_of
 from pushforward.transports import (
-    BATCH,
     ConditionLike,
     Flow,
     Latent,
     Transport,
-    check_transport,
     has_steps,
     inner_of,
     with_inner,
@@ -46,10 +44,7 @@ def condition_of_data(flow: Flow, condition: ConditionLike) -> ConditionLike:
         return condition
     inner = trained(flow.denoiser)
     if inner is not None and not inner.unconditional:
-        raise UsageError(
-            "This model was trained without an unconditional branch. Pass the data's label or "
-            "other conditions."
-        )
+        raise UsageError("This model has no unconditional branch. Pass the data's label.")
     return {mask_of(name): torch.tensor(True) for name in kinds}
 
 
@@ -70,7 +65,6 @@ def check_complete(kinds: Mapping[str, ConditionKind], condition: ConditionLike)
 
 def iterative(transport: Transport) -> Flow:
     """Return the transport as a `Flow`, or raise a `UsageError` if it is not iterative."""
-    check_transport(transport)
     if not has_steps(transport):
         raise UsageError(
             f"A {type(transport).__name__} samples in one call or in a latent space: it is not an "
@@ -84,36 +78,19 @@ def checked_example(
     transport: Transport, x: Tensor, shape: tuple[int, ...] | None = None
 ) -> Tensor:
     """Validate one example in data units, and move it to the transport's device."""
-    space = transport.space
-    wanted = shape or tuple(space.shape)
-    x = torch.as_tensor(x)
-    if tuple(x.shape) != wanted or not x.is_floating_point():
+    wanted = shape or tuple(transport.space.shape)
+    if tuple(x.shape) != wanted or not x.is_floating_point() or not bool(x.isfinite().all()):
         raise UsageError(
-            f"Expected one floating-point example of shape {wanted}; got {x.dtype} of shape "
+            f"Expected one example of finite floats, of shape {wanted}; got {x.dtype} of shape "
             f"{tuple(x.shape)}."
         )
-    if not bool(x.isfinite().all()):
-        raise UsageError("The data to edit contains values that are not finite.")
-    if space.low is not None and space.high is not None:
-        low = min(space.low)
-        high = max(space.high)
-        if x.min() < low - 1e-4 or x.max() > high + 1e-4:
-            raise UsageError(
-                f"Expected values between {low:g} and {high:g}; got values from {x.min():g} to "
-                f"{x.max():g}."
-            )
     return x.to(transport.device)
 
 
 def check_one_call(transport: Transport, what: str, advice: str) -> None:
     """Raise a `UsageError`, which names the edit and an alternative, if the model is iterative."""
-    check_transport(transport)
-    inner = inner_of(transport)
-    if has_steps(inner):
-        raise UsageError(
-            f"{what} supports one-call models, such as GANs and VAEs; this model takes "
-            f"{inner.steps} steps. {advice}"
-        )
+    if has_steps(inner_of(transport)):
+        raise UsageError(f"{what} supports only one-call models, such as GANs and VAEs. {advice}")
 
 
 # Default number of rounds: they gain more than as many more steps (`Resampled`)
@@ -258,36 +235,15 @@ def inpainting(flow: Transport, x: Tensor, mask: Tensor, **leading: Unpack[Leadi
     """
     model = iterative(flow)
     shape = tuple(model.space.shape)
-    fits = mask.dtype == torch.bool and tuple(mask.shape) in (shape, shape[1:])
-    if not fits or bool(mask.all()) or not bool(mask.any()):
-        other = f" or {shape[1:]}" if len(shape) == 3 else ""
+    if mask.dtype != torch.bool or tuple(mask.shape) not in (shape, shape[1:]):
         raise UsageError(
-            f"Expected a bool mask of shape {shape}{other}, True where data is to be filled in "
-            f"(neither everywhere nor nowhere); got {mask.dtype} {tuple(mask.shape)}, "
-            f"{float(mask.float().mean()):.0%} True."
+            f"Expected a bool mask of shape {shape}; got {mask.dtype} of shape {tuple(mask.shape)}."
         )
+    if bool(mask.all()) or not bool(mask.any()):
+        raise UsageError("A mask must be True where data is to be filled in, but not everywhere.")
     kept = ~mask.to(model.device).expand(shape)[None]
     known = model.space.to_model(checked_example(model, x)[None]) * kept
     return led(model, known, Masked(kept), **leading)
-
-
-def inpaint(
-    flow: Transport,
-    x: Tensor,
-    mask: Tensor,
-    n: int,
-    *,
-    condition: ConditionLike = None,
-    seed: int = 0,
-    batch: int = BATCH,
-    **leading: Unpack[Leading],
-) -> Tensor:
-    """Draw n samples of `inpainting`, float32 (n, *shape) in data units, on the CPU.
-
-    Sample i depends only on ``seed + i``; a condition of None is the unconditional model.
-    """
-    filler = inpainting(flow, x, mask, **leading)
-    return filler.sample(n, condition_of_data(filler, condition), seed=seed, batch=batch)
 
 
 class Pooled(nn.Module):
@@ -313,38 +269,16 @@ def super_resolution(flow: Transport, low: Tensor, **leading: Unpack[Leading]) -
     model = iterative(flow)
     shape = tuple(model.space.shape)
     small = tuple(low.shape)
-    if not model.space.has_pixels:
-        raise UsageError(
-            f"Super-resolution needs a model of images; this model makes {model.space.noun}s."
-        )
-    factor = shape[1] // max(1, small[1]) if len(small) == 3 else 0
+    factor = 0
+    if model.space.has_pixels and len(small) == 3:
+        factor = shape[1] // max(1, small[1])
     if factor < 2 or (small[0], small[1] * factor, small[2] * factor) != shape:
         raise UsageError(
-            f"The model makes {shape[1]} x {shape[2]} pixels with {shape[0]} channels. Expected an "
-            "image with as many channels that is smaller by an integer factor; got an array of "
-            f"shape {small}."
+            "Super-resolution needs a model of images, and an image that is smaller by an integer "
+            f"factor: the model makes {shape}, got {small}."
         )
     known = _blocks(model.space.to_model(checked_example(model, low, small)[None]), factor)
     return led(model, known, Pooled(factor), **leading)
-
-
-def super_resolve(
-    flow: Transport,
-    low: Tensor,
-    n: int,
-    *,
-    condition: ConditionLike = None,
-    seed: int = 0,
-    batch: int = BATCH,
-    **leading: Unpack[Leading],
-) -> Tensor:
-    """Draw n images of `super_resolution`, float32 (n, C, H, W) in data units, on the CPU.
-
-    Image i depends only on ``seed + i``; a condition of None is the unconditional model. Values are
-    finally clamped to the data bounds.
-    """
-    enlarger = super_resolution(flow, low, **leading)
-    return enlarger.sample(n, condition_of_data(enlarger, condition), seed=seed, batch=batch)
 
 
 def truncate(z: Tensor, limit: float) -> Tensor:
@@ -405,10 +339,7 @@ class Truncated(Transport):
 
 def _strength(strength: float) -> float:
     if not 0 < strength <= 1:
-        raise UsageError(
-            "The strength of a variation must be in (0, 1], where 1 is a new sample, got "
-            f"{strength}."
-        )
+        raise UsageError(f"`strength` must be in (0, 1], where 1 is a new sample, got {strength}.")
     return float(strength)
 
 
@@ -452,24 +383,6 @@ class Variation(Transport):
         return self.rest.calls
 
 
-def vary(
-    flow: Transport,
-    x: Tensor,
-    strength: float,
-    n: int,
-    *,
-    condition: ConditionLike = None,
-    seed: int = 0,
-    batch: int = BATCH,
-) -> Tensor:
-    """Draw n variations of given data (`Variation`), float32 (n, *shape), data units, on the CPU.
-
-    Variation i depends only on ``seed + i``; a condition of None is the unconditional model.
-    """
-    given = condition_of_data(iterative(inner_of(flow)), condition)
-    return variation(flow, x, strength, given).sample(n, given, seed=seed, batch=batch)
-
-
 def variation(
     flow: Transport, x: Tensor, strength: float, condition: ConditionLike = None
 ) -> Transport:
@@ -492,7 +405,7 @@ class Nearby(Transport):
 
     def __init__(self, inner: Transport, z: Tensor, strength: float) -> None:
         super().__init__()
-        check_one_call(inner, "Varying z", "To vary data, use pushforward.editing.vary.")
+        check_one_call(inner, "Varying z", "To vary data, use pushforward.editing.variation.")
         if tuple(z.shape) != tuple(inner.noise_shape):
             raise UsageError(
                 f"Expected one z of shape {tuple(inner.noise_shape)}, got {tuple(z.shape)}."

@@ -1,11 +1,9 @@
-"""Interpolation between noise, seeds and examples, and the search for an example's noise."""
+"""Interpolation between seeds and examples, and the search for an example's noise."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +20,6 @@ from pushforward.editing.given_data import (
     check_one_call,
     checked_example,
     condition_of_data,
-    iterative,
     variation,
 )
 from pushforward.errors import Diverged, UsageError
@@ -30,23 +27,21 @@ from pushforward.transports import (
     BATCH,
     Autoencoder,
     ConditionLike,
-    Latent,
     Transport,
     check_transport,
     has_steps,
     inner_of,
 )
+from pushforward.transports.transport import finite
 
-# Length below which a direction perpendicular to another consists of rounding errors
-_PARALLEL = 1e-8
+CANDIDATES = 256  # random z from which the starts of a search are chosen
 
 
 def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     """Interpolate spherically: rotate along the great circle, with linearly changing norm.
 
-    Noise of high dimension lies close to a sphere, which a straight line leaves. If a and b are
-    opposite, the circle passes through the axis on which a is smallest. An example of zeros takes
-    the direction of the other.
+    Noise of high dimension lies close to a sphere, which a straight line leaves. Parallel and
+    opposite directions are interpolated linearly.
 
     Args:
         a: Examples (n, *shape).
@@ -57,14 +52,16 @@ def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
         Shoemake, Animating Rotation with Quaternion Curves (1985), section 3.3; White, Sampling
         Generative Networks (2016), section 2.1.
     """
-    first, second, far = _alike(a, b, share)
-    first_norm = first.norm(dim=1, keepdim=True)
-    second_norm = second.norm(dim=1, keepdim=True)
-    u = F.normalize(torch.where(first_norm > 0, first, second), dim=1)
-    v = F.normalize(torch.where(second_norm > 0, second, first), dim=1)
-    angle = 2 * torch.atan2((u - v).norm(dim=1, keepdim=True), (u + v).norm(dim=1, keepdim=True))
-    turned = torch.cos(far * angle) * u + torch.sin(far * angle) * _across(u, v)
-    norm = torch.lerp(first_norm, second_norm, far)
+    first = a.flatten(1).double()
+    second = b.flatten(1).double()
+    far = _column(share, a)
+    u = F.normalize(first, dim=1)
+    v = F.normalize(second, dim=1)
+    angle = (u * v).sum(1, keepdim=True).clamp(-1, 1).acos()
+    sine = angle.sin()
+    turned = (torch.sin((1 - far) * angle) * u + torch.sin(far * angle) * v) / sine
+    turned = torch.where(sine < 1e-6, torch.lerp(u, v, far), turned)
+    norm = torch.lerp(first.norm(dim=1, keepdim=True), second.norm(dim=1, keepdim=True), far)
     return (norm * turned).to(a.dtype).reshape(a.shape)
 
 
@@ -74,87 +71,15 @@ def lerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     Halfway between two noise examples, the mean squared norm is d / 2 instead of d, so the output
     is too average.
     """
-    first, second, far = _alike(a, b, share)
-    return torch.lerp(first, second, far).to(a.dtype).reshape(a.shape)
+    mixed = torch.lerp(a.flatten(1).double(), b.flatten(1).double(), _column(share, a))
+    return mixed.to(a.dtype).reshape(a.shape)
+
+
+def _column(share: float | Tensor, a: Tensor) -> Tensor:
+    return torch.as_tensor(share, dtype=torch.float64, device=a.device).reshape(-1, 1)
 
 
 INTERPOLATIONS = {"spherical": slerp, "linear": lerp}  # How to go from one noise to another
-
-
-def _alike(a: Tensor, b: Tensor, share: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    far = torch.as_tensor(share, dtype=torch.float64, device=a.device).reshape(-1, 1)
-    return a.flatten(1).double(), b.flatten(1).double(), far
-
-
-def _across(u: Tensor, v: Tensor) -> Tensor:
-    """Return the unit direction of v perpendicular to u, or any such direction if parallel."""
-
-    def perpendicular(other: Tensor) -> Tensor:
-        return other - (other * u).sum(1, keepdim=True) * u
-
-    part = perpendicular(v)
-    axis = F.one_hot(u.abs().argmin(1), u.shape[1]).to(u)
-    distinct = part.norm(dim=1, keepdim=True) > _PARALLEL
-    return F.normalize(torch.where(distinct, part, perpendicular(axis)), dim=1)
-
-
-def interpolate(
-    flow: Transport,
-    a: Tensor,
-    b: Tensor,
-    frames: int,
-    condition: ConditionLike = None,
-    *,
-    interpolation: str = "spherical",
-    batch: int = BATCH,
-) -> Tensor:
-    """Interpolate between two examples: encode both, and decode the points between their noise.
-
-    The first and the last frame are a and b up to solver errors, which fall with more steps.
-
-    Args:
-        flow: Iterative model with a deterministic solver.
-        a: First example in data units, (*shape).
-        b: Second example in data units, (*shape).
-        frames: Number of frames including both ends, at least 2.
-        condition: Conditions for all frames, such as ``{"label": 3}``; None for the unconditional
-            model.
-        interpolation: "spherical" (`slerp`) or "linear" (`lerp`).
-        batch: Batch size.
-
-    Returns:
-        Frames (frames, *shape), float32, in data units, on the CPU.
-
-    References:
-        Song, Meng, Ermon, Denoising Diffusion Implicit Models (2021), section 5.3.
-    """
-    inner = iterative(inner_of(flow))
-    model = flow if isinstance(flow, Latent) else inner
-    given = model.conditions(1, condition_of_data(inner, condition), 0)
-    ends = torch.stack([checked_example(model, a), checked_example(model, b)])
-    first, last = model.encode(ends, _repeated(given, 2)).split(1)
-    return _along(model, first, last, frames, given, interpolation, batch)
-
-
-def interpolate_noise(
-    transport: Transport,
-    a: Tensor,
-    b: Tensor,
-    frames: int,
-    condition: ConditionLike = None,
-    *,
-    interpolation: str = "spherical",
-    batch: int = BATCH,
-) -> Tensor:
-    """Interpolate between two noise tensors (*noise_shape) of any transport; see `interpolate`.
-
-    An iterative transport needs a deterministic solver. The default condition is drawn by seed 0.
-    """
-    _check_deterministic(transport)
-    first = a[None].to(transport.device)
-    last = b[None].to(transport.device)
-    given = transport.conditions(1, condition, 0)
-    return _along(transport, first, last, frames, given, interpolation, batch)
 
 
 def interpolate_seeds(
@@ -167,7 +92,7 @@ def interpolate_seeds(
     interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
-    """Interpolate between the samples of two seeds, for any transport; see `interpolate`.
+    """Interpolate between the samples of two seeds, float32 (frames, *shape), in data units.
 
     The first frame is ``transport.sample(1, condition, seed=a)``. An iterative transport needs a
     deterministic solver. The default condition is drawn by the first seed.
@@ -190,6 +115,7 @@ def _check_deterministic(transport: Transport) -> None:
         )
 
 
+@torch.no_grad()
 def _along(
     transport: Transport,
     a: Tensor,
@@ -199,15 +125,9 @@ def _along(
     interpolation: str,
     batch: int,
 ) -> Tensor:
-    with torch.no_grad():
-        parts = _line(a, b, frames, interpolation).split(batch)
-        x = torch.cat([transport(part, _repeated(condition, len(part))) for part in parts])
-    if not bool(x.isfinite().all()):
-        raise Diverged(
-            "A frame is not finite: the weights have diverged. Use an earlier checkpoint or more "
-            "steps."
-        )
-    return transport.space.to_data(x).float().cpu()
+    parts = _line(a, b, frames, interpolation).split(batch)
+    x = torch.cat([transport(part, _repeated(condition, len(part))) for part in parts])
+    return transport.space.to_data(finite(x)).float().cpu()
 
 
 def _line(a: Tensor, b: Tensor, frames: int, interpolation: str) -> Tensor:
@@ -224,6 +144,7 @@ def _repeated(condition: Condition, n: int) -> Condition:
     return {name: part.expand(n, *part.shape[1:]) for name, part in condition.items()}
 
 
+@torch.no_grad()
 def walk(
     autoencoder: Autoencoder,
     a: Tensor,
@@ -233,7 +154,7 @@ def walk(
     *,
     interpolation: str = "linear",
 ) -> Tensor:
-    """Interpolate between the mean latents of two examples, and decode; see `interpolate`.
+    """Interpolate between the mean latents of two examples, and decode, in data units.
 
     The ends are reconstructions of the examples. ``condition`` is None, or one label for all.
     """
@@ -243,10 +164,9 @@ def walk(
     if given is not None:
         given = {name: value.to(device) for name, value in given.items()}
     ends = space.to_model(torch.stack([a, b]).to(device))
-    with torch.no_grad():
-        first, last = autoencoder.encode(ends, _repeated(given, 2)).split(1)
-        line = _line(first, last, frames, interpolation)
-        return space.to_data(autoencoder.decode(line, _repeated(given, frames))).float().cpu()
+    first, last = autoencoder.encode(ends, _repeated(given, 2)).split(1)
+    line = _line(first, last, frames, interpolation)
+    return space.to_data(autoencoder.decode(line, _repeated(given, frames))).float().cpu()
 
 
 @dataclass(frozen=True)
@@ -256,14 +176,12 @@ class Search:
     Args:
         steps: Number of updates; 0 returns the best random z.
         starts: Number of z that are optimised for each example.
-        candidates: Number of random z from which the starts are chosen.
         lr: Initial learning rate of Adam.
         prior: Weight of the penalty towards |z| = sqrt(d); 0 for no penalty.
     """
 
     steps: int = 300
     starts: int = 8
-    candidates: int = 256
     lr: float = 0.1
     prior: float = 0.01
 
@@ -271,8 +189,6 @@ class Search:
         whole("steps", self.steps, 0)
         whole("starts", self.starts, 1)
         weight("prior", self.prior)
-        if weight("lr", self.lr) == 0:
-            raise UsageError(f"lr must be above 0, got {self.lr}.")
 
 
 @dataclass(frozen=True)
@@ -303,11 +219,11 @@ def invert(
 
     For each example, Adam optimises the best of many random z on the mean squared difference in
     model units plus prior (|z| / sqrt(d) - 1)^2, which keeps z close to the noise distribution. The
-    learning rate falls to 0 on half a cosine. The best z over all starts and steps is returned.
+    learning rate falls to 0 on half a cosine. The closest z over all starts and steps is returned.
 
     Args:
         transport: One-call model: a `Map`, or a `Latent` with one.
-        x: Examples in data units, (n, *shape).
+        x: Examples in data units, (n, *shape), at least one.
         condition: Conditions; None tries labels with the frequencies of the training data.
         search: Search settings.
         seed: Seed of the random z, which differ from the noise of `Transport.sample`.
@@ -323,54 +239,46 @@ def invert(
         (2020), section 5 and appendix D.
     """
     check_one_call(transport, "The search for z", "Its method encode maps data to noise.")
-    whole("batch", batch, 1)
     check_complete(transport.space.conditions, condition)
     search = search or Search()
-    if len(x) == 0:
-        raise UsageError("Expected at least one example to search for, got none.")
     examples = torch.stack([checked_example(transport, example) for example in x])
     target = transport.space.to_model(examples)
+    count = max(CANDIDATES, search.starts)
+    candidates = transport.noise(ExampleDraws(0, count, f"project/{seed}", transport.device))
     given = None
-    if condition is not None:
+    tried = None
+    if condition is None:
+        tried = transport.conditions(count, None, seed)
+    else:
         given = transport.conditions(len(x), condition, seed)
-    group = max(1, batch // search.starts)
+    group = max(1, whole("batch", batch, 1) // search.starts)
     parts = []
-    for start in range(0, len(x), group):
-        index = slice(start, start + group)
-        targets = target[index]
-        starts = _starts(transport, targets, condition_at(given, index), search, seed, batch)
-        parts.append(_optimised(transport, targets, *starts, search))
+    for index in torch.arange(len(x)).split(group):
+        starts = []
+        conditions = []
+        for i in index.tolist():
+            if given is not None:
+                tried = _repeated(condition_at(given, slice(i, i + 1)), count)
+            best = _closest(transport, candidates, tried, target[i], search.starts, batch)
+            starts.append(candidates[best])
+            conditions.append(condition_at(tried, best))
+        start = torch.cat(starts)
+        parts.append(_optimised(transport, target[index], start, _together(conditions), search))
     columns = {}
     for name in ("z", "x", "error", "first"):
         columns[name] = torch.cat([getattr(part, name) for part in parts])
     return Inversion(**columns, condition=_together([part.condition for part in parts]))
 
 
-def _starts(
-    transport: Transport, target: Tensor, given: Condition, search: Search, seed: int, batch: int
-) -> tuple[Tensor, Condition]:
-    """Choose the best of many random z for each example, all starts of an example in turn."""
-    count = max(search.candidates, search.starts)
-    drawn = transport.noise(ExampleDraws(0, count, f"project/{seed}", transport.device))
-    tried = None
-    if given is None:
-        tried = transport.conditions(count, None, seed)
-    starts = []
-    conditions = []
-    for i, example in enumerate(target.split(1)):
-        if given is not None:
-            tried = _repeated(condition_at(given, slice(i, i + 1)), count)
-        errors = []
-        for start in range(0, count, batch):
-            part = slice(start, start + batch)
-            with torch.no_grad():
-                x = transport(drawn[part], condition_at(tried, part))
-            errors.append(_error(transport, x, example))
-        ranked = torch.cat(errors).nan_to_num(torch.inf).argsort(stable=True)
-        best = ranked[: search.starts]
-        starts.append(drawn[best])
-        conditions.append(condition_at(tried, best))
-    return torch.cat(starts), _together(conditions)
+@torch.no_grad()
+def _closest(
+    transport: Transport, z: Tensor, condition: Condition, target: Tensor, most: int, batch: int
+) -> Tensor:
+    errors = []
+    for index in torch.arange(len(z)).split(batch):
+        x = transport(z[index], condition_at(condition, index))
+        errors.append(_error(transport, x, target))
+    return torch.cat(errors).nan_to_num(torch.inf).argsort(stable=True)[:most]
 
 
 def _error(transport: Transport, x: Tensor, target: Tensor) -> Tensor:
@@ -382,51 +290,46 @@ def _error(transport: Transport, x: Tensor, target: Tensor) -> Tensor:
 
 
 def _optimised(
-    transport: Transport, target: Tensor, z: Tensor, condition: Condition, search: Search
+    transport: Transport, target: Tensor, start: Tensor, condition: Condition, search: Search
 ) -> Inversion:
     """Optimise all starts, and return the best result of each example."""
-    best = z.clone()
-    z = z.clone().requires_grad_(True)
+    z = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([z], lr=search.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, search.steps))
     targets = target.repeat_interleave(search.starts, 0)
-    least = z.new_full((len(z),), torch.inf)
-    errors = least.clone()
-    for i in range(search.steps + 1):
+    best = start.clone()
+    errors = start.new_full((len(z),), torch.inf)
+    first = errors
+    for step in range(search.steps + 1):
         with torch.enable_grad():
             x = transport(z, condition)
             length = (z.flatten(1).square().mean(1) + 1e-12).sqrt()
-            pull = search.prior * (length - 1).square()
             apart = (x - targets).square().flatten(1).mean(1)
-            (slope,) = torch.autograd.grad(apart.sum() + pull.sum(), z)
+            loss = (apart + search.prior * (length - 1).square()).sum()
         error = _error(transport, x.detach(), targets)
-        if i == 0:
-            first = error.view(-1, search.starts).amin(1)
-            limit = first.repeat_interleave(search.starts)
-        worth = torch.where(error <= limit, error + pull.detach(), torch.inf)
-        better = worth < least
+        better = error < errors
         best[better] = z.detach()[better]
-        least[better] = worth[better]
         errors[better] = error[better]
-        fall = (1 + math.cos(math.pi * i / max(1, search.steps))) / 2
-        optimizer.param_groups[0]["lr"] = search.lr * fall
-        z.grad = slope
+        if step == 0:
+            first = errors.clone()
+        optimizer.zero_grad()
+        loss.backward(inputs=[z])
         optimizer.step()
-
-    smallest, start = least.view(-1, search.starts).min(1)
-    if not bool(smallest.isfinite().all()):
+        schedule.step()
+    least, at = errors.view(-1, search.starts).min(1)
+    if not bool(least.isfinite().all()):
         raise Diverged(
             "The model returns no finite values for any z: the weights have diverged. Use an "
             "earlier checkpoint."
         )
-    at = torch.arange(len(target), device=z.device) * search.starts + start
-    condition = condition_at(condition, at)
+    index = torch.arange(len(target), device=z.device) * search.starts + at
+    condition = condition_at(condition, index)
     with torch.no_grad():
-        x = transport.space.to_data(transport(best[at], condition))
+        x = transport.space.to_data(transport(best[index], condition)).float()
     if condition is not None:
         condition = {name: values.cpu() for name, values in condition.items()}
-    return Inversion(
-        best[at].cpu(), x.float().cpu(), errors[at].sqrt().cpu(), first.sqrt().cpu(), condition
-    )
+    first = first.view(-1, search.starts).amin(1)
+    return Inversion(best[index].cpu(), x.cpu(), least.sqrt().cpu(), first.sqrt().cpu(), condition)
 
 
 def _together(conditions: list[Condition]) -> Condition:
@@ -453,15 +356,20 @@ def between(
 ) -> Tensor:
     """Interpolate between two given examples in data units, by the means that the model has.
 
-    Iterative models need a deterministic solver. Models with an autoencoder go through its latents;
-    for others, the closest samples are searched for, with the best-fitting label by default.
+    Iterative models need a deterministic solver, and a condition of None is the unconditional
+    model. Models with an autoencoder go through its latents; for others, the closest samples are
+    searched for, with the best-fitting label by default.
 
     Raises:
         UsageError: If the solver is stochastic, or a label is given but the autoencoder takes none.
     """
-    options: Any = {"interpolation": interpolation, "batch": batch}
     if has_steps(inner_of(transport)):
-        return interpolate(transport, *ends, frames, condition, **options)
+        _check_deterministic(transport)
+        given = transport.conditions(1, edited_condition(transport, condition), 0)
+        x = torch.stack([checked_example(transport, end) for end in ends])
+        noise: Tensor = transport.encode(x, _repeated(given, 2))  # type: ignore[operator]
+        first, last = noise.split(1)
+        return _along(transport, first, last, frames, given, interpolation, batch)
     kinds = {} if autoencoder is None else autoencoder.space.conditions
     if autoencoder is not None and (condition is not None or not kinds):
         if condition is not None and not kinds:
@@ -474,9 +382,12 @@ def between(
         if condition is not None:
             given = Request(kinds).values(1, condition, 0)
         return walk(autoencoder, *ends, frames, given, interpolation=interpolation)
-    first, condition = _nearest(transport, ends[0], condition, batch, events)
-    last, condition = _nearest(transport, ends[1], condition, batch, events)
-    return interpolate_noise(transport, first.z[0], last.z[0], frames, condition, **options)
+    start, condition = _nearest(transport, ends[0], condition, batch, events)
+    end, condition = _nearest(transport, ends[1], condition, batch, events)
+    given = transport.conditions(1, condition, 0)
+    first = start.z.to(transport.device)
+    last = end.z.to(transport.device)
+    return _along(transport, first, last, frames, given, interpolation, batch)
 
 
 def variations(

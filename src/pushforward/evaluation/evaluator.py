@@ -60,7 +60,7 @@ from pushforward.transports.redrawing import (
     counted,
     named_constraints,
     unmet_kept,
-    warn_broken,
+    warn_unmet,
 )
 from pushforward.transports.sharing import shared_stream
 
@@ -300,7 +300,7 @@ class Evaluator:
         values = None
         if isinstance(sampler, Transport):
             if sampler.calls:  # baselines without a network break constraints
-                warn_broken(sampler.space, x)
+                warn_unmet(sampler.space, x, "They are scored unchanged.")
             x, values = sampler.space.recoded(x, self.data.space)
         if "label" not in (parts[0][1] or {}):
             return x, None, values

@@ -70,7 +70,7 @@ class Request:
 
     def __post_init__(self) -> None:
         self._samples: dict[int, Tensor] = {}
-        self._lost = 0
+        self._refused = 0
 
     @cached_property
     def rows(self) -> list[_Row]:
@@ -98,10 +98,11 @@ class Request:
         if len(self._samples) == len(self.seeds):
             self.end(torch.stack([self._samples[i] for i in range(len(self.seeds))]))
 
-    def refused(self, number: int, turn: int) -> bool:
+    def refused(self, turn: int) -> bool:
         """Return whether the request is hopeless after another violated constraint."""
-        self._lost += turn * len(self.seeds) + number < HOPELESS
-        return self._lost >= HOPELESS or turn >= TURNS
+        self._refused += 1
+        none_met = not self._samples and self._refused >= HOPELESS
+        return none_met or turn >= TURNS
 
 
 class _Row:
@@ -361,8 +362,8 @@ class Engine:
                 row.done = True
                 self.made += 1
                 row.request.take(row.number, x[number].clone())
-            elif row.request.refused(row.number, row.turn):
-                what = named_constraints(self.space, every=True)
+            elif row.request.refused(row.turn):
+                what = named_constraints(self.space)
                 message = f"Hardly any generated rows satisfy {what}, so the request was stopped."
                 row.request.end(Diverged(f"{message} Train for longer."))
             else:

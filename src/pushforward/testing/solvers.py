@@ -202,9 +202,27 @@ def _start(denoiser: Any, n: int) -> tuple[Tensor, float, float]:
     return torch.randn(n, 2, dtype=torch.float64) * denoiser.path.at(ends[:1]).r, start, stop
 
 
+def solve(
+    flow: Flow,
+    x: Tensor,
+    start: float,
+    stop: float,
+    condition: Condition = None,
+    draws: Draws | None = None,
+) -> Tensor:
+    """Solve from x at one time to another, in the flow's number of steps, equal in log-SNR."""
+    path = flow.denoiser.path
+    first, last = path.log_snr(torch.tensor([start, stop], dtype=torch.float64)).tolist()
+    times = path.time(torch.linspace(first, last, flow.steps + 1, dtype=torch.float64)).numpy()
+    times[0] = start
+    times[-1] = stop
+    *_, (_, state) = flow.walk(x, times, condition, draws)
+    return state
+
+
 def end(denoiser: Any, solver: Solver, steps: int, n: int = 48) -> Tensor:
     """Solve from n fixed starts, (n, 2), from log-SNR `START` to `STOP`."""
-    return Flow(denoiser, solver, steps).solve(*_start(denoiser, n))
+    return solve(Flow(denoiser, solver, steps), *_start(denoiser, n))
 
 
 @functools.cache
@@ -257,7 +275,7 @@ def moments(
     root = torch.linalg.cholesky(here.alpha**2 * covariance + here.sigma**2 * noise)
     x = here.alpha * denoiser.centres + draws.normal((2,)).double() @ root.T
     begin, end = times.tolist()
-    x = Flow(denoiser, solver, steps).solve(x, begin, end, None, draws)
+    x = solve(Flow(denoiser, solver, steps), x, begin, end, None, draws)
     expected = there.alpha**2 * covariance + there.sigma**2 * noise
     return x.mean(0), x.T.cov(), there.alpha * denoiser.centres[0], expected
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pushforward import spec
 from pushforward.arguments import whole
 from pushforward.data.spaces import Space
 from pushforward.denoisers.denoiser import (
@@ -95,10 +93,7 @@ class Flow(Transport):
                 "this model predicts at one time. Sample it with dpm, heun or another solver."
             )
         if self.solver.adaptive and self.steps < 2:
-            raise UsageError(
-                "An adaptive solver needs at least 2 steps: one that it divides itself, and one to "
-                "t = 0."
-            )
+            raise UsageError("An adaptive solver needs at least 2 steps, got 1.")
 
     def _choose_grid(self) -> str | Sequence[float]:
         if self.grid:
@@ -113,20 +108,9 @@ class Flow(Transport):
             return "time"
         return self.solver.grid
 
-    def facts(self) -> dict[str, str]:
-        arguments = []
-        for name, value in spec.describe(self.solver).items():
-            if name not in ("part", "opaque"):
-                arguments.append(f"{name}={value}")
-        solver = f"{type(self.solver).__name__}({', '.join(arguments)})"
-        grid = self._used_grid if isinstance(self._used_grid, str) else "given times"
-        inner = trained(self.denoiser)
+    def __repr__(self) -> str:
         model = type(self.denoiser).__name__
-        if inner is not None:
-            guided = "" if inner is self.denoiser else f", {model}"
-            model = f"{inner.prediction} on {type(inner.path).__name__}{guided}"
-        facts = {"model": model, "solver": f"{self.steps} steps of {solver} on {grid}"}
-        return super().facts() | facts
+        return f"Flow({model}, {name_of(self.solver)}, {self.steps} steps on {self._used_grid})"
 
     @property
     def source(self) -> Source | None:
@@ -157,13 +141,13 @@ class Flow(Transport):
             return self._counted()
         return table.calls(self.denoiser)
 
+    @torch.no_grad()
     def _counted(self) -> int:
         counted = _Counted(self.denoiser)
-        with torch.no_grad():
-            draws = ExampleDraws(0, 1, device=self.device)
-            x = self._at_start(draws.normal(self.noise_shape))
-            condition = self.conditions(1, None, 0)
-            self._last(stepped(self.solver, counted, x, self._times, condition, draws))
+        draws = ExampleDraws(0, 1, device=self.device)
+        x = self._at_start(draws.normal(self.noise_shape))
+        condition = self.conditions(1, None, 0)
+        self._last(stepped(self.solver, counted, x, self._times, condition, draws))
         return counted.count
 
     def with_solver(
@@ -207,18 +191,6 @@ class Flow(Transport):
     def _edge(self, t: float) -> Coefficients:
         return self.denoiser.path.at(torch.tensor(t, dtype=torch.float64))
 
-    def _beyond(self, t: float) -> bool:
-        path = self.denoiser.path
-        log_snr = float(path.log_snr(torch.tensor(t, dtype=torch.float64)))
-        if t <= path.ends[1] or math.isfinite(log_snr):
-            return False
-        if log_snr == -math.inf:
-            return True
-        raise UsageError(
-            f"The path {type(path).__name__} has only noise at its end, t = 1, so it needs a "
-            f"smaller t; got {t}."
-        )
-
     def walk(
         self,
         x: Tensor,
@@ -248,72 +220,21 @@ class Flow(Transport):
             )
         return table
 
-    def solve(
-        self,
-        x: Tensor,
-        start: float,
-        stop: float,
-        condition: Condition = None,
-        draws: Draws | None = None,
-    ) -> Tensor:
-        """Solve from one time to another, with the flow's number of steps, equal in log-SNR.
-
-        Args:
-            x: State at ``start``, (n, *shape), in model units.
-            start: Start time, 0 at data and 1 at noise.
-            stop: End time, which may be closer to noise than ``start``.
-            condition: None or a dict of tensors with n examples.
-            draws: Random numbers for each sample, for stochastic solvers.
-
-        Raises:
-            UsageError: If a time is below 0 or beyond the end of the path.
-        """
-        path = self.denoiser.path
-        low, high = path.ends
-        if not (start >= 0 and stop >= 0):
-            raise UsageError(f"Solver times must be at least 0; got {start} and {stop}.")
-        if start == stop:
-            return x
-        if self._beyond(start):
-            scale = float(self._edge(high).sigma / self._edge(start).sigma)
-            return self.solve(x * scale, high, stop, condition, draws)
-        if self._beyond(stop):
-            scale = float(self._edge(stop).sigma / self._edge(high).sigma)
-            return self.solve(x, start, high, condition, draws) * scale
-        if start == 0:
-            x = x * float(self._edge(low).alpha)
-            start = low
-        if stop == 0 and (start <= low or self.steps == 1):
-            return self._last(self.walk(x, np.array([start, 0.0]), condition, draws))
-        if stop:
-            times = self._even_times(start, stop, self.steps)
-        else:
-            times = np.append(self._even_times(start, low, self.steps - 1), 0.0)
-        return self._last(self.walk(x, times, condition, draws))
-
-    def _even_times(self, start: float, stop: float, steps: int) -> np.ndarray:
-        path = self.denoiser.path
-        first, last = path.log_snr(torch.tensor([start, stop], dtype=torch.float64)).tolist()
-        log_snr = torch.linspace(first, last, steps + 1, dtype=torch.float64)
-        times = path.time(log_snr).numpy()
-        times[0] = start
-        times[-1] = stop
-        return times
-
+    @torch.no_grad()
     def trajectory(
         self, n: int, condition: ConditionLike = None, *, seed: int = 0
     ) -> Iterator[State]:
         """Yield (t, x_t) from t_max to 0 for the samples of `sample`, in data units."""
         n = whole("n", n, 1)
         seed = whole("seed", seed)
-        with torch.no_grad():
-            given = self.conditions(n, condition, seed)
-            draws = ExampleDraws(seed, n, device=self.device)
-            x = self._at_start(self.noise(draws))
-            yield float(self._times[0]), self.space.to_data(x).cpu()
-        for t, state in _without_gradients(self.walk(x, self._times, given, draws)):
+        given = self.conditions(n, condition, seed)
+        draws = ExampleDraws(seed, n, device=self.device)
+        x = self._at_start(self.noise(draws))
+        yield float(self._times[0]), self.space.to_data(x).cpu()
+        for t, state in self.walk(x, self._times, given, draws):
             yield t, self.space.to_data(finite(state)).cpu()
 
+    @torch.no_grad()
     def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
         """Find the noise that this flow maps to data x (n, *shape), in data units.
 
@@ -327,22 +248,12 @@ class Flow(Transport):
                 f"{type(self.solver).__name__} is a stochastic solver, which cannot be inverted. "
                 'Use a deterministic solver, such as `solver="dpm"`.'
             )
-        with torch.no_grad():
-            low = self.denoiser.path.ends[0]
-            times = np.append(self._times[self._times > low], low)
-            data = self.space.to_model(as_examples(self.space, x).to(self.device))
-            start = data * float(self._edge(low).alpha)
-            given = self.read(len(start), condition)
-            return self._last(self.walk(start, times[::-1], given)) / self.width
-
-
-def _without_gradients(states: Iterator[State]) -> Iterator[State]:
-    while True:
-        with torch.no_grad():
-            state = next(states, None)
-        if state is None:
-            return
-        yield state
+        low = self.denoiser.path.ends[0]
+        times = np.append(self._times[self._times > low], low)
+        data = self.space.to_model(as_examples(self.space, x).to(self.device))
+        start = data * float(self._edge(low).alpha)
+        given = self.read(len(start), condition)
+        return self._last(self.walk(start, times[::-1], given)) / self.width
 
 
 class _Counted:
@@ -372,13 +283,6 @@ def has_levels(transport: object) -> TypeGuard[Flow]:
     return isinstance(transport, Flow) and transport.source is None
 
 
-class Observed(Protocol):
-    """Distribution of data around a decoder's mean, as in `pushforward.methods.likelihoods`."""
-
-    def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
-        """Draw from p(x | z) in model units, by standard normal noise; all are (n, *shape)."""
-
-
 class Map(Transport):
     """Transport with one network call: the generator of a GAN, or the decoder of a VAE.
 
@@ -394,7 +298,7 @@ class Map(Transport):
         network: nn.Module,
         space: Space,
         noise_shape: Sequence[int],
-        likelihood: Observed | None = None,
+        likelihood: Any = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -408,12 +312,6 @@ class Map(Transport):
         if self.likelihood is None or draws is None:
             return x
         return self.likelihood.sample(x, draws.normal(self.space.shape))
-
-    def facts(self) -> dict[str, str]:
-        facts = super().facts()
-        if self.likelihood is not None:
-            facts["samples"] = f"drawn from the {type(self.likelihood).__name__} likelihood"
-        return facts
 
     @property
     def calls(self) -> int:
@@ -437,7 +335,7 @@ class Autoencoder(nn.Module):
         decoder: nn.Module,
         space: Space,
         standard: bool = True,
-        likelihood: Observed | None = None,
+        likelihood: Any = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -470,16 +368,11 @@ class Autoencoder(nn.Module):
 
     def _own(self, condition: Condition) -> Condition:
         names = self.space.conditions
-        missing = [name for name in names if condition is None or name not in condition]
-        if missing:
-            what = " and ".join(missing)
-            raise UsageError(
-                f"This autoencoder takes {what}, so its latents depend on them too. Pass {what} as "
-                "a condition."
-            )
-        if condition and names:
-            return {name: condition[name] for name in names}
-        return None
+        if not names:
+            return None
+        if condition is None or not condition.keys() >= names.keys():
+            raise UsageError(f"This autoencoder needs {', '.join(names)} as a condition.")
+        return {name: condition[name] for name in names}
 
 
 class Latent(Transport):
@@ -504,11 +397,11 @@ class Latent(Transport):
     def noise(self, draws: Draws) -> Tensor:
         return self.inner.noise(draws)
 
+    @torch.no_grad()
     def codes(self, x: Tensor, condition: Condition = None) -> Tensor:
         """Compute the mean latents of data x (n, *shape); both in data units of their space."""
-        with torch.no_grad():
-            data = self.space.to_model(as_examples(self.space, x).to(self.device))
-            return self.autoencoder.encode(data, condition)
+        data = self.space.to_model(as_examples(self.space, x).to(self.device))
+        return self.autoencoder.encode(data, condition)
 
     def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
         """Find the noise that is mapped to data x (n, *shape) through its mean latent."""
@@ -521,16 +414,15 @@ class Latent(Transport):
         given = self.read(len(x), condition)
         return inner.encode(self.codes(x, given), given)
 
+    @torch.no_grad()
     def trajectory(
         self, n: int, condition: ConditionLike = None, *, seed: int = 0
     ) -> Iterator[State]:
         if not has_steps(self.inner):
             raise UsageError("A one-call model has no intermediate steps to show.")
-        with torch.no_grad():
-            given = self.conditions(n, condition, seed)
+        given = self.conditions(n, condition, seed)
         for t, codes in self.inner.trajectory(n, given, seed=seed):
-            with torch.no_grad():
-                x = self.autoencoder.decode(codes.to(self.device), given)
+            x = self.autoencoder.decode(codes.to(self.device), given)
             yield t, self.space.to_data(finite(x)).cpu()
 
     @property

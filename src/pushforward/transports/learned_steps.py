@@ -8,7 +8,6 @@ References:
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,12 +17,9 @@ from torch import Tensor, nn
 from pushforward.denoisers.denoiser import Condition, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.solvers.solver import GRIDS
 from pushforward.transports import Flow, Transport
 
 SEED = 500_000_000  # first seed of the noise for learning, far above those of evaluations
-# From standard noise (n, *shape) and its condition to the data at the end of a solve
-Solve = Callable[[Tensor, Condition], Tensor]
 
 
 @dataclass(frozen=True)
@@ -49,15 +45,13 @@ def learn_grid(
     batch: int = 32,
     lr: float = 0.05,
     seed: int = SEED,
-    teacher: Flow | None = None,
     watch: Callable[[int, float], None] | None = None,
 ) -> LearnedGrid:
     """Learn the times for which samples are closest to the same model's many-step samples.
 
-    It starts from the best of the flow's times and the named grids. The log-SNR steps are fractions
-    softmax(p) of the whole, learned by Adam on the mean squared distance. The result is the
-    best grid
-    on n/3 further examples.
+    The log-SNR steps are fractions softmax(p) of the whole, learned by Adam on the mean squared
+    distance to samples in 10 times the steps, at least 100. The flow's own times are kept unless
+    the learned times are better on n/3 further examples.
 
     Args:
         flow: Deterministic flow; its solver and number of steps are kept.
@@ -66,70 +60,40 @@ def learn_grid(
         batch: Number of examples per update.
         lr: Learning rate.
         seed: Seed of the first noise example.
-        teacher: Flow whose samples are the targets; None for 10 times the steps, at least 100.
-        watch: Callback after each round with its number and the error on held-out examples.
+        watch: Callback after each round with its number and the RMS distance of its examples.
 
     Raises:
         UsageError: If the solver is stochastic or adaptive, or there are fewer than 2 steps.
     """
-    _check(flow)
-    if teacher is None:
-        teacher = flow.with_solver(flow.solver, max(100, 10 * flow.steps), "log_snr")
+    if flow.solver.stochastic or flow.solver.adaptive or flow.steps < 2:
+        name = type(flow.solver).__name__
+        raise UsageError(
+            "A grid can be learned only for at least 2 fixed steps of a deterministic solver, such "
+            f"as dpm, unipc or deis; got {flow.steps} of {name}."
+        )
+    teacher = flow.with_solver(flow.solver, max(100, 10 * flow.steps), "log_snr")
     learning = Pairs.of(flow, teacher, n, seed)
-    held_out = Pairs.of(flow, teacher, math.ceil(n / 3), seed + n)
-    candidates = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in GRIDS)]
-    start = min(candidates, key=lambda candidate: learning.error(along(candidate), batch))
-    grid = GridParameters(start)
+    grid = GridParameters(flow)
     weights = list(grid.parameters())
     optimizer = torch.optim.Adam(weights, lr=lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: 1 - done / rounds)
-    before = held_out.error(along(flow), batch)
-    best = flow.times.tolist()
-    least = before
-    error = before
-    interval = max(1, rounds // 10)
-    for number in range(1, rounds + 1):
+    for number in range(rounds):
+        index = (torch.arange(batch) + number * batch) % n
         optimizer.zero_grad()
-        loss = learning.some(number - 1, batch).loss(along(flow, grid.times()))
+        loss = learning.distances(flow, grid.times(), index).mean()
         loss.backward(inputs=weights)
         optimizer.step()
         schedule.step()
-        if number % interval == 0 or number == rounds:
-            times = grid.times().detach()
-            error = held_out.error(along(flow, times), batch)
-            if error < least and bool((times.diff() < 0).all()):
-                best = times.tolist()
-                least = error
         if watch is not None:
-            watch(number, error)
-    return LearnedGrid(best, before, least)
-
-
-def along(flow: Flow, times: Tensor | None = None) -> Solve:
-    """Solve along other times (N + 1,), differentiably; None for the flow's own times."""
-    if times is None:
-        times = torch.from_numpy(flow.times.copy())
-    start = flow.denoiser.path.at(times[:1]).sigma
-
-    def solve(noise: Tensor, condition: Condition) -> Tensor:
-        states = flow.walk(noise * start.to(noise), times, condition)
-        return deque(states, maxlen=1).pop()[1]
-
-    return solve
-
-
-def _check(flow: Flow) -> None:
-    if flow.solver.stochastic or flow.solver.adaptive:
-        name = type(flow.solver).__name__
-        raise UsageError(
-            f"A grid can be learned only for deterministic solvers with fixed steps, which {name} "
-            "is not. Use dpm, unipc or deis."
-        )
-    if flow.steps < 2:
-        raise UsageError(
-            "A single step goes straight from noise to data, so there are no times to learn. Use 2 "
-            "steps or more."
-        )
+            watch(number + 1, math.sqrt(float(loss.detach())))
+    held_out = Pairs.of(flow, teacher, math.ceil(n / 3), seed + n)
+    own = torch.from_numpy(flow.times.copy())
+    before = held_out.error(flow, own, batch)
+    times = grid.times().detach()
+    after = held_out.error(flow, times, batch)
+    if after < before and bool((times.diff() < 0).all()):
+        return LearnedGrid(times.tolist(), before, after)
+    return LearnedGrid(own.tolist(), before, before)
 
 
 class GridParameters(nn.Module):
@@ -164,33 +128,26 @@ class Pairs:
     target: Tensor
 
     @classmethod
+    @torch.no_grad()
     def of(cls, flow: Flow, teacher: Transport, n: int, seed: int) -> Pairs:
         """Draw noise and conditions from a seed on, and compute the teacher's samples."""
         draws = ExampleDraws(seed, n, device=flow.device)
         condition = flow.conditions(n, None, seed)
         noise = flow.training_noise(draws)
         targets = []
-        with torch.no_grad():
-            for i in range(0, n, 64):
-                part = slice(i, i + 64)
-                targets.append(teacher(noise[part], condition_at(condition, part)))
+        for index in torch.arange(n).split(64):
+            targets.append(teacher(noise[index], condition_at(condition, index)))
         return cls(noise, condition, torch.cat(targets))
 
-    def some(self, turn: int, size: int) -> Pairs:
-        """Return the examples of one round, in cyclic order."""
-        index = (torch.arange(size) + turn * size) % len(self.noise)
-        return Pairs(self.noise[index], condition_at(self.condition, index), self.target[index])
+    def distances(self, flow: Flow, times: Tensor, index: Tensor) -> Tensor:
+        """Compute the mean squared distances to the target of a solve along times."""
+        start = self.noise[index] * flow.denoiser.path.at(times[:1]).sigma.to(self.noise)
+        *_, (_, end) = flow.walk(start, times, condition_at(self.condition, index))
+        return (end - self.target[index]).square().flatten(1).mean(1)
 
-    def loss(self, solve: Solve) -> Tensor:
-        """Compute the mean squared distance to the target."""
-        return (solve(self.noise, self.condition) - self.target).square().mean()
-
-    def error(self, solve: Solve, batch: int) -> float:
+    @torch.no_grad()
+    def error(self, flow: Flow, times: Tensor, batch: int) -> float:
         """Compute the RMS distance to the target over all examples."""
-        parts = []
-        with torch.no_grad():
-            for i in range(0, len(self.noise), batch):
-                part = slice(i, i + batch)
-                end = solve(self.noise[part], condition_at(self.condition, part))
-                parts.append((end - self.target[part]).square().flatten(1).mean(1))
-        return float(torch.cat(parts).double().mean().sqrt())
+        parts = torch.arange(len(self.noise)).split(batch)
+        distances = torch.cat([self.distances(flow, times, index) for index in parts])
+        return float(distances.double().mean().sqrt())

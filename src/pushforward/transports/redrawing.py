@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass
 from typing import Any
 from warnings import warn
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pushforward.data.spaces import Space
@@ -23,7 +22,11 @@ Draw = Callable[[Condition, ExampleDraws], Tensor]
 
 TURNS = 100  # further draws of a sample at most
 MEASURED = 20  # further draws at most if a model is measured, so that bad models cost bounded time
-HOPELESS = 1000  # a request stops if none of its first 1,000 draws satisfies the constraints
+HOPELESS = 1000  # draws after which a request stops if none satisfies the constraints
+ADVICE = (
+    "Train for longer, or without this constraint. For an equation, leave out one column and "
+    "compute it from the others."
+)
 
 
 @dataclass
@@ -76,93 +79,53 @@ def unmet_kept() -> Iterator[None]:
         yield
 
 
-@dataclass
-class Part:
-    """Batch of a request's samples, with the indices of samples that still violate a constraint."""
-
-    x: Tensor
-    condition: Condition
-    draws: ExampleDraws
-    waiting: NDArray[np.int64]
-
-    @property
-    def seeds(self) -> list[int]:
-        """Return the seeds of the waiting samples."""
-        return [self.draws.seeds[place] for place in self.waiting.tolist()]
-
-
 class RejectionSampler:
-    """Counter and control of the draws of one request for n samples, over all batches.
+    """Draws the samples of one request, again if they violate a constraint, and counts the draws.
 
-    A request is hopeless, and stopped outside of `unmet_kept`, if none of its first `HOPELESS`
-    draws
-    satisfies the constraints.
+    A request is hopeless, and stopped outside of `unmet_kept`, if none of at least `HOPELESS`
+    draws satisfies the constraints.
 
     Attributes:
         tally: Draws of the request so far.
-        lost: Number of the first `HOPELESS` draws that violate a constraint.
     """
 
-    def __init__(self, space: Space, n: int, seed: int) -> None:
+    def __init__(self, space: Space, n: int) -> None:
         self.space = space
         self.n = n
-        self.seed = seed
         self.tally = Tally()
-        self.lost = 0
-        self._joined = [0, 0, 0, 0]
-        self._refused: Tensor | None = None
+        self._joined = [0, 0, 0]
 
     @property
     def hopeless(self) -> bool:
         """Return whether the request is stopped."""
-        return self.lost >= HOPELESS and not _unmet_allowed
+        none_met = self.tally.refused == self.tally.drawn >= HOPELESS
+        return none_met and not _unmet_allowed
 
-    @property
-    def undecided(self) -> bool:
-        """Return whether further first draws may show that the request is hopeless."""
-        none_met = 0 < self.tally.refused == self.tally.drawn
-        return none_met and self.lost < HOPELESS and not _unmet_allowed
-
-    def begun(self, x: Tensor, condition: Condition, draws: ExampleDraws) -> Part:
-        """Record samples as first drawn."""
-        part = Part(x, condition, draws, np.zeros(0, dtype=np.int64))
-        valid = None if _off else self.space.valid(x)
-        if valid is not None:
-            part.waiting = np.flatnonzero(~valid)
-            self._record(0, part.seeds, x[part.waiting], len(valid))
-        return part
-
-    def finish(self, parts: Sequence[Part], draw: Draw) -> None:
-        """Redraw samples that violate a constraint, in place, with ``draw(condition, draws)``.
+    def drawn(self, draw: Draw, condition: Condition, draws: ExampleDraws) -> Tensor:
+        """Return samples of ``draw(condition, draws)``, drawn again if they violate a constraint.
 
         The r-th draw of a sample depends only on its seed and r.
         """
+        x = draw(condition, draws)
+        valid = None if _off else self.space.valid(x)
+        if valid is None:
+            return x
+        waiting = np.flatnonzero(~valid)
+        self._count(drawn=len(x), refused=len(waiting))
         turns = min(TURNS, MEASURED) if _unmet_allowed else TURNS
         for turn in range(1, turns + 1):
-            for part in parts:
-                if self.hopeless:
-                    break
-                if len(part.waiting):
-                    self._redraw(part, turn, draw)
-        self._count(unmet=sum(len(part.waiting) for part in parts))
-
-    def _redraw(self, part: Part, turn: int, draw: Draw) -> None:
-        waiting = part.waiting
-        name = f"{part.draws.name}/again {turn}"
-        draws = ExampleDraws(part.seeds, name=name, device=part.draws.device)
-        x = draw(condition_at(part.condition, waiting), draws)
-        part.x[waiting] = x
-        valid: Any = self.space.valid(x)
-        part.waiting = waiting[~valid]
-        self._record(turn, part.seeds, x[~valid], len(valid))
-
-    def _record(self, turn: int, seeds: Sequence[int], refused: Tensor, drawn: int) -> None:
-        self._count(drawn=drawn, refused=len(seeds))
-        for seed in seeds:
-            number = turn * self.n + seed - self.seed
-            self.lost += number < HOPELESS
-        if seeds:
-            self._refused = refused
+            if self.hopeless or not len(waiting):
+                break
+            seeds = [draws.seeds[place] for place in waiting.tolist()]
+            again = ExampleDraws(seeds, name=f"{draws.name}/again {turn}", device=draws.device)
+            redrawn = draw(condition_at(condition, waiting), again)
+            x[waiting] = redrawn
+            valid = self.space.valid(redrawn)
+            assert valid is not None
+            waiting = waiting[~valid]
+            self._count(drawn=len(redrawn), refused=len(waiting))
+        self._count(unmet=len(waiting))
+        return x
 
     def _count(self, drawn: int = 0, refused: int = 0, unmet: int = 0) -> None:
         for tally in (self.tally, *_tallies):
@@ -170,17 +133,11 @@ class RejectionSampler:
             tally.refused += refused
             tally.unmet += unmet
 
-    @property
-    def _counts(self) -> list[int]:
-        return [self.tally.drawn, self.tally.refused, self.tally.unmet, self.lost]
-
     def join(self, summed: Callable[[Sequence[int]], Sequence[int]]) -> None:
         """Add the draws of other processes for the same request since the last call."""
-        own = np.subtract(self._counts, self._joined).tolist()
-        drawn, refused, unmet, lost = np.subtract(summed(own), own).tolist()
-        self._count(drawn, refused, unmet)
-        self.lost += lost
-        self._joined = self._counts
+        own = np.subtract(astuple(self.tally), self._joined).tolist()
+        self._count(*np.subtract(summed(own), own).tolist())
+        self._joined = list(astuple(self.tally))
 
     def checked(self, parts: Iterator[Chunk]) -> Iterator[Chunk]:
         """Yield the parts of all samples, then `check`; stop immediately if hopeless."""
@@ -193,70 +150,26 @@ class RejectionSampler:
     def check(self) -> None:
         """Raise `Diverged` if samples of the request still violate a constraint."""
         if self.hopeless:
-            drawn = self.tally.drawn
-            met = drawn - self.tally.refused
-            constraints = named_constraints(self.space, every=True)
-            raise self._error(f"{met:,} of {drawn:,} generated rows satisfy {constraints}")
-        if self.tally.unmet and not _unmet_allowed:
-            raise self._error(_broken(self.space, self.tally.unmet, self.n, TURNS))
-
-    def _error(self, what: str) -> Diverged:
-        if self._refused is not None and len(_constraints(self.space)) > 1:
-            violated = _violated(self.space, self._refused)
-            if violated:
-                what = f"{what}; rows violate {violated}"
-        advice = (
-            "Train for longer, or without this constraint. For an equation, leave out one column "
-            "and compute it from the others."
-        )
-        return Diverged(f"{what}. {advice}", what=what)
+            what = f"0 of {self.tally.drawn:,} generated rows"
+        elif self.tally.unmet and not _unmet_allowed:
+            what = f"{self.n - self.tally.unmet:,} of {self.n:,} samples"
+        else:
+            return
+        what = f"{what} satisfy {named_constraints(self.space)}"
+        raise Diverged(f"{what}. {ADVICE}", what=what)
 
 
-def warn_between(space: Space, x: Tensor) -> None:
-    """Warn if points between two seeds, in data units, violate a constraint."""
+def warn_unmet(space: Space, x: Tensor, advice: str) -> None:
+    """Warn, with advice, if samples in data units violate a constraint."""
     valid = space.valid(x)
     if valid is None or valid.all():
         return
-    warn(
-        f"{int((~valid).sum()):,} of {len(valid):,} points violate {_violated(space, x)}. Points "
-        "between two seeds cannot be generated again, so they are written unchanged.",
-        stacklevel=2,
-    )
+    count = f"{int((~valid).sum()):,} of {len(valid):,} samples"
+    warn(f"{count} violate {named_constraints(space)}. {advice}", stacklevel=2)
 
 
-def warn_broken(space: Space, x: Tensor) -> None:
-    """Warn if samples in data units still violate a constraint."""
-    valid = space.valid(x)
-    if valid is None or valid.all():
-        return
-    broken = _broken(space, int((~valid).sum()), len(valid), MEASURED)
-    warn(f"{broken}. They are scored unchanged.", stacklevel=2)
-
-
-def _constraints(space: Space) -> Sequence[Any]:
-    return getattr(space, "constraints", ())
-
-
-def named_constraints(space: Space, every: bool = False) -> str:
-    """Describe the constraint of a space; for several constraints, one or ``every`` constraint."""
-    constraints = _constraints(space)
-    if len(constraints) == 1:
-        return f"the constraint {quoted(constraints[0].text)}"
-    if every:
-        return f"all {len(constraints)} constraints of the model"
-    return f"one of {len(constraints)} constraints"
-
-
-def _violated(space: Space, x: Tensor) -> str:
-    texts = []
-    for constraint in _constraints(space):
-        single: Any = replace(space, constraints=(constraint,))  # type: ignore[type-var]
-        if not np.all(single.valid(x)):
-            texts.append(quoted(constraint.text))
-    return listing(texts)
-
-
-def _broken(space: Space, broken: int, n: int, turns: int) -> str:
-    constraints = named_constraints(space, every=True)
-    count = f"{broken:,} of {n:,} samples"
-    return f"{count} do not satisfy {constraints} after {turns} further attempts each"
+def named_constraints(space: Space) -> str:
+    """Describe the constraints of a space."""
+    texts = [quoted(constraint.text) for constraint in getattr(space, "constraints", ())]
+    noun = "constraint" if len(texts) == 1 else "constraints"
+    return f"the {noun} {listing(texts)}"

@@ -50,7 +50,7 @@ def shared_stream(
     if not _spreads():
         return transport.stream(n, condition, seed=seed, batch=batch)
     distributed.barrier()  # all have checked their arguments before the first one writes
-    redrawing = RejectionSampler(transport.space, n, seed)
+    redrawing = RejectionSampler(transport.space, n)
     batch = max(1, min(batch, math.ceil(n / distributed.get_world_size())))
     wanted = transport.wanted(n, condition, seed)
     return redrawing.checked(_shared(transport, n, wanted, seed, batch, redrawing))

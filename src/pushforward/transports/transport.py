@@ -16,8 +16,7 @@ from pushforward.data.spaces import Space
 from pushforward.denoisers.denoiser import Condition, condition_at
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
-from pushforward.runtime import facts as facts_table
-from pushforward.transports.redrawing import Chunk, Part, RejectionSampler
+from pushforward.transports.redrawing import Chunk, RejectionSampler
 
 BATCH = 256  # samples that `Transport.sample` draws at a time
 
@@ -47,22 +46,8 @@ class Transport(nn.Module, ABC):
         """Draw the noise of samples: standard normal, unless the model has another source."""
         return draws.normal(self.noise_shape)
 
-    def facts(self) -> dict[str, str]:
-        """Describe the parts of the transport in a few words each."""
-        shape = "x".join(map(str, self.space.shape))
-        data = [f"{shape} {self.space.noun}s"]
-        for kind in self.space.conditions.values():
-            data.append(kind.describe())
-        parameters = sum(parameter.numel() for parameter in self.parameters())
-        return {"data": ", ".join(data), "parameters": f"{parameters:,}"}
-
     def __repr__(self) -> str:
-        facts = self.facts()
-        facts["parameters"] += " parameters"
-        return f"{type(self).__name__}({', '.join(facts.values())})"
-
-    def _repr_html_(self) -> str:
-        return facts_table(type(self).__name__, self.facts())
+        return f"{type(self).__name__}({self.space.noun}s of {tuple(self.space.shape)})"
 
     @property
     def device(self) -> torch.device:
@@ -76,7 +61,9 @@ class Transport(nn.Module, ABC):
         Raises:
             UsageError: If a name is unknown, the number of values is not n, or values do not exist.
         """
-        values = self._values(n, condition, seed)
+        space = self.space
+        columns = () if space.names else space.columns
+        values = Request(space.conditions, space.names, columns).values(n, condition, seed)
         if values is None:
             return None
         return {name: value.to(self.device) for name, value in values.items()}
@@ -128,39 +115,18 @@ class Transport(nn.Module, ABC):
         seed = whole("seed", seed)
         batch = whole("batch", batch, 1)
         wanted = self.wanted(n, condition, seed)
-        redrawing = RejectionSampler(self.space, n, seed)
-        return redrawing.checked(self._parts(n, wanted, seed, batch, redrawing))
-
-    def _parts(
-        self, n: int, wanted: Condition, seed: int, batch: int, redrawing: RejectionSampler
-    ) -> Iterator[Chunk]:
-        waiting: list[Part] = []
-        for start in range(0, n, batch):
-            waiting.append(self._begun(start, min(batch, n - start), wanted, seed, redrawing))
-            if start + batch < n and redrawing.undecided:
-                continue
-            redrawing.finish(waiting, self._drawn)
-            for part in waiting:
-                yield part.x, part.condition
-            waiting = []
-
-    def _begun(
-        self, start: int, size: int, wanted: Condition, seed: int, redrawing: RejectionSampler
-    ) -> Part:
-        given = self.given(start, size, wanted, seed)
-        draws = ExampleDraws(seed + start, size, device=self.device)
-        return redrawing.begun(self._drawn(given, draws), given, draws)
+        redrawing = RejectionSampler(self.space, n)
+        parts = (
+            self.part(start, min(batch, n - start), wanted, seed, redrawing)
+            for start in range(0, n, batch)
+        )
+        return redrawing.checked(parts)
 
     def wanted(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """Return the requested conditions of n samples; None if nothing was requested."""
         if condition is None:
             return None
-        return self._values(n, condition, seed)
-
-    def _values(self, n: int, condition: ConditionLike, seed: int) -> Condition:
-        space = self.space
-        columns = () if space.names else space.columns
-        return Request(space.conditions, space.names, columns).values(n, condition, seed)
+        return self.conditions(n, condition, seed)
 
     def read(self, n: int, condition: ConditionLike) -> Condition:
         """Convert conditions of n examples, as in `sample`, to tensors."""
@@ -192,12 +158,13 @@ class Transport(nn.Module, ABC):
 
         ``redrawing`` counts the draws of the whole request; None if this is all of it.
         """
-        own = redrawing or RejectionSampler(self.space, size, seed + start)
-        part = self._begun(start, size, wanted, seed, own)
-        own.finish([part], self._drawn)
+        own = redrawing or RejectionSampler(self.space, size)
+        condition = self.given(start, size, wanted, seed)
+        draws = ExampleDraws(seed + start, size, device=self.device)
+        x = own.drawn(self._drawn, condition, draws)
         if redrawing is None:
             own.check()
-        return part.x, part.condition
+        return x, condition
 
     @torch.no_grad()
     def _drawn(self, condition: Condition, draws: ExampleDraws) -> Tensor:
@@ -215,17 +182,11 @@ def device_of(module: nn.Module) -> torch.device:
 
 def as_examples(space: Space, x: Any) -> Tensor:
     """Convert examples to a float tensor (n, *shape), or raise a `UsageError`."""
-    examples = x if isinstance(x, Tensor) else torch.as_tensor(x).float()
-    wanted = tuple(space.shape)
-    got = tuple(examples.shape)
-    if got[1:] != wanted:
-        hint = ""
-        if got == wanted:
-            hint = " Add a leading dimension to a single example: x[None]."
-        raise UsageError(
-            f"Expected examples of shape (n, {', '.join(map(str, wanted))}); got {got}.{hint}"
-        )
-    if examples.is_floating_point():
+    examples = torch.as_tensor(x)
+    if examples.shape[1:] != torch.Size(space.shape):
+        wanted = ("n", *space.shape)
+        raise UsageError(f"Expected examples of shape {wanted}; got {tuple(examples.shape)}.")
+    if isinstance(x, Tensor) and examples.is_floating_point():
         return examples
     return examples.float()
 
@@ -233,8 +194,7 @@ def as_examples(space: Space, x: Any) -> Tensor:
 def check_transport(model: Any) -> None:
     """Raise a `UsageError` if the object is not a transport."""
     if not isinstance(model, Transport):
-        hint = " Use run.transport." if type(model).__name__ == "Run" else ""
-        raise UsageError(f"Expected a transport, got a {type(model).__name__}.{hint}")
+        raise UsageError(f"Expected a transport (run.transport), got a {type(model).__name__}.")
 
 
 def finite(x: Tensor) -> Tensor:
