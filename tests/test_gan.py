@@ -10,6 +10,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from programs.cases import class_labels
 from programs.critics import CLASSES, dcgan, labels, layers, residual, textbook, unnormalised
 from programs.small_networks import awaken
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ from pushforward.networks import (
     parameter_count,
 )
 from pushforward.networks.gan import ScaleCritic
-from pushforward.testing import class_labels, recipe_for, space_data
+from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
 
 PLANE = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))

@@ -9,6 +9,7 @@ import contextlib
 import numpy as np
 import pytest
 import torch
+from programs.cases import class_labels
 from programs.critics import generator, labels, largest, layers, residual, textbook, unnormalised
 from programs.small_networks import (
     CASES,
@@ -53,7 +54,6 @@ from pushforward.networks.blocks import (
     modulate,
 )
 from pushforward.networks.gan import Resample, doubling, halving
-from pushforward.testing import class_labels
 
 
 @pytest.mark.parametrize(("build", "shape", "classes"), CASES)
