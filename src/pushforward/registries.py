@@ -435,6 +435,7 @@ RETIRED: dict[str, dict[str, Any]] = {
     "Schedule": {"beta2_end": None, "ramp": None},
     "Sorted": {"until": None},
     "StartTarget": {"direction": "pair"},
+    "UNet": {"dropout": 0.0},
 }
 # Classes of earlier versions that are no longer offered
 REMOVED = frozenset({"MinSNR", "PretrainedFeatures", "ProjectedCritic", "SNR", "Shifted"})
