@@ -73,7 +73,6 @@ SCRATCH: dict[str, Any] = {
     "start (mean flow, alpha-flow)": lambda: (StartTarget(1.0, 0.005, over=0.8), law()),
     "start to data (consistency)": lambda: (StartTarget(1.0, 0.005, over=0.8), law(1.0)),
     "middle (shortcut)": lambda: (MiddleTarget(), Dyadic(7)),
-    "middle, random (PSD-U)": lambda: (MiddleTarget(random=True), law()),
     "end (LSD, discrete)": lambda: (EndTarget(0.05), law()),
     "exact mean flow": lambda: (StartTarget(derivative="forward"), law()),
     "exact LSD": lambda: (EndTarget(derivative="forward"), law()),

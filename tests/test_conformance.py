@@ -2,11 +2,13 @@
 named.
 """
 
+import dataclasses
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from programs.rows import far, table_samples
 from torch import nn
 
 import pushforward as pf
@@ -23,9 +25,9 @@ from pushforward.testing import (
     check_path,
     check_recipe,
     check_solver,
-    sample_sets,
     space_data,
 )
+from pushforward.testing.metrics import sample_sets
 from pushforward.transports import Map
 
 
@@ -184,14 +186,22 @@ def test_a_lawful_metric_passes():
     check_metric(Distance)
 
 
+def of_training(samples):
+    copied = samples.training
+    return dataclasses.replace(
+        samples, generated=copied, generated_features=copied.astype(np.float64)
+    )
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_of_the_package_passes(name):
     metric = METRICS[name]()
-    if not any(metric.applies(samples) for samples in sample_sets()):
+    if any(metric.applies(samples) for samples in sample_sets()):
+        check_metric(metric, **({"worse": of_training} if name == "memorisation" else {}))
+    elif metric.applies(table_samples()):
+        check_metric(metric, table_samples(), far)
+    else:
         pytest.skip("it needs a classifier of stacked images")
-    check_metric(
-        metric, worse=(lambda samples: samples.training) if name == "memorisation" else None
-    )
 
 
 @pytest.mark.parametrize(

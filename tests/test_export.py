@@ -22,6 +22,7 @@ import onnx
 import pytest
 import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
+from programs.cases import class_labels
 from programs.tables import mixed_table, wide_table
 from torch.export import Dim
 
@@ -41,7 +42,6 @@ from pushforward.files import replacing, replacing_files
 from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
 from pushforward.registries import SOLVERS
 from pushforward.samples import write_samples
-from pushforward.testing import class_labels
 from pushforward.training import in_latent
 from pushforward.transports import Autoencoder, Flow, Latent, inner_of, with_inner
 

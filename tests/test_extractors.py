@@ -511,3 +511,21 @@ def test_rows_are_rounded_as_files_would_and_bad_rows_are_counted(digits, of_dig
         of_digits(np.zeros((3, 1, 8, 9), np.float32), 360)
     with pytest.raises(DataError, match="at least one example"):
         of_digits(np.zeros((0, 1, 8, 8), np.float32), 360)
+
+
+@pytest.mark.parametrize("space", ["pca", Means(), SelfSupervised(200)])
+def test_other_weights_have_another_hash_and_their_rounding_keeps_the_identity(space):
+    features = fit_features(space_data((1, 8, 8), labels=True), space, cache=False, reads=False)
+    weights = features.weights
+    identity = features.identity
+    del features.weights
+    tensors = []
+    for tensor in features._network.state_dict().values():
+        if tensor.is_floating_point() and tensor.numel():
+            tensors.append(tensor)
+    if tensors:
+        tensors[-1].view(-1)[0] += 1
+    else:
+        features.tensors["mean"][0] += 1
+    assert features.weights != weights
+    assert features.identity == identity or not features.determined

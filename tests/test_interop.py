@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from programs.cases import class_labels
 from programs.diffusers_models import (
     SHAPE,
     T,
@@ -26,7 +27,7 @@ from pushforward.denoisers import Preconditioning
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.interop import DiffusersUNet, from_diffusers, to_diffusers
 from pushforward.paths import linear_betas, target
-from pushforward.testing import class_labels, space_data
+from pushforward.testing import space_data
 from pushforward.training import autoencoder_of
 
 SETTINGS = [

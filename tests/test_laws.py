@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageSequence
+from programs.cases import CASES, IDS
 
 import pushforward as pf
 from pushforward.cli import main
@@ -20,8 +21,6 @@ from pushforward.errors import UsageError
 from pushforward.registries import RECIPES
 from pushforward.samples import draw_to, write_samples
 from pushforward.testing import (
-    CASES,
-    IDS,
     IMAGES_ONLY,
     check_method,
     check_resumed,

@@ -10,7 +10,7 @@ from math import comb
 import numpy as np
 import pytest
 import torch
-from programs.rows import random
+from programs.rows import random, table_samples
 from scipy.stats import norm
 
 import pushforward as pf
@@ -56,7 +56,39 @@ from pushforward.metrics.two_sample import (
     kernel_distance,
     neighbour_accuracy,
 )
-from pushforward.testing.metrics import sample_sets, samples_of as samples, values_of as values
+
+
+def samples(generated, reference, training=None, *, features=True, **more):
+    """Convert arrays (n, d) to inputs of metrics, as their own features or with features 0."""
+    if training is None:
+        training = reference
+    if training.dtype != np.uint8:
+        training = training.astype(np.float32)
+
+    def as_features(x):
+        if features:
+            return x.astype(np.float64)
+        return np.zeros((len(x), 1))
+
+    fields = {
+        "generated": generated.astype(np.float32),
+        "reference": reference.astype(np.float32),
+        "training": training,
+        "generated_features": as_features(generated),
+        "reference_features": as_features(reference),
+        "shape": generated.shape[1:],
+    }
+    for name, value in more.items():
+        if value is not None:
+            fields[name] = value
+    return Samples(**fields)
+
+
+def values(metric, *arrays, **more):
+    """Compute the scores for `samples_of` the arrays, to which the metric must apply."""
+    given = samples(*arrays, **more)
+    assert metric.applies(given)
+    return metric(given)
 
 
 def test_prdc_is_what_its_authors_package_computes():
@@ -137,7 +169,7 @@ def test_real_rows_with_exact_copies_set_no_distance_between_repeats():
 
 
 def test_distinct_rows_of_a_table_are_counted_by_their_values():
-    rows = sample_sets()[2]
+    rows = table_samples()
     other = dataclasses.replace(rows, generated_features=np.zeros_like(rows.generated_features))
     assert Distinct()(other) == Distinct()(rows)
     few = dataclasses.replace(rows, generated=rows.generated[np.arange(len(rows.generated)) % 7])

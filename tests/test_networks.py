@@ -4,11 +4,10 @@ packs, bounded slopes, waves.
 
 from __future__ import annotations
 
-import contextlib
-
 import numpy as np
 import pytest
 import torch
+from programs.cases import class_labels
 from programs.critics import generator, labels, largest, layers, residual, textbook, unnormalised
 from programs.small_networks import (
     CASES,
@@ -53,7 +52,6 @@ from pushforward.networks.blocks import (
     modulate,
 )
 from pushforward.networks.gan import Resample, doubling, halving
-from pushforward.testing import class_labels
 
 
 @pytest.mark.parametrize(("build", "shape", "classes"), CASES)
@@ -281,6 +279,7 @@ def test_deviation_equals_a_loop(n, group, sides):
     assert result.shape == (n, 6, *sides)
     assert torch.equal(result[:, :5], h)
     rows = h.numpy().reshape(n, -1)
+    group = n if n % group else group
     for start in range(0, n, group):
         s = rows[start : start + group].std(axis=0)
         smooth = np.mean(np.sqrt(s**2 + 1e-8) - 1e-4)
@@ -293,7 +292,7 @@ def test_deviation_equals_a_loop(n, group, sides):
 @pytest.mark.parametrize("make", [textbook, unnormalised, residual])
 def test_critics_with_deviation_see_their_group_alone(make):
     network = awaken(make((2, 6, 9), minibatch_std=3), 0.2).double()
-    x = torch.randn(8, 2, 6, 9).double()
+    x = torch.randn(9, 2, 6, 9).double()
     moved = x.clone()
     moved[4] += 1.0
     change = (network(moved) - network(x)).abs()
@@ -445,12 +444,9 @@ def test_a_leaky_perceptron_is_piecewise_linear():
     assert not torch.allclose(smooth(3 * x), 3 * smooth(x), rtol=1e-2)
 
 
-def test_a_network_that_does_not_share_times_refuses_one_for_all():
-    for shares in (True, False):
-        conditioning = Conditioning(4, times=1, shares_time=shares)
-        with (
-            contextlib.nullcontext()
-            if shares
-            else pytest.raises(UsageError, match=r"expected \(5,\)")
-        ):
-            assert conditioning(5, torch.device("cpu"), torch.zeros(1), None).shape == (1, 4)
+def test_a_network_without_times_refuses_one_and_one_with_times_needs_it():
+    for times, t in ((0, torch.zeros(1)), (1, None)):
+        conditioning = Conditioning(4, times=times)
+        with pytest.raises(UsageError, match=f"times={times}"):
+            conditioning(5, torch.device("cpu"), t, None)
+    assert Conditioning(4, times=1)(5, torch.device("cpu"), torch.zeros(1), None).shape == (1, 4)

@@ -17,6 +17,7 @@ from pushforward.paths import (
     VP,
     Cosine,
     Linear,
+    Narrowed,
     Path,
     Tabulated,
     convert,
@@ -27,7 +28,27 @@ from pushforward.paths import (
 )
 from pushforward.registries import PARTS, concrete
 from pushforward.tables import Category
-from pushforward.testing import EVERY_PATH, check_path, pairs
+from pushforward.testing import check_path
+
+# At least one path of every class of the package
+EVERY_PATH = {
+    "linear": Linear(),
+    "cosine": Cosine(),
+    "vp": VP(),
+    "ve": VE(),
+    "ddpm": Tabulated(linear_betas()),
+    "short-table": Tabulated([0.05, 0.2, 0.4, 0.9]),
+    "narrowed": Narrowed(VP(), 0.01, 0.9),
+}
+
+
+def pairs(path, n=33):
+    """Draw data, noise, coefficients and x_t (n, 3), at log-SNR within [-8, 8]."""
+    high, low = path.log_snr_ends()
+    log_snr = torch.linspace(max(-8, low), min(8, high), n, dtype=torch.float64)
+    x, z = torch.randn(2, n, 3, dtype=torch.float64)
+    k = path.at(path.time(log_snr)).over(x)
+    return x, z, k, k.alpha * x + k.sigma * z
 
 
 def test_every_path_of_the_package_is_tested():

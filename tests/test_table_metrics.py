@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from programs.rows import random, rows, samples_of, table
+from programs.rows import random, rows, samples_of, table, table_samples
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
@@ -36,7 +36,6 @@ from pushforward.tables.metrics.trees import (
     predictor,
     utility,
 )
-from pushforward.testing import sample_sets
 
 # --- columns alone ---
 
@@ -225,7 +224,7 @@ def test_errors_have_the_size_of_what_new_rows_change():
 
 
 def test_only_metrics_that_suit_tables_apply_to_them():
-    rows_of_table = sample_sets()[2]
+    rows_of_table = table_samples()
     applying = {name for name, metric in METRICS.items() if metric().applies(rows_of_table)}
     own = {
         "column_shapes",

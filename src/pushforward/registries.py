@@ -419,8 +419,15 @@ RENAMED = {
 }
 # Arguments of earlier versions, by class, with the value that changes nothing
 RETIRED: dict[str, dict[str, Any]] = {
+    "AnchorPenalty": {"end": None},
+    "MiddleTarget": {"random": False},
     "OptimalTransport": {"reuse": 1},
+    "Penalties": {"ramp": None},
     "PerceptualAutoencoder": {"feature_extractor": None},
+    "Schedule": {"beta2_end": None, "ramp": None},
+    "Sorted": {"until": None},
+    "StartTarget": {"direction": "pair"},
+    "UNet": {"dropout": 0.0},
 }
 # Classes of earlier versions that are no longer offered
 REMOVED = frozenset({"MinSNR", "PretrainedFeatures", "ProjectedCritic", "SNR", "Shifted"})

@@ -116,14 +116,22 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
         return None
     part = PARTS[name]
     unfit = f"The run's spec does not fit {name} of this version"
-    for argument, only in RETIRED.get(name, {}).items():
-        value = arguments.pop(argument, only)
-        if value != only:
-            raise CheckpointError(f"{unfit}: `{argument}` = {value} is no longer offered.")
+    drop_retired(name, arguments)
     try:
         return part(**arguments)
     except TypeError as error:
         raise CheckpointError(f"{unfit}: {error}.") from error
+
+
+def drop_retired(name: str, arguments: dict[str, Any]) -> None:
+    """Drop arguments of earlier versions; those that changed something are refused."""
+    for argument, only in RETIRED.get(name, {}).items():
+        value = arguments.pop(argument, only)
+        if value != only:
+            raise CheckpointError(
+                f"This run sets `{argument}` = {value} of {name}, which is no longer offered. Use "
+                "the version of pushforward that trained it."
+            )
 
 
 def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:

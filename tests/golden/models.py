@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from programs.cases import class_labels
 
 import pushforward as pf
 from pushforward.conditions import Label
 from pushforward.draws import ExampleDraws
 from pushforward.editing import Variation, inpainting
 from pushforward.networks import MLP, Compressor, Expander, Reshaped, UNet
-from pushforward.testing import class_labels
 from pushforward.testing.solvers import solve
 from pushforward.transports import Autoencoder, Flow, Latent
 

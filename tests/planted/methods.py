@@ -42,7 +42,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(square + 1e-12).sqrt()", "square.sqrt()", "gan"),
         (".reshape(len(scores), -1).sum(1)", "", "gan"),
         ("create_graph=True", "create_graph=False", "gan"),
-        ("self.end, self.ramp, self.shortest_ramp)", "self.end, self.ramp)", "gan"),
+        ("self.end, self.shortest_ramp)", "self.end)", "gan"),
         ("self.extent * (bright - 0.5) / 2", "self.extent * (bright - 0.5)", "gan"),
         ("grey = x.mean(1, keepdim=True)", "grey = x.mean((2, 3), keepdim=True)", "gan"),
         ("(contrast + 0.5)", "contrast", "gan"),
@@ -112,11 +112,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ('predictor.predict("data"', 'predictor.predict("velocity"', "distribution_matching"),
         ("transform(x), seen)", "transform(x), condition)", "finishing"),
-        (
-            "loss + self.anchor.at(now) * distance",
-            "loss + self.anchor.weight * distance",
-            "finishing",
-        ),
+        ("loss + self.anchor.weight * distance", "loss", "finishing"),
         (
             "jump_to_data(self.teacher, start, condition)",
             "jump_to_data(self.flow_map, start, condition)",
@@ -161,7 +157,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "frozen",
         ),
         ("(math.pi * share)) / 2", "(math.pi * share)) / 4", "gan methods"),
-        ("min(1.0, self.samples / ramp)", "self.samples / ramp", "gan"),
         ("share = min(share, self.samples / shortest)", "share = self.samples / shortest", "gan"),
         ("if size and sampled", "if sampled", "prepared"),
         ("torch.exp(log_variance / 2) * noise", "torch.exp(log_variance) * noise", "methods vae"),
@@ -222,8 +217,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "methods/flow_map_targets.py": [
         ("min(self.average, EARLY * (samples + new))", "self.average", "mapping"),
         ("int(progress * self.stages)", "int(progress)", "mapping"),
-        ('if self.direction == "map":', 'if self.direction == "none":', "own_direction"),
-        ("replace(where, velocity=direction)", "where", "own_direction"),
     ],
     "methods/vae.py": [
         ("by_class - by_class[present].mean(0)", "by_class", "class_prior alarms"),

@@ -9,11 +9,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("q.detach() + (h - h.detach())", "q", "perceptual"),
         ("self.counts[dead] = even", "pass", "perceptual"),
         ("(self.counts < DEAD * even)", "(self.counts < 0)", "perceptual"),
-        ("(1 + 1e-3) / 2 for", "(1 - 1e-1) / 2 for", "perceptual"),
+        ("(1 + 1e-3) / 2", "(1 - 1e-1) / 2", "perceptual"),
         ("squashed.round()", "squashed.floor()", "perceptual"),
-    ],
-    "networks/blocks.py": [
-        ("(1, n) if self.shares_time else (n,)", "(1, n)", "networks"),
     ],
     "networks/mlp.py": [
         ("act = ACTIVATIONS[self.activation]", 'act = ACTIVATIONS["silu"]', "networks"),

@@ -1,5 +1,7 @@
 """Made-up rows of a table as metrics receive them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from pushforward.metrics import Samples
@@ -49,4 +51,63 @@ def samples_of(generated, reference, training=None, **more):
         (4,),
         table=table(generated, reference),
         **more,
+    )
+
+
+EXAMPLES = 240
+
+
+def _rows(random):
+    number = random.standard_normal(EXAMPLES)
+    other = number + random.standard_normal(EXAMPLES)
+    category = np.searchsorted([-0.5, 0.5], number + 0.5 * random.standard_normal(EXAMPLES))
+    positive = np.asarray(other > 0, int)
+    return np.column_stack([number, other, np.eye(3)[category], np.eye(2)[positive]])
+
+
+def _values(x):
+    rows = x.astype(np.float32)
+    category = rows[:, 2:5].argmax(1)
+    target = rows[:, 5:].argmax(1)
+    return np.column_stack([rows[:, :2], category, target]).astype(np.float64)
+
+
+def table_samples():
+    """Samples of a good model of rows with two numbers, a category and a boolean target."""
+    generator = random(3)
+    parts = [_rows(generator) for _ in range(3)]
+    generated, reference, training = map(_values, parts)
+    table = Table(
+        generated,
+        reference,
+        ("number", "other", "category", "target"),
+        ("number", "number", "category", "boolean"),
+        ((), (), ("low", "middle", "high"), ("no", "yes")),
+        "target",
+        training=training,
+    )
+    x, y, z = (part.astype(np.float32) for part in parts)
+    classes = [(side[:, 0] > np.median(side[:, 0])).astype(int) for side in (x, y)]
+    return Samples(
+        x,
+        y,
+        z,
+        x.astype(float),
+        y.astype(float),
+        (7,),
+        table=table,
+        generated_classes=classes[0],
+        reference_classes=classes[1],
+        classes=2,
+    )
+
+
+def far(samples):
+    """One row far from all data, n times."""
+    points = np.full_like(samples.generated, 9 * np.abs(samples.reference).max())
+    return replace(
+        samples,
+        generated=points,
+        generated_features=points.astype(float),
+        table=replace(samples.table, generated=_values(points)),
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from programs.cases import class_labels
 from torch import nn
 
 from pushforward.networks import (
@@ -27,7 +28,6 @@ from pushforward.networks import (
     UNet,
 )
 from pushforward.networks.autoencoder import map_shape
-from pushforward.testing import class_labels
 
 VECTORS = [(2,), (17,)]
 IMAGES = [(1, 8, 8), (3, 13, 21), (4, 32, 32), (2, 5, 3), (1, 1, 2)]

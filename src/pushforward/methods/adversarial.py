@@ -154,17 +154,15 @@ class Penalties:
             loss.
         gamma: Initial weight; 0 for no penalties.
         gamma_end: Weight at the end of a cosine schedule; None for a constant weight.
-        ramp: Training samples over which gamma changes; None for the whole training run.
         interval: Steps between penalties, whose weight is multiplied by this number (lazy
             regularisation).
         difference: Step of finite differences in r1 and r2; None for exact gradients.
-        shortest_ramp: Minimum of ramp; None for no minimum.
+        shortest_ramp: Minimum length of this schedule in samples; None for no minimum.
     """
 
     kind: str | None = None
     gamma: float = 1.0
     gamma_end: float | None = None
-    ramp: int | None = None
     interval: int = 1
     difference: float | None = None
     shortest_ramp: int | None = None
@@ -175,9 +173,6 @@ class Penalties:
         weight("gamma", self.gamma)
         weight("gamma_end", self.end)
         whole("penalty_interval", self.interval, 1)
-        for name in ("ramp", "shortest_ramp"):
-            if getattr(self, name) is not None:
-                whole(name, getattr(self, name), 1)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -198,7 +193,7 @@ class Penalties:
         return self.gamma_end
 
     def weight(self, now: StepContext) -> float:
-        return now.along(self.gamma, self.end, self.ramp, self.shortest_ramp)
+        return now.along(self.gamma, self.end, self.shortest_ramp)
 
 
 @contextmanager

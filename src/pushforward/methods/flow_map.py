@@ -62,11 +62,9 @@ class Sorted(Pairs):
         times: Distribution of the times; uniform by default.
         diagonal: Fraction of pairs with s = t, which are single draws.
         to_data: Fraction of the other pairs that have s = 0, in [0, 1].
-        until: Distribution of the second draw; None for the same.
 
     References:
-        Geng et al., Mean Flows for One-step Generative Modeling (2025), section 4.3; Luo et al.,
-        SoFlow (2025), for two distributions.
+        Geng et al., Mean Flows for One-step Generative Modeling (2025), section 4.3.
     """
 
     def __init__(
@@ -75,19 +73,17 @@ class Sorted(Pairs):
         *,
         diagonal: float = 0.25,
         to_data: float = 0.0,
-        until: Times | None = None,
     ) -> None:
         super().__init__(diagonal)
         self.times = times or Uniform()
         self.to_data = share("to_data", to_data)
-        self.until = until
         self.group = self.times.group
         self.only_to_data = to_data == 1 and diagonal == 0
 
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
         first = self.equal(draws, path)
         # not stratified: two stratified draws of one example would always be neighbours
-        second = plain(self.until or self.times)(draws.stream("second time"), path)
+        second = plain(self.times)(draws.stream("second time"), path)
         t = torch.maximum(first, second)
         s = torch.minimum(first, second)
         to_data = draws.stream("to data").uniform() < self.to_data
@@ -260,11 +256,6 @@ class FlowMapMatching(MapMethod):
         self.rule = rule or StartTarget()
         self.pairs = pairs or Sorted()
         self.couple = couple or Independent(flow_map.source)
-        if self.pairs.only_to_data and getattr(self.rule, "direction", "pair") == "map":
-            raise UsageError(
-                "A map that only learns jumps to data has no velocity of its own. Use "
-                '`direction="pair"`.'
-            )
         check_sources(self.couple, flow_map)
         flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
         self.power = weight("power", power)

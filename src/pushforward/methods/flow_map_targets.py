@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -107,15 +107,12 @@ class StartTarget(Rule):
         over: Fraction of training over which a falls.
         derivative: "forward" or "difference" for the limit a -> 0, F = v - (t - s) dF/dt along the
             velocity, by forward-mode differentiation or central differences; "none" for finite a.
-        direction: Velocity of the first leg: "pair" for the training pair's, or "map" for the
-            map's F(x_t, t, t), at the cost of a third call, without the noise of the pair.
         average: See `Rule`.
 
     References:
         Zhang et al., AlphaFlow (2025), eq. 8; Luo et al., SoFlow (2025), for the geometric
         schedule; Song and Dhariwal, Improved Techniques for Training Consistency Models (2024);
-        Geng et al., Mean Flows (2025), eq. 6, for the limit; Geng et al., Improved Mean Flows
-        (2025), for the map's own direction.
+        Geng et al., Mean Flows (2025), eq. 6, for the limit.
     """
 
     def __init__(
@@ -125,7 +122,6 @@ class StartTarget(Rule):
         *,
         over: float = 1.0,
         derivative: str = "none",
-        direction: str = "pair",
         average: float | None = None,
     ) -> None:
         super().__init__(average)
@@ -137,7 +133,6 @@ class StartTarget(Rule):
         self.last = last
         self.over = over
         self.derivative = one_of("derivative", derivative, DERIVATIVES)
-        self.direction = one_of("direction", direction, ("pair", "map"))
 
     def share(self, progress: float) -> float:
         """Return the fraction a: geometric from ``first`` to ``last``."""
@@ -151,39 +146,27 @@ class StartTarget(Rule):
         exact = self.derivative != "none"
         if share == 1 and not exact:
             return v
-        direction = v
-        if self.direction == "map":
-            direction = where.mean_velocity(where.x, t, t)
         if exact:
-            slope = along(replace(where, velocity=direction), self.derivative)
+            slope = along(where, self.derivative)
             return v - shaped(t - s, v) * slope
         m = t - share * (t - s)
-        b = where.mean_velocity(where.moved(m, direction), m, s)
+        b = where.mean_velocity(where.moved(m, v), m, s)
         return share * v + (1 - share) * b
 
 
 class MiddleTarget(Rule):
-    """Rule with two legs by the map, of equal length or (``random``) divided at random.
+    """Rule with two legs of equal length by the map.
 
     References:
-        Frans et al., Shortcut Models (2025), eq. 5; Boffi et al. (2025), PSD; Salimans and Ho,
-        Progressive Distillation (2022).
+        Frans et al., Shortcut Models (2025), eq. 5; Salimans and Ho, Progressive Distillation
+        (2022).
     """
 
-    def __init__(self, random: bool = False, *, average: float | None = None) -> None:
-        super().__init__(average)
-        self.random = random
-
     def target(self, where: TargetInputs) -> Tensor:
-        x = where.x
-        t = where.t
-        share = torch.full_like(t, 0.5)
-        if self.random:
-            share = where.draws.stream("middle").uniform().to(t)
-        m = t - share * (t - where.s)
-        a = where.mean_velocity(x, t, m)
+        m = where.t - 0.5 * (where.t - where.s)
+        a = where.mean_velocity(where.x, where.t, m)
         b = where.mean_velocity(where.moved(m, a), m, where.s)
-        return shaped(share, x) * a + shaped(1 - share, x) * b
+        return 0.5 * a + 0.5 * b
 
 
 class Progressive(Rule):

@@ -119,16 +119,12 @@ class StepContext:
     parts: int = 1
     notes: dict[str, Tensor] = field(default_factory=dict)
 
-    def along(
-        self, start: float, end: float, ramp: int | None = None, shortest: int | None = None
-    ) -> float:
-        """Compute a value on a cosine schedule from start to end.
+    def along(self, start: float, end: float, shortest: int | None = None) -> float:
+        """Compute a value on a cosine schedule from start to end over training.
 
-        ``ramp`` is its length in training samples, by default the whole training run.
+        Training runs of fewer than ``shortest`` samples do not complete it.
         """
         share = self.progress
-        if ramp is not None:
-            share = min(1.0, self.samples / ramp)
         if shortest is not None:
             share = min(share, self.samples / shortest)
         return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

@@ -185,28 +185,19 @@ class AnchorPenalty:
     """Settings that keep a map near its starting point.
 
     Args:
-        weight: Initial weight of the mean squared distance to the samples of the starting map.
-        end: Weight at the end of a cosine schedule; None for a constant weight.
+        weight: Weight of the mean squared distance to the samples of the starting map.
         inside: Fraction of jumps that start at noisy data.
         still: Initial fraction of training in which only the critic is trained.
     """
 
     weight: float = 1.0
-    end: float | None = None
     inside: float = 0.0
     still: float = 0.0
 
     def __post_init__(self) -> None:
         weight("anchor", self.weight)
-        if self.end is not None:
-            weight("anchor_end", self.end)
         share("inside", self.inside, " of the examples")
         share("still", self.still, " of training")
-
-    def at(self, now: StepContext) -> float:
-        if self.end is None:
-            return self.weight
-        return now.along(self.weight, self.end)
 
 
 class AdversarialRefinement(Adversarial, MapMethod):
@@ -274,7 +265,7 @@ class AdversarialRefinement(Adversarial, MapMethod):
         loss = self.game.generator_loss(transform(batch.x), transform(x), seen)
         distance = self.distance(x, start, condition)
         now.notes["anchor_distance"] = distance.detach()
-        yield "map", loss + self.anchor.at(now) * distance
+        yield "map", loss + self.anchor.weight * distance
 
     def distance(self, x: Tensor, start: tuple[Tensor, Tensor], condition: Condition) -> Tensor:
         """Compute the mean squared distance to samples of the starting map."""

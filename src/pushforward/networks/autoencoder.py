@@ -172,12 +172,10 @@ def map_shape(shape: Shape, channels: int, factor: int) -> tuple[int, int, int]:
         UsageError: If the factor is not 1, 2, 4 or 8, or larger than both sides.
     """
     _, height, width = image_shape(shape)
-    if factor not in FACTORS:
-        raise UsageError(f"factor must be one of {', '.join(map(str, FACTORS))}; got {factor}.")
-    if factor > max(height, width):
+    if factor not in FACTORS or factor > max(height, width):
         raise UsageError(
             f"Images of {height} x {width} pixels cannot be reduced by a factor of {factor}. "
-            "Choose a smaller factor."
+            "Choose 2, 4 or 8, at most the longer side."
         )
     return channels, patches(height, factor), patches(width, factor)
 
@@ -379,25 +377,23 @@ class Rounding(nn.Module):
         self.dim = len(self.levels)
         self.size = math.prod(self.levels)
 
-    def _over(self, values: Sequence[float], h: Tensor) -> Tensor:
+    def _over(self, values: np.ndarray, h: Tensor) -> Tensor:
         column = torch.tensor(values, dtype=h.dtype, device=h.device)
         return column.reshape(1, -1, *[1] * (h.dim() - 2))
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Return the levels of h (n, dim, ...), in [-1, 1], and the code numbers."""
+        levels = np.array(self.levels)
+        halves = (levels - 1) * (1 + 1e-3) / 2
         # an even number of levels is shifted by half a step, so that rounding gives all levels
-        halves = [(level - 1) * (1 + 1e-3) / 2 for level in self.levels]
-        offsets = [0.0 if level % 2 else 0.5 for level in self.levels]
-        shifts = []
-        for offset, half in zip(offsets, halves, strict=True):
-            shifts.append(math.atanh(offset / half))
-        squashed = torch.tanh(h + self._over(shifts, h)) * self._over(halves, h)
-        squashed = squashed - self._over(offsets, h)
+        offsets = np.where(levels % 2, 0.0, 0.5)
+        squashed = torch.tanh(h + self._over(np.arctanh(offsets / halves), h))
+        squashed = squashed * self._over(halves, h) - self._over(offsets, h)
         whole = _straight_through(squashed, squashed.round())
-        middle = self._over([level // 2 for level in self.levels], h)
+        middle = self._over(levels // 2, h)
         digits = (whole.detach() + middle).long()
-        values = [math.prod(self.levels[:place]) for place in range(self.dim)]
-        index = (digits * self._over(values, h).long()).sum(1)
+        places = np.cumprod([1, *self.levels[:-1]])
+        index = (digits * self._over(places, h).long()).sum(1)
         return whole / middle, index
 
     def look_up(self, index: Tensor) -> Tensor:

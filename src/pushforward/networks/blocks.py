@@ -29,36 +29,29 @@ def level_widths(width: int, number: int, most: int) -> list[int]:
     return [width * min(2**level, most) for level in range(number)]
 
 
+def sides_of(shape: Shape, axes: int) -> tuple[int, ...]:
+    """Return a shape with this number of axes, or raise a `UsageError`."""
+    sides = tuple(map(int, shape))
+    if len(sides) != axes:
+        raise UsageError(
+            f"Expected a shape with {axes} axes, got {sides}. Use an MLP for vectors (d,), and "
+            "another network for images (channels, height, width)."
+        )
+    return sides
+
+
 def image_shape(shape: Shape) -> tuple[int, int, int]:
     """Return an image shape (channels, height, width), or raise a `UsageError`."""
-    sides = tuple(map(int, shape))
-    if len(sides) != 3 or min(sides) < 1:
-        raise UsageError(
-            "Expected an image shape (channels, height, width) with each size at least 1; got "
-            f"{sides}. For vectors of shape (d,), use an MLP."
-        )
-    channels, height, width = sides
+    channels, height, width = sides_of(shape, 3)
     return channels, height, width
-
-
-def vector_shape(shape: Shape) -> int:
-    """Return the length d of a vector of shape (d,), or raise a `UsageError`."""
-    sides = tuple(map(int, shape))
-    if len(sides) != 1 or sides[0] < 1:
-        raise UsageError(
-            f"Expected a vector shape (d,) with d at least 1; got {sides}. For images of shape "
-            "(channels, height, width), use a UNet, DiT, Generator, Critic, Encoder or Decoder."
-        )
-    return sides[0]
 
 
 def check_input(x: Tensor, shape: tuple[int, ...], network: str) -> None:
     """Raise a `UsageError` that names the network if a batch is not of shape (n, *shape)."""
-    if tuple(x.shape[1:]) != shape or x.ndim != len(shape) + 1:
-        wanted = ", ".join(["n", *map(str, shape)])
+    if tuple(x.shape[1:]) != shape:
         raise UsageError(
-            f"{network} got x of shape {tuple(x.shape)}; expected ({wanted}). Build the network "
-            "for the shape of the data, or reshape x."
+            f"{network} got x of shape {tuple(x.shape)}; expected examples of shape {shape}. Build "
+            "the network for the shape of the data, or reshape x."
         )
 
 
@@ -147,11 +140,9 @@ def check_condition(condition: Condition, kinds: Mapping[str, ConditionKind], n:
     for name, values in (condition or {}).items():
         kind = name.removesuffix("_null")
         if kind not in kinds:
-            known = "without labels or other conditions"
-            if kinds:
-                known = f"with {', '.join(kinds)} only"
+            known = ", ".join(kinds) or "none"
             raise UsageError(
-                f'Got the condition "{name}", but this network was built {known}. Leave out the '
+                f'Got the condition "{name}", but this network takes {known}. Leave out the '
                 "condition, or build the network with the data's conditions."
             )
         if kind == name:
@@ -164,16 +155,10 @@ class Conditioning(nn.Module):
     """Embedding of all inputs besides x: the sum of time and condition embeddings.
 
     Condition embeddings have length about 1, and are scaled here to entries of variance 1.
-
-    Args:
-        shares_time: Whether all examples may share one time.
     """
 
-    def __init__(
-        self, width: int, *, conditions: Kinds = None, times: int, shares_time: bool = False
-    ) -> None:
+    def __init__(self, width: int, *, conditions: Kinds = None, times: int) -> None:
         super().__init__()
-        self.shares_time = shares_time
         self.width = width
         self.conditions = kinds_of(conditions)
         self.times = times
@@ -192,41 +177,26 @@ class Conditioning(nn.Module):
         Args:
             n: Number of examples.
             device: Device of x.
-            t: Times (n,) or (n, times); with ``shares_time`` also (1,).
-            condition: Values by name, such as "label", and masks such as "label_null"
-            (bool (n,)), which
-                marks unconditional examples.
+            t: Times (n,) or (n, times); (1,) if all examples share one.
+            condition: Values by name, such as "label", and masks such as "label_null", bool (n,),
+                which mark unconditional examples.
 
         Raises:
-            UsageError: If a time or condition is missing, unexpected or of the wrong shape.
+            UsageError: If a time is missing, or a time or condition is unexpected.
         """
         check_condition(condition, self.conditions, n)
+        if (t is None) != (self.times == 0):
+            given = "no time t" if t is None else "a time t"
+            raise UsageError(f"Got {given}, but this network was built with times={self.times}.")
         parts = []
         if self.time is not None:
-            parts.append(self.time(self._checked_times(t, n)))
-        elif t is not None:
-            raise UsageError(
-                "Got a time t, but this network was built without times (times=0). Pass t=None."
-            )
+            parts.append(self.time(t))
         for name, kind in self.conditions.items():
             values, null = values_of(name, kind, n, device, condition)
             parts.append(self.embeddings[name](values, null) * math.sqrt(self.width))
         if parts:
             return sum(parts[1:], parts[0])
         return None
-
-    def _checked_times(self, t: Times, n: int) -> Tensor:
-        counts = (1, n) if self.shares_time else (n,)
-        got = "no t"
-        if t is not None:
-            fits = t.ndim > 0 and t.shape[0] in counts
-            if fits and math.prod(t.shape[1:]) == self.times:
-                return t
-            got = f"t of shape {tuple(t.shape)}"
-        wanted = f"({n},)" if self.times == 1 else f"({n}, {self.times})"
-        raise UsageError(
-            f"Got {got}; expected {wanted}: this network was built with times={self.times}."
-        )
 
     def joined(self, x: Tensor, t: Times, condition: Condition) -> Tensor:
         """Append the embedding of the conditions, if any, to vectors x (n, d); t is None."""
@@ -355,10 +325,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 class ResidualBlock(nn.Module):
     """Residual block x + conv(silu(scale-shift(norm(conv(silu(norm(x))))))), starting at x."""
 
-    def __init__(self, width: int, dropout: float = 0.0) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
-        self.dropout = dropout
         self.norm1 = Norm(width)
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.norm2 = Norm(width)
@@ -367,8 +336,6 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, film: Film) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
         h = F.silu(modulate(self.norm2(h), film))
-        if self.dropout:
-            h = F.dropout(h, self.dropout, self.training)
         return x + self.conv2(h)
 
 
@@ -395,13 +362,12 @@ class Attention(nn.Module):
 class Level(nn.Module):
     """Residual blocks at one resolution; attention, if any, follows the first block."""
 
-    def __init__(self, width: int, blocks: int, *, heads: int = 0, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, blocks: int, *, heads: int = 0) -> None:
         super().__init__()
         self.width = width
         self.blocks = blocks
         self.heads = heads
-        self.dropout = dropout
-        self.residual = nn.ModuleList([ResidualBlock(width, dropout) for _ in range(blocks)])
+        self.residual = nn.ModuleList([ResidualBlock(width) for _ in range(blocks)])
         self.attention = Attention(width, heads) if heads else None
 
     def forward(self, x: Tensor, films: Iterator[Film]) -> Tensor:
@@ -442,36 +408,25 @@ SMALLEST = 1e-4
 def append_minibatch_std(h: Tensor, group: int) -> Tensor:
     """Append the mean standard deviation within groups as an additional channel or feature.
 
-    Groups are consecutive examples; the last one may be smaller. Standard deviations s over a group
-    are smoothed as sqrt(s^2 + e^2) - e, e = 1e-4, which has finite derivatives of every order, and
-    averaged over features.
+    Groups are consecutive examples; a batch that they do not divide is one group. Standard
+    deviations s are smoothed as sqrt(s^2 + e^2) - e, e = 1e-4, which has finite derivatives of
+    every order, and averaged over features.
 
     References:
         Karras et al., Progressive Growing of GANs for Improved Quality, Stability, and Variation,
         2018, section 3.
     """
     n = h.shape[0]
+    if n % group:
+        group = n
     flat = h.flatten(1).to(torch.promote_types(h.dtype, torch.float32))
-    whole = n // group * group
-    means = []
-    if whole:
-        deviations = _mean_std(flat[:whole].unflatten(0, (-1, group)))
-        means.append(deviations.repeat_interleave(group))
-    if whole < n:
-        deviations = _mean_std(flat[None, whole:])
-        means.append(deviations.repeat_interleave(n - whole))
-    if not means:
-        means.append(flat.new_zeros(0))
-    deviation = torch.cat(means).to(h.dtype)
-    deviation = deviation.unflatten(0, (-1, *[1] * (h.ndim - 1)))
-    return torch.cat([h, deviation.expand(-1, 1, *h.shape[2:])], dim=1)
-
-
-def _mean_std(groups: Tensor) -> Tensor:
+    groups = flat.unflatten(0, (-1, group))
     variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)
     # sqrt(v + e^2) - e without the difference of two nearly equal numbers
     smoothed = variance / ((variance + SMALLEST**2).sqrt() + SMALLEST)
-    return smoothed.mean(1)
+    deviation = smoothed.mean(1).repeat_interleave(group).to(h.dtype)
+    deviation = deviation.unflatten(0, (-1, *[1] * (h.ndim - 1)))
+    return torch.cat([h, deviation.expand(-1, 1, *h.shape[2:])], dim=1)
 
 
 def parameter_count(module: nn.Module) -> int:

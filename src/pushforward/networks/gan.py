@@ -26,10 +26,10 @@ from pushforward.networks.blocks import (
     level_widths,
     pad_to,
     patches,
+    sides_of,
     size_choice,
     stem_of,
     unfold,
-    vector_shape,
 )
 from pushforward.networks.unet import UNet
 
@@ -462,13 +462,6 @@ def proportions(size: str, shape: Shape) -> tuple[int, int, int]:
 WIDTHS = {"tiny": 64, "small": 256, "base": 1024}
 
 
-def example_shape(shape: Shape) -> tuple[int, ...]:
-    """Return an example shape, (d,) or (channels, height, width), as a tuple of int."""
-    if len(shape) == 1:
-        return (vector_shape(shape),)
-    return image_shape(shape)
-
-
 class TextbookGenerator(nn.Module):
     """Generator of data: linear, ReLU, linear, without normalisation; 100-256-784 for MNIST.
 
@@ -480,7 +473,7 @@ class TextbookGenerator(nn.Module):
         self, shape: Shape, *, latent: int = 100, width: int = 256, conditions: Kinds = None
     ) -> None:
         super().__init__()
-        self.shape = example_shape(shape)
+        self.shape = sides_of(shape, len(shape))
         self.latent = latent
         self.width = width
         self.conditions = kinds_of(conditions)
@@ -511,7 +504,7 @@ class TextbookCritic(nn.Module):
         self, shape: Shape, *, width: int = 256, conditions: Kinds = None, minibatch_std: int = 0
     ) -> None:
         super().__init__()
-        self.shape = example_shape(shape)
+        self.shape = sides_of(shape, len(shape))
         self.width = width
         self.conditions = kinds_of(conditions)
         self.minibatch_std = minibatch_std

@@ -22,9 +22,9 @@ from pushforward.networks.blocks import (
     films_of,
     kinds_of,
     modulate,
+    sides_of,
     size_choice,
     values_of,
-    vector_shape,
 )
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -69,9 +69,7 @@ class MLP(nn.Module):
         self.conditions = kinds_of(conditions)
         self.times = times
         vector = max(16, width // 4)
-        self.conditioning = Conditioning(
-            vector, conditions=self.conditions, times=times, shares_time=True
-        )
+        self.conditioning = Conditioning(vector, conditions=self.conditions, times=times)
         self.modulation = None
         if not self.conditioning.silent:
             self.modulation = Modulation.films(vector, [width] * depth)
@@ -92,11 +90,10 @@ class MLP(nn.Module):
     ) -> MLP:
         """Build one of three sizes, wider for long vectors; ``outputs`` is by default that of x.
 
-        The sizes are tiny (width 48, depth 3), small (96, 3) and base (512, 6); without
-        time (64, 3), (128,
-        4) and (512, 6).
+        They are tiny (width 48, depth 3), small (96, 3) and base (512, 6); without time (64, 3),
+        (128, 4) and (512, 6).
         """
-        inputs = vector_shape(shape)
+        (inputs,) = sides_of(shape, 1)
         if outputs is None:
             outputs = inputs
         # scaling and shifting costs as much as the layers; without it there is time for more width
@@ -174,7 +171,7 @@ class Perceptron(nn.Module):
 
         ``outputs`` is the length of x by default.
         """
-        inputs = vector_shape(shape)
+        (inputs,) = sides_of(shape, 1)
         if outputs is None:
             outputs = inputs
         width = size_choice(size, {"tiny": 64, "small": 200, "base": 512})

@@ -209,9 +209,7 @@ class ColumnTransformer(nn.Module):
         self._index(list(groups.values()))
         self.position = nn.Parameter(0.5 * torch.randn(1, self.count, width))
         self.layers = nn.ModuleList([TransformerBlock(width, heads) for _ in range(depth)])
-        self.conditioning = Conditioning(
-            width, conditions=self.conditions, times=times, shares_time=True
-        )
+        self.conditioning = Conditioning(width, conditions=self.conditions, times=times)
         self.modulation = _modulation(width, depth)
 
     def _index(self, groups: Sequence[Sequence[int]]) -> None:

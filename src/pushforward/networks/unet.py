@@ -38,17 +38,13 @@ from pushforward.networks.blocks import (
 class UNet(nn.Module):
     """Convolutional denoiser for images of any height, width and number of channels.
 
-    Levels halve the resolution, with attention at the coarsest. All residual branches and the
-    output
-    start at zero. With time, the input is added to the output with a learned gain per channel,
-    since
-    the best linear estimate is such a multiple of x_t.
+    Levels halve the resolution, with attention at the coarsest. Residual branches and the output
+    start at zero. With time, the input is added to the output with a learned gain per channel.
 
     Args:
         widths: Channels of each level, finest first.
         blocks: Residual blocks per level and direction.
         heads: Attention heads; 0 for no attention.
-        dropout: Fraction of features dropped in each block.
 
     References:
         Ronneberger et al., U-Net, 2015; Ho et al., Denoising Diffusion Probabilistic Models, 2020;
@@ -66,7 +62,6 @@ class UNet(nn.Module):
         times: int = 1,
         stem: int = 1,
         heads: int = 4,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
@@ -76,17 +71,16 @@ class UNet(nn.Module):
         self.times = times
         self.stem = stem
         self.heads = heads
-        self.dropout = dropout
         channels = self.shape[0]
         pixels = channels * stem**2
         *outer, coarsest = self.widths
         finest = self.widths[0]
         self.enter = nn.Conv2d(pixels, finest, 3, padding=1)
-        self.down = nn.ModuleList([Level(w, blocks, dropout=dropout) for w in outer])
+        self.down = nn.ModuleList([Level(w, blocks) for w in outer])
         self.shrink = nn.ModuleList([nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths)])
-        self.middle = Level(coarsest, blocks, heads=heads, dropout=dropout)
+        self.middle = Level(coarsest, blocks, heads=heads)
         self.grow = nn.ModuleList([nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(widths)])
-        self.up = nn.ModuleList([Level(w, blocks, dropout=dropout) for w in outer])
+        self.up = nn.ModuleList([Level(w, blocks) for w in outer])
         self.norm = Norm(finest)
         self.leave = nn.Conv2d(finest, pixels, 3, padding=1)
         if times:

@@ -167,13 +167,6 @@ class Packed(nn.Module):
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
         """Compute scores (n / pack,) for examples x (n, *shape), n a multiple of ``pack``."""
         n = x.shape[0]
-        if t is not None:
-            raise UsageError("Got a time t, but packed critics take none. Pass t=None.")
-        if x.ndim < 2 or n % self.pack:
-            raise UsageError(
-                f"Got x of shape {tuple(x.shape)}; expected (n, channels, ...) with n a multiple "
-                f"of pack={self.pack}. Choose a batch size and micro-batch size divisible by pack."
-            )
         check_condition(condition, self.conditions, n)
         for name, kind in self.conditions.items():
             values, null = values_of(name, kind, n, x.device, condition)

@@ -55,7 +55,6 @@ from pushforward.recipes.recipe import (
     Recipe,
     RegularisationOption,
     Schedule,
-    ScheduleOption,
     Training,
     on_space,
 )
@@ -210,12 +209,6 @@ def gan(
     fourier_features: NetworkOption[int | None] = None,
     loss: LossOption[str | None] = None,
     gamma: RegularisationOption[float | None] = None,
-    gamma_end: ScheduleOption[float | None] = None,
-    lr_ramp: ScheduleOption[float | None] = None,
-    beta2_end: ScheduleOption[float | None] = None,
-    ramp: ScheduleOption[int | None] = None,
-    shortest_ramp: ScheduleOption[int | None] = None,
-    ema_share: ScheduleOption[float] = 0.05,
     penalty: RegularisationOption[str | None] = None,
     penalty_interval: RegularisationOption[int | None] = None,
     difference: RegularisationOption[float | None] = None,
@@ -246,19 +239,6 @@ def gan(
             minimax, hinge, least_squares or wasserstein.
         gamma: Weight of the gradient penalties; the default is 10 for convolutional images and for
             wasserstein, 0.5 for vectors without continuous attributes, otherwise 5.
-        gamma_end: Weight of the penalties at the end of a cosine schedule; the default is a tenth
-            of gamma, or 6 % for vectors.
-        lr_ramp: Fraction of the learning rate at the end of a cosine schedule; the default is 0.01
-            for vectors, otherwise 1.
-        beta2_end: Second beta of the optimisers at the end of a cosine schedule from 0.99; constant
-            by default.
-        ramp: Number of training examples over which gamma, learning rate and beta2 change; the
-            default is the whole training run.
-        shortest_ramp: Minimum length of the ramp in training examples: a shorter training run ends
-            before the end of the ramp. Without ramp, the default is 400,000 for vectors without
-            continuous attributes, if there are penalties.
-        ema_share: Half-life of the averaged weights as a fraction of the examples so far, at most
-            --ema.
         penalty: r1, r2 or gradient, joined by +, or none; the default depends on the loss, r1+r2
             for relativistic.
         penalty_interval: Number of steps between penalties (lazy regularisation); the default is 4
@@ -310,11 +290,8 @@ def gan(
             gamma = 0.5
         else:
             gamma = 5.0
-    if gamma_end is None:
-        gamma_end = gamma * (0.06 if vector else 0.1)
     penalised = penalty != "none" and gamma > 0
-    if shortest_ramp is None and ramp is None and points and penalised:
-        shortest_ramp = SHORTEST_RAMP
+    shortest_ramp = SHORTEST_RAMP if points and penalised else None
     if strength is None:
         strength = 1.0 if ada_target is None else 0.0
 
@@ -332,9 +309,8 @@ def gan(
     if generator is None:
         generator = generator_for(space, size, latent, network, sign_codes)
     generator, latent = space.generator(generator, latent)
-    penalties = Penalties(
-        penalty, gamma, gamma_end, ramp, penalty_interval, difference, shortest_ramp
-    )
+    gamma_end = gamma * (0.06 if vector else 0.1)
+    penalties = Penalties(penalty, gamma, gamma_end, penalty_interval, difference, shortest_ramp)
     augment = augmentation(space, augment_critic)
     critic_input = CriticInput(pack, minibatch_std, augment, strength, ada_target)
     method = GAN(
@@ -350,17 +326,11 @@ def gan(
     if not penalised:
         penalty_interval = 1
     training = _training(space, penalty_interval)
-    # the rate for vectors falls throughout, because a step at the full rate may leave a mode
-    if lr_ramp is None:
-        lr_ramp = 0.01 if vector else 1.0
-    schedule = Schedule(
-        lr_end=0.01 if vector else 0.1,
-        lr_ramp=lr_ramp,
-        beta2_end=beta2_end,
-        ramp=ramp,
-        shortest_ramp=shortest_ramp,
-    )
-    training = dataclasses.replace(training, schedule=schedule, ema_share=ema_share)
+    schedule = Schedule(lr_end=0.1)
+    if vector:
+        # the rate falls throughout, because a step at the full rate may leave a mode
+        schedule = Schedule(lr_ramp=0.01, shortest_ramp=shortest_ramp)
+    training = dataclasses.replace(training, schedule=schedule)
     return Recipe(method, training, "gan", "GAN")
 
 
@@ -423,17 +393,10 @@ def finish(
     calls: PathOption[int] = 1,
     inside: PathOption[float] = 0.0,
     anchor: LossOption[float] = 0.3,
-    anchor_end: ScheduleOption[float | None] = None,
-    still: ScheduleOption[float | None] = None,
     gamma: RegularisationOption[float | None] = None,
-    gamma_end: ScheduleOption[float | None] = None,
-    difference: RegularisationOption[float] = 0.05,
-    penalty_interval: RegularisationOption[int] = 1,
     augment_critic: RegularisationOption[str] = "none",
-    strength: RegularisationOption[float] = 1.0,
     coverage: RegularisationOption[float] = 0.97,
     recall: RegularisationOption[float] = 0.95,
-    checks: RegularisationOption[int] = 8,
 ) -> Recipe:
     """Map between two times, sharpened by a critic; training stops before it loses diversity.
 
@@ -449,22 +412,14 @@ def finish(
         inside: Fraction of jumps that start at noisy data, which keeps samples in 2 or 4 calls
             good.
         anchor: Weight of the squared distance to the teacher's samples from the same noise.
-        anchor_end: Weight at the end of a cosine schedule; constant by default.
-        still: Initial fraction of training in which only the critic is trained; the default is 0.05
-            for a critic of features, 0.15 for other critics of images, 0 for points and rows.
         gamma: Weight of the critic's gradient penalties; the default is 0 for a critic of features,
             otherwise 1.
-        gamma_end: Weight at the end of a cosine schedule; the default is a tenth of gamma.
-        difference: Step of the finite differences for gradient penalties; 0 for exact gradients.
-        penalty_interval: Number of steps between penalties (lazy regularisation).
         augment_critic: Augmentation of the critic's inputs, for small data sets of images: color,
             translation, cutout, separated by commas; or none.
-        strength: Probability of each augmentation in augment_critic.
         coverage: Training stops if coverage falls significantly below this fraction of its initial
             value; 0 for no limit.
         recall: Training stops if recall falls significantly below this fraction of its initial
             value; 0 for no limit.
-        checks: Number of measurements of both, at equal intervals of training.
 
     References:
         Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead (2024).
@@ -481,26 +436,22 @@ def finish(
     small = flat(space)
     if gamma is None:
         gamma = 0.0 if by_features else 1.0
-    if gamma_end is None:
-        gamma_end = gamma / 10
-    if still is None:
-        if by_features:
-            still = STILL_FEATURES
-        else:
-            still = 0.0 if small else STILL
+    still = STILL
+    if by_features:
+        still = STILL_FEATURES
+    elif small:
+        still = 0.0
     guard = None
     if coverage or recall:
-        guard = Guard(coverage, recall, checks)
+        guard = Guard(coverage, recall)
 
-    step = difference or None
-    penalties = Penalties("r1+r2", gamma, gamma_end, None, penalty_interval, step)
     method: Method = AdversarialRefinement(
         copy_of(flow_map),
         critic,
         teacher=flow_map,
-        penalties=penalties,
-        critic_input=CriticInput(augment=augment, strength=strength),
-        anchor=AnchorPenalty(anchor, anchor_end, inside, still),
+        penalties=Penalties("r1+r2", gamma, gamma / 10, difference=0.05),
+        critic_input=CriticInput(augment=augment),
+        anchor=AnchorPenalty(anchor, inside, still),
         guard=guard,
         steps=calls,
     )

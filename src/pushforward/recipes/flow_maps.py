@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from pushforward.arguments import one_of, whole
@@ -64,10 +64,7 @@ def consistency(
     network: NetworkOption[str | nn.Module] = "auto",
     first: LossOption[float] = 1.0,
     last: LossOption[float] = 0.005,
-    over: LossOption[float] = 0.8,
     derivative: LossOption[str] = "none",
-    average: LossOption[float | None] = None,
-    power: LossOption[float] = 0.5,
 ) -> Recipe:
     """Consistency model: maps all noisy states of an example to the same data; one call per sample.
 
@@ -80,21 +77,14 @@ def consistency(
         first: Distance of the two states at the start of training, as a fraction of the way to
             data.
         last: Value of first at the end of training, reached geometrically.
-        over: Fraction of training over which it falls.
         derivative: Exact limit, by forward differentiation or difference; or none.
-        average: Half-life, in examples, of a weight average that is evaluated at the second state;
-            by default, the map itself.
-        power: Exponent that reduces the weight of examples with large errors; 0 weights all
-            equally.
 
     References:
         Song et al., Consistency Models (2023), algorithm 3; Geng et al., ECT (2025).
     """
     flow_map = new_map(space, size, network)
-    rule = StartTarget(first, last, over=over, derivative=derivative, average=average)
-    method = FlowMapMatching(
-        flow_map, rule, Sorted(times_for(space), diagonal=0.0, to_data=1.0), power=power
-    )
+    rule = StartTarget(first, last, over=FALL, derivative=derivative)
+    method = FlowMapMatching(flow_map, rule, Sorted(times_for(space), diagonal=0.0, to_data=1.0))
     return Recipe(method, denoising_training(space, flow_map.network), "consistency", "flow map")
 
 
@@ -106,11 +96,8 @@ def meanflow(
     network: NetworkOption[str | nn.Module] = "auto",
     first: LossOption[float] = 1.0,
     last: LossOption[float] = 0.005,
-    over: LossOption[float] = 0.8,
     derivative: LossOption[str] = "none",
-    direction: LossOption[str] = "pair",
     diagonal: PathOption[float] = 0.25,
-    power: LossOption[float] = 0.5,
 ) -> Recipe:
     """Mean flow: regresses the mean velocity between two times; one call per sample, or more.
 
@@ -123,23 +110,16 @@ def meanflow(
             (n, 2).
         first: Fraction of a jump covered by the data's velocity at the start of training.
         last: Value of first at the end of training, reached geometrically.
-        over: Fraction of training over which it falls.
         derivative: Exact limit, by forward differentiation or difference; or none.
-        direction: Velocity along which the map is self-consistent: of the training pair ("pair"),
-            or of the map ("map", as in Improved Mean Flows; a fifth to a third more time per step).
         diagonal: Fraction of examples trained as a flow, with equal times.
-        power: Exponent that reduces the weight of examples with large errors; 0 weights all
-            equally.
 
     References:
-        Geng et al., Mean Flows for One-step Generative Modeling (2025); Geng et al., Improved Mean
-        Flows (2025), for the direction; Zhang et al., AlphaFlow (2025); Luo et al., SoFlow (2025).
+        Geng et al., Mean Flows for One-step Generative Modeling (2025); Zhang et al., AlphaFlow
+        (2025); Luo et al., SoFlow (2025).
     """
     flow_map = new_map(space, size, network)
-    rule = StartTarget(first, last, over=over, derivative=derivative, direction=direction)
-    method = FlowMapMatching(
-        flow_map, rule, Sorted(times_for(space), diagonal=diagonal), power=power
-    )
+    rule = StartTarget(first, last, over=FALL, derivative=derivative)
+    method = FlowMapMatching(flow_map, rule, Sorted(times_for(space), diagonal=diagonal))
     return Recipe(method, denoising_training(space, flow_map.network), "meanflow", "flow map")
 
 
@@ -152,7 +132,6 @@ def shortcut(
     levels: PathOption[int] = 7,
     diagonal: PathOption[float] = 0.75,
     average: LossOption[float | None] = None,
-    power: LossOption[float] = 0.5,
 ) -> Recipe:
     """Shortcut model: a jump equals two jumps of half its length; one call per sample, or more.
 
@@ -163,15 +142,13 @@ def shortcut(
         diagonal: Fraction of examples trained as a flow, with equal times.
         average: Half-life, in examples, of a weight average that computes the two jumps; by default
             the map itself is used.
-        power: Exponent that reduces the weight of examples with large errors; 0 weights all
-            equally.
 
     References:
         Frans et al., One Step Diffusion via Shortcut Models (2025).
     """
     flow_map = new_map(space, size, network)
     method = FlowMapMatching(
-        flow_map, MiddleTarget(average=average), Dyadic(levels, diagonal=diagonal), power=power
+        flow_map, MiddleTarget(average=average), Dyadic(levels, diagonal=diagonal)
     )
     return Recipe(method, denoising_training(space, flow_map.network), "shortcut", "flow map")
 
@@ -180,6 +157,8 @@ RULES = ("stored", "start", "middle", "end", "progressive")
 # Steps of a trajectory that starts from noise, and of one that starts from other data
 STEPS = 8
 STEPS_FROM_DATA = 32
+# Fraction of training over which the known part of a jump becomes shorter
+FALL = 0.8
 # Stages of progressive distillation: steps of 1/16, 1/8, ... 1
 STAGES = 5
 # Half-life in samples: at the rate of U-Nets, targets of the map itself run away from its teacher
@@ -206,18 +185,14 @@ def distil(
     guidance: LossOption[float | str | Sequence[float]] = 1.0,
     first: LossOption[float] = 0.1,
     last: LossOption[float] = 0.005,
-    over: LossOption[float] = 0.8,
     derivative: LossOption[str] = "none",
-    average: LossOption[float | None] = None,
-    power: LossOption[float] = 0.5,
     diagonal: PathOption[float] = 0.15,
     to_data: PathOption[float] = 0.5,
-    likeness: LossOption[float | None] = None,
 ) -> Recipe:
     """Student of a flow, ddpm or edm: a map between two times that starts as its teacher.
 
     A student of a table learns only from stored trajectories: rule, stored, guidance, first, last,
-    over, derivative, average, power, diagonal and likeness do not apply.
+    derivative and diagonal do not apply.
 
     Args:
         size: Not used: the student has the teacher's network, with a second time.
@@ -239,18 +214,10 @@ def distil(
         first: Fraction of a jump covered by the teacher's velocity with the rule start, as it would
             be at the start of training.
         last: Fraction at the end of training, reached geometrically.
-        over: Fraction of training over which it falls.
         derivative: Exact limit of the rules start and end, by forward differentiation or difference
             (U-Nets then use a tenth of the learning rate); or none.
-        average: Half-life, in examples, of the weight average that computes targets; 0 to use the
-            map itself. The default is 5,000 for U-Nets with the rule start, middle or end,
-            otherwise 0.
-        power: Exponent that reduces the weight of examples with large errors; 0 weights all
-            equally.
         diagonal: Fraction of examples at which the student learns the teacher's velocity.
         to_data: Fraction of the other examples that are mapped to data.
-        likeness: Weight of the distance between samples of student and teacher in the teacher's
-            features; 0 for none. The default is 2 for U-Nets, otherwise 0.
 
     References:
         Song et al., Consistency Models (2023); Luo et al., SoFlow (2025); Zhang et al., AlphaFlow
@@ -266,11 +233,11 @@ def distil(
     if teacher_steps is None:
         teacher_steps = STEPS if denoiser.source is None else STEPS_FROM_DATA
     teacher_steps = whole("teacher_steps", teacher_steps, 1)
-    if average is None and convolutional and rule in ("start", "middle", "end"):
-        average = AVERAGE
-    stored = _stored(rule, stored)
-    if likeness is None:
-        likeness = LIKENESS if convolutional else 0.0
+    one_of("rule", rule, RULES)
+    if rule == "stored":
+        stored = 1.0
+    elif stored is None:
+        stored = 0.0 if rule == "progressive" else 0.5
     scales = _guidance(guidance)
 
     guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
@@ -279,7 +246,7 @@ def distil(
         scale = 1.0 if scales[0] <= 1 <= scales[-1] else scales[0]
         guide = Flow(Guided(flow.denoiser, scale), guide.solver, teacher_steps, guide.grid)
     student = _student(guide, span)
-    target = _rule(rule, (first, last, over), derivative, average or None)
+    target = _rule(rule, first, last, derivative, AVERAGE if convolutional else None)
     pairs: Pairs = Sorted(times_for(space), diagonal=diagonal, to_data=to_data)
     if rule == "progressive":
         pairs = Dyadic(STAGES - 1, diagonal=diagonal, staged=True)
@@ -299,12 +266,11 @@ def distil(
             pairs,
             trajectories=store,
             stored=stored,
-            power=power,
             steps=calls,
-            likeness=FeatureDistance(likeness) if likeness else None,
+            likeness=FeatureDistance(LIKENESS) if convolutional else None,
         )
     else:
-        method = FlowMapMatching(student, target, pairs, teacher=guide, power=power, steps=calls)
+        method = FlowMapMatching(student, target, pairs, teacher=guide, steps=calls)
     method, family = in_latents(method, teacher)
 
     training = denoising_training(space, denoiser.network)
@@ -339,25 +305,18 @@ def _denoiser(flow: Any) -> Denoiser:
 
 def _guidance(given: float | str | Sequence[float]) -> tuple[float, ...]:
     """Read one scale, or the least and the greatest."""
-    parts: Sequence[Any]
-    if isinstance(given, str):
-        parts = given.split(",")
-    elif isinstance(given, Sequence):
-        parts = given
-    else:
-        parts = (given,)
+    parts = given.split(",") if isinstance(given, str) else given
     try:
-        scales = tuple(float(part) for part in parts)
+        scales = np.atleast_1d(np.array(parts, float))
     except (TypeError, ValueError):
-        scales = ()
-    single = len(scales) == 1
-    rising = len(scales) == 2 and scales[0] < scales[1]
-    if not (single or rising) or not all(map(math.isfinite, scales)):
+        scales = np.zeros(0)
+    rising = len(scales) in (1, 2) and bool((np.diff(scales) > 0).all())
+    if not rising or not np.isfinite(scales).all():
         raise UsageError(
             "guidance must be a scale, such as 2, or a range with the lower end first, such as "
             f"1,4; got {given!r}."
         )
-    return scales
+    return tuple(scales.tolist())
 
 
 def _student(guide: Flow, guidance: Sequence[float] | None) -> Any:
@@ -366,41 +325,16 @@ def _student(guide: Flow, guidance: Sequence[float] | None) -> Any:
     return student_of(denoiser, denoiser.unconditional and denoiser is guide.denoiser, guidance)
 
 
-def _stored(rule: str, given: float | None) -> float:
-    one_of("rule", rule, RULES)
-    if rule == "stored":
-        if given not in (None, 1):
-            raise UsageError(
-                f"stored={given:g} trains partly on a rule, but rule=stored is not one. Use "
-                f"{', '.join(RULES[1:])}."
-            )
-        return 1.0
-    if given is None:
-        if rule == "progressive":
-            return 0.0
-        return 0.5
-    return given
-
-
-def _rule(
-    rule: str, schedule: tuple[float, float, float], derivative: str, average: float | None
-) -> Rule:
-    if rule not in ("start", "end") and derivative != "none":
-        raise UsageError(
-            f"The rule {rule} does not use a derivative. Use start or end, or leave out derivative."
-        )
+def _rule(rule: str, first: float, last: float, derivative: str, average: float | None) -> Rule:
     if rule == "progressive":
-        if average is not None:
-            raise UsageError(
-                "The rule progressive takes its targets from the previous stage. Leave out average."
-            )
         return Progressive(STAGES)
     if rule == "middle":
         return MiddleTarget(average=average)
     if rule == "end":
         return EndTarget(derivative=derivative, average=average)
-    first, last, over = schedule
-    return StartTarget(first, last, over=over, derivative=derivative, average=average)
+    if rule == "stored":
+        average = None
+    return StartTarget(first, last, over=FALL, derivative=derivative, average=average)
 
 
 def _start_as_teacher(method: Any) -> None:

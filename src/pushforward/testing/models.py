@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
 import math
 import tempfile
 from collections.abc import Callable, Iterator
@@ -75,10 +74,6 @@ def rebuilt(part: Any) -> Any:
     return spec.build(spec.describe(part))
 
 
-SHAPES: list[tuple[int, ...]] = [(2,), (17,), (1, 8, 8), (3, 13, 21), (4, 16, 16)]
-# Every kind of data: the shape of an example, and whether it has labels
-CASES: list[tuple[tuple[int, ...], bool]] = list(itertools.product(SHAPES, [False, True]))
-IDS = ["x".join(map(str, shape)) + ("-labels" if labels else "") for shape, labels in CASES]
 IMAGES_ONLY = ("autoencoder",)  # Recipes that take images alone; this one receives no labels either
 
 
@@ -111,13 +106,6 @@ def space_data(shape: tuple[int, ...], labels: bool, n: int = 70, seed: int = 0)
         return Dataset("made", space, Split(x[:n], None), Split(x[n:], None))
     label = random.integers(0, 3, size=len(x))
     return Dataset("made", space, Split(x[:n], label[:n]), Split(x[n:], label[n:]))
-
-
-def class_labels(classes: int) -> dict[str, ConditionKind]:
-    """Build the conditions for a number of equally frequent classes; none for 0."""
-    if classes:
-        return {"label": Label.numbered(classes)}
-    return {}
 
 
 def shape_for(name: str) -> tuple[int, ...]:

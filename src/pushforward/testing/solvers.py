@@ -19,39 +19,15 @@ from pushforward.errors import UsageError
 from pushforward.paths import (
     VE,
     VP,
-    Coefficients,
     Cosine,
     Linear,
-    Narrowed,
     Path,
-    Tabulated,
     convert,
-    linear_betas,
 )
 from pushforward.solvers import Solver
 from pushforward.solvers.solver import grid_times
 from pushforward.testing.models import built, law, rebuilt, refuses
 from pushforward.transports import Flow
-
-# At least one path of every class of the package
-EVERY_PATH: dict[str, Path] = {
-    "linear": Linear(),
-    "cosine": Cosine(),
-    "vp": VP(),
-    "ve": VE(),
-    "ddpm": Tabulated(linear_betas()),
-    "short-table": Tabulated([0.05, 0.2, 0.4, 0.9]),
-    "narrowed": Narrowed(VP(), 0.01, 0.9),
-}
-
-
-def pairs(path: Path, n: int = 33) -> tuple[Tensor, Tensor, Coefficients, Tensor]:
-    """Draw data, noise, coefficients and x_t (n, 3), at log-SNR within [-8, 8]."""
-    high, low = path.log_snr_ends()
-    log_snr = torch.linspace(max(-8, low), min(8, high), n, dtype=torch.float64)
-    x, z = torch.randn(2, n, 3, dtype=torch.float64)
-    k = path.at(path.time(log_snr)).over(x)
-    return x, z, k, k.alpha * x + k.sigma * z
 
 
 def check_path(path: Path | type[Path]) -> None:

@@ -72,9 +72,7 @@ class PlayerOptimizer:
             muon = Muon(self._matrices, lr=self.lr, weight_decay=decay)
             self._optimizers.append((muon, by_muon))
 
-    def update(
-        self, rate: float, beta2: float | None = None, loss: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, rate: float, loss: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Take one step with the current gradients, and clear them."""
         norm = gradient_norm(self.parameters)
         finite = torch.isfinite(norm if loss is None else norm + loss)
@@ -87,8 +85,6 @@ class PlayerOptimizer:
         for optimizer, _ in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * rate
-                if beta2 is not None and "betas" in group:
-                    group["betas"] = (group["betas"][0], beta2)
         waits = _waits(self)
         for optimizer, _ in self._optimizers:
             if waits and not finite:

@@ -137,8 +137,7 @@ class Trainer:
                 losses[name] = self.processes.added([loss])[0]
                 optimizer = self.state.optimizers[name]
                 self.processes.add_gradients(optimizer.parameters)
-                beta2 = self.training.schedule.beta2(self.training.of(name, "betas")[1], now)
-                norm, finite = optimizer.update(rate, beta2, losses[name])
+                norm, finite = optimizer.update(rate, losses[name])
                 norms[f"gradient_norm/{name}"] = norm
                 updated.append((name, finite))
             health = self.rounds.notes()
