@@ -74,7 +74,7 @@ def test_columns_of_a_table_are_given(tmp_path):
     ):
         with pytest.raises(UsageError, match=says):
             pf.data.load(path, given=given)
-    with pytest.raises(UsageError, match='no column "x0"'):
+    with pytest.raises(UsageError, match='a column "x0"'):
         pf.data.load("moons", given=["x0"])
 
 
@@ -217,7 +217,6 @@ def test_a_file_adds_a_kind_of_condition(tmp_path, monkeypatch, capsys):
     ]
     assert main([*words, "--steps", "6", "--out", "whole"]) == 0
     assert main([*words, "--steps", "3", "--out", "parts"]) == 0
-    assert "the angle angle" in capsys.readouterr().err
     plugin = ["--plugin", "./cyclic.py"]
     assert main(["resume", "parts", "--steps", "6", *plugin]) == 0
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "parts"))
