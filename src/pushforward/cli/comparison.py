@@ -287,13 +287,14 @@ def _check_protocol(
 
     compared(data, n)
     check_spaces(features, data)
+    if not reports:
+        return
     _check_reports(reports, data)
-    if reports:
-        protocols = [(name, report.protocol) for name, report in reports.items()]
-        if n is None:
-            n = protocols[0][1].n
-        new = Evaluator(data, n or 0, 1, spaces=features).comparison()
-        check_same([*protocols, ("the new models", new.protocol)])
+    protocols = [(name, report.protocol) for name, report in reports.items()]
+    if n is None:
+        n = protocols[0][1].n
+    new = Evaluator(data, n or 0, 1, spaces=features).comparison()
+    check_same([*protocols, ("the new models", new.protocol)])
 
 
 def _check_reports(reports: Mapping[str, Comparison], data: Dataset | None = None) -> None:
