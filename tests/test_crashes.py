@@ -250,7 +250,7 @@ def test_a_replacement_that_could_not_be_set_up_gives_the_run_its_place_again(ru
 @pytest.mark.parametrize("budget", [{"steps": 5}, {"samples": 100}])
 def test_a_budget_that_is_used_up_already_is_refused_and_changes_nothing(budget, run):
     before = (run / "spec.json").read_text()
-    with pytest.raises(UsageError, match=r"already trained for .* a budget of"):
+    with pytest.raises(UsageError, match=r"already trained for .* the budget"):
         pf.resume(run, data=DATA, **budget)
     assert (run / "spec.json").read_text() == before
     assert pf.resume(run, data=DATA, steps=8).state["step"] == 8

@@ -215,7 +215,7 @@ def test_runs_are_finished_and_matched(runs, tmp_path):
     )
     with pytest.raises(
         UsageError,
-        match=r"the frozen part teacher must be a map between two times .* Distil it first",
+        match=r"The frozen part teacher must be a map between two times .* Distil it first",
     ):
         with_frozen("finish", {"teacher": runs / "flow"})(DATA.space, "tiny")
     starting = {"teacher": runs / "flow", "start": runs / "meanflow"}

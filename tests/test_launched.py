@@ -45,7 +45,7 @@ CASES = {
     "resumed": ([0, 0], 0, ""),
     "full": ([4, 4], 0, "No space left on device"),
     "unread": ([1, 3], 1, "moons cannot be read here."),
-    "unlike": ([3, 3], 0, "differ in data: process 0 has"),
+    "unlike": ([3, 3], 0, "differ in data"),
     "stopped": ([75, 75], 0, "stopped and saved at step 3"),
     "lacking": ([1, 6], 1, "error: out of memory in step 3"),
     "hanging": ([1, 1], 0, "within 4 seconds"),

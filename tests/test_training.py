@@ -262,9 +262,7 @@ def test_amounts_are_read_with_their_units_and_others_are_refused():
 def test_a_budget_below_what_is_trained_is_refused(tmp_path):
     data = space_data((2,), labels=False)
     run = pf.fit(recipe_for("flow", data), data, steps=3, out=tmp_path / "run")
-    with pytest.raises(
-        UsageError, match=r"seconds, so a budget of 1e-06.*give more, such as `seconds=\d+`"
-    ):
+    with pytest.raises(UsageError, match=r"seconds.*leaves nothing to do.*give more"):
         pf.resume(run, seconds=1e-6, data=data)
     assert pf.resume(run, steps=4, data=data).state["step"] == 4
 

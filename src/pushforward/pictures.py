@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,6 @@ Limits = tuple[float, float, float, float]  # Least x, greatest x, least y, grea
 
 INK = (0, 114, 178)
 REAL = (150, 150, 150)
-TICKS = (120, 120, 120)
 PAPER = (255, 255, 255)
 LEGIBLE = 64  # Pixels that an image needs along its longer side to be looked at
 SMOOTH = 3  # Scatter plots are drawn this many times too large and shrunk, so that dots are round
@@ -134,7 +133,6 @@ def scatter_picture(
     size: int = 480,
     ink: tuple[int, int, int] = INK,
     transparent: bool = False,
-    ticks: bool = False,
 ) -> Image.Image:
     """Draw points (n, d) as translucent dots over real data (m, d) as grey rings.
 
@@ -145,7 +143,6 @@ def scatter_picture(
         size: Pixels along a side.
         ink: Colour of the dots.
         transparent: Whether the background is transparent instead of white.
-        ticks: Whether the left and the lower edge have numbers.
     """
     if limits is None:
         limits = limits_of(points if real is None else real)
@@ -157,32 +154,7 @@ def scatter_picture(
         sheet = Image.alpha_composite(sheet, _dots(points, limits, large, ink, hollow=False))
     if not transparent:
         sheet = sheet.convert("RGB")
-    picture = sheet.reduce(SMOOTH)
-    if ticks:
-        _number_edges(picture, limits)
-    return picture
-
-
-def _number_edges(picture: Image.Image, limits: Limits) -> None:
-    draw = ImageDraw.Draw(picture)
-    size = picture.width
-    left, right, bottom, top = limits
-    for x, text in _ticks(left, right, size):
-        draw.line((x, size - 5, x, size), fill=TICKS)
-        draw.text((x, size - 7), text, fill=TICKS, anchor="mb")
-    for up, text in _ticks(bottom, top, size):
-        y = size - up
-        draw.line((0, y, 5, y), fill=TICKS)
-        draw.text((8, y), text, fill=TICKS, anchor="lm")
-
-
-def _ticks(low: float, high: float, size: int) -> Iterator[tuple[float, str]]:
-    from matplotlib.ticker import MaxNLocator
-
-    for value in MaxNLocator(5).tick_values(low, high):
-        at = (value - low) / (high - low) * size
-        if 24 < at < size - 12:
-            yield at, f"{round(value, 9) + 0.0:.10g}"
+    return sheet.reduce(SMOOTH)
 
 
 def landscape_shares(heights: np.ndarray) -> np.ndarray:
@@ -242,7 +214,7 @@ def write_gif(
         pictures = [grid_picture(frame, scale=scale) for frame in frames]
     else:
         limits = limits_of(frames[-1], frames[0])
-        pictures = [scatter_picture(frame, limits=limits, size=360, ticks=True) for frame in frames]
+        pictures = [scatter_picture(frame, limits=limits, size=360) for frame in frames]
     first, *others = [_palette(picture) for picture in pictures]
     first.save(
         path,

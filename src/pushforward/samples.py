@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -191,7 +190,7 @@ def draw_to(
     zoom: int | None = None,
     fill: Mapping[str, str] | None = None,
 ) -> None:
-    """Draw the samples of `Transport.sample` and write them in batches, in bounded memory.
+    """Draw the samples of `Transport.sample` in batches, and write them.
 
     The path is that of `write_samples`, or .gif: from noise to data step by step.
     """
@@ -283,30 +282,22 @@ def write_samples(
 
 
 def _npz(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
+    values = []
     conditions: dict[str, list[np.ndarray]] = {}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("x.npy", "w", force_zip64=True) as file:
-            for number, (x, condition) in enumerate(parts):
-                array = space.quantise(x)
-                if number == 0:
-                    shape = n, *array.shape[1:]
-                    header = {"descr": array.dtype.str, "fortran_order": False, "shape": shape}
-                    np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
-                file.write(array.tobytes())
-                for name in space.conditions:
-                    if condition is not None and name in condition:
-                        conditions.setdefault(name, []).append(condition[name].cpu().numpy())
-        arrays = {}
-        for name, given in conditions.items():
-            kind = np.int64 if name == "label" else np.float32
-            arrays[name] = np.concatenate(given).astype(kind)
-        for name in conditions:
-            entries = space.conditions[name].entries
-            if entries:
-                arrays[f"{name}_names"] = np.array(entries)
-        for name, values in arrays.items():
-            with archive.open(f"{name}.npy", "w") as file:
-                np.lib.format.write_array(file, values, allow_pickle=False)
+    for x, condition in parts:
+        values.append(space.quantise(x))
+        for name, value in (condition or {}).items():
+            if name in space.conditions:
+                conditions.setdefault(name, []).append(value.cpu().numpy())
+    arrays = {"x": np.concatenate(values)}
+    for name, given in conditions.items():
+        kind = np.int64 if name == "label" else np.float32
+        arrays[name] = np.concatenate(given).astype(kind)
+        entries = space.conditions[name].entries
+        if entries:
+            arrays[f"{name}_names"] = np.array(entries)
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def check_fill(space: Space, fill: Mapping[str, str]) -> None:

@@ -224,7 +224,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "samples.py": [
         ("if path.exists() and not overwrite", "if False", "cli"),
         ("at += len(x)", "at += 0", "cli"),
-        ("conditions.setdefault(name, []).append(condition[name].cpu().numpy())", "pass", "cli"),
+        ("conditions.setdefault(name, []).append(value.cpu().numpy())", "pass", "cli"),
         ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "sampling"),
         ("   if whole:", "   if part.dim():", "sampling"),
     ],

@@ -20,7 +20,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "processes",
         ),
         ("values[:, 1].max()", "values[self.rank, 1]", "launched"),
-        ("if other.get(name) == value:", "if True:", "launched"),
+        ("if other[name] != first[name]", "if False", "launched"),
         ("_LOST.search(str(error)) is None", "True", "launched"),
         ("if any(nn.utils.parametrize.is_parametrized(module)", "if any(False", "processes"),
         ("set_reshard_after_backward(False)", "set_reshard_after_backward(True)", "processes"),

@@ -58,8 +58,8 @@ class Tracker(ABC):
 
         Args:
             step: Training step, from 1.
-            numbers: Numbers by name: loss/NETWORK, lr/NETWORK, health/MEASURE, progress/samples,
-                progress/seconds and progress/samples_per_second.
+            numbers: Numbers by name: loss/NETWORK, lr/NETWORK, health/MEASURE, progress/samples
+                and progress/seconds.
         """
 
     def pictures(self, step: int, paths: Sequence[Path]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Unpack
 from warnings import warn
@@ -44,7 +44,6 @@ from pushforward.training.options import (
     ResumeOptions,
     TrainingChanges,
     budget_in,
-    samples_in,
 )
 from pushforward.training.recipe_argument import (
     RecipeLike,
@@ -83,7 +82,7 @@ def prepare(
         plugins = [load_plugin(path).file for path in files_of(options.get("plugins", ()))]
         # swapped arguments are refused as a recipe
         dataset = given if isinstance(given, Dataset) else dataset_of(data)
-        budget = _budget_in(options, dataset)
+        budget = budget_in(options, lambda: dataset)
         seed = whole("seed", options.get("seed", 0))
         size = options.get("size") or "small"
         name = name_of(given)
@@ -131,19 +130,6 @@ def prepare(
         return _new_trainer(
             recipe, dataset, budget or Budget(steps=5000), settings, processes, options
         )
-
-
-def _budget_in(options: FitOptions, dataset: Dataset) -> Budget | None:
-    budget = budget_in(options)
-    epochs = options.get("epochs")
-    given = [each for each in (budget, options.get("flops"), epochs) if each is not None]
-    if len(given) > 1:
-        raise UsageError(
-            "Pass exactly one budget: `steps`, `samples`, `seconds`, `budget`, `epochs` or `flops`."
-        )
-    if epochs is not None:
-        return Budget(samples=samples_in(epochs, dataset))
-    return budget
 
 
 def _as_options(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,7 +240,6 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
         writes = processes.rank == 0
         checkpoint = options.get("checkpoint")
         method = options.get("method")
-        given = budget_in(options)
         watcher = watcher_of(options.get("progress") if writes else False)
         if checkpoint is not None and options.get("fallback"):
             raise UsageError(
@@ -262,15 +247,12 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
                 "undamaged checkpoint."
             )
         content = read_spec(folder, options.get("plugins", ()))
-        epochs = options.get("epochs")
-        if epochs is not None:
-            if given is not None:
-                raise UsageError(
-                    "Pass exactly one budget: `steps`, `samples`, `seconds`, `budget` or `epochs`."
-                )
-            known = data_of_run(folder, content, options.get("data"))
-            given = Budget(samples=samples_in(epochs, known))
-            options["data"] = known
+
+        @cache
+        def data() -> Dataset:
+            return data_of_run(folder, content, options.get("data"))
+
+        given = budget_in(options, data)
         budget = given or budget_of(content)
         trackers = trackers_of(options.get("trackers"))
         lock = hold(folder) if writes else None
@@ -290,7 +272,6 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
                         stored.state["step"],
                         content["training"]["batch"],
                     )
-            data = data_of_run(folder, content, options.get("data"))
             complete = spec.with_network(content, options.get("network"))
             if start is None:
                 recipe = _started_over(folder, complete, method)
@@ -306,7 +287,7 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             holding = RunLock(folder, lock, content, writes)
             trainer = Trainer(
                 recipe,
-                data,
+                data(),
                 budget,
                 out=holding,
                 settings=settings,

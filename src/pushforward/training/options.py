@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -160,24 +160,24 @@ BUDGETS = (
 )  # The options of `fit` that say how long to train
 
 
-def budget_in(options: BudgetOptions) -> Budget | None:
-    """Return the given budget, or None if there is none."""
-    steps = options.get("steps")
-    samples = options.get("samples")
-    seconds = options.get("seconds")
-    text = options.get("budget")
-    for name, count in (("steps", steps), ("samples", samples)):
-        if count is not None:
-            whole(name, count)
-    if seconds is not None:
-        number("seconds", seconds)
-    if text is not None:
-        if seconds is not None:
-            raise UsageError("Pass exactly one budget: `seconds` or `budget`.")
-        seconds = Budget.duration(text)
-    if steps is samples is seconds is None:
-        return None
-    return Budget(steps, samples, seconds)
+def budget_in(options: Mapping[str, Any], data: Callable[[], Dataset]) -> Budget | None:
+    """Return the given budget, or None if there is none, or one in operations."""
+    given = {name: options[name] for name in BUDGETS if options.get(name) is not None}
+    if len(given) > 1:
+        raise UsageError(
+            "Pass exactly one budget: `steps`, `samples`, `seconds`, `budget`, `epochs` or `flops`."
+        )
+    for name, value in given.items():
+        if name in ("steps", "samples"):
+            return Budget(**{name: whole(name, value)})
+        if name == "seconds":
+            number(name, value)
+            return Budget(seconds=value)
+        if name == "budget":
+            return Budget(seconds=Budget.duration(value))
+        if name == "epochs":
+            return Budget(samples=samples_in(value, data()))
+    return None
 
 
 def samples_in(epochs: float, data: Dataset) -> int:

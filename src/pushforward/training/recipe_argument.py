@@ -43,26 +43,18 @@ def recipe_from(
         return given
     function = recipes.named(given) if isinstance(given, str) else given
     if not callable(function) or isinstance(function, (type, nn.Module)):
-        hint = ' A network is trained inside a recipe: pf.fit("flow", data, network=...).'
-        if isinstance(given, (Dataset, Space)):
-            hint = " Pass the recipe first, then the data: pf.fit(recipe, data)."
-        if isinstance(given, Run):
-            hint = (
-                " Continue a run with pf.resume(run.folder, steps=...), or reuse its weights: "
-                "pf.fit(recipe, data, init=...)."
-            )
         raise UsageError(
             'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a '
-            f"Method; got {given!r:.200}.{hint}"
+            f"Method; got {given!r:.200}. Pass the recipe first: pf.fit(recipe, data). A network "
+            'is trained inside a recipe: pf.fit("flow", data, network=...). Continue a run with '
+            "pf.resume, or reuse its weights with init=run."
         )
     missing = recipes.missing_parts(function)
     if missing:
-        parts = ", ".join(f'"{name}": run' for name in missing)
-        name = getattr(function, "__name__", function)
-        written = f'"{given}"' if isinstance(given, str) else name
         raise UsageError(
-            f"The recipe {name} needs a trained run: pf.fit(pf.training.with_frozen({written}, "
-            f"{{{parts}}}), data)."
+            f"The recipe {getattr(function, '__name__', function)} needs a trained run as "
+            f"{' and '.join(missing)}: pf.fit(pf.training.with_frozen(recipe, "
+            f'{{"{missing[0]}": run}}), data).'
         )
     if name_of(given) is not None:
         return function(data.space, size, **(settings or {}))
@@ -105,8 +97,7 @@ def settings_in(given: Any, options: Mapping[str, Any], known: Iterable[str]) ->
     for option in ("size", "network"):
         if options.get(option) is not None and not isinstance(given, (Dataset, Run)):
             raise UsageError(
-                f'The argument {option}= is for a recipe given by its name, such as pf.fit("flow", '
-                f"data, {option}=...); here it is part of the recipe: pf.recipes.flow(data.space, "
+                f"`{option}` is part of this recipe. Pass it there: pf.recipes.flow(data.space, "
                 f"{option}=...)."
             )
     return {}
@@ -154,24 +145,14 @@ def opened(run: str | Path | Run, plugins: str | Path | Sequence[str | Path]) ->
 def from_run(init: str | Path | Run, recipe: Recipe) -> tuple[Recipe, Run]:
     """Return the recipe with the averaged weights of a run, and the run."""
     run = opened(init, ())
-    there = _identity(run.spec["recipe"], run.spec["method"])
-    here = _identity(recipe.name, spec.describe(recipe.method))
-    theirs = run.method.space.conditions
-    own = recipe.method.space.conditions
-    there["conditions"] = ", ".join(theirs) or "none"
-    here["conditions"] = ", ".join(own) or "none"
-    for name in theirs.keys() & own.keys() - {"label"}:
-        if not theirs[name].fits(own[name]):
-            there[name] = theirs[name].describe()
-            here[name] = own[name].describe()
-    differing = []
-    for name in there:
-        if name in here and there[name] != here[name]:
-            differing.append(f"{name} {there[name]} there and {here[name]} here")
-    if differing:
-        raise UsageError(
-            f"`init={run.folder}` was trained with other settings: {', '.join(differing)}."
-        )
+    there = _identity(run.spec["recipe"], run.method)
+    here = _identity(recipe.name, recipe.method)
+    for name, value in there.items():
+        if value != here[name]:
+            raise UsageError(
+                f"`init={run.folder}` was trained with other settings: {name} {value} there and "
+                f"{here[name]} here."
+            )
     try:
         restore(recipe.method, run.method.state_dict(), run.folder)
     except CheckpointError as error:
@@ -183,13 +164,18 @@ def from_run(init: str | Path | Run, recipe: Recipe) -> tuple[Recipe, Run]:
     return replace(recipe, builds_on=builds_on), run
 
 
-def _identity(name: str, method: Any) -> dict[str, Any]:
-    facts = {"recipe": name} if name in RECIPES else {}
-    facts["method"] = method["part"]
-    denoiser = method.get("denoiser")
-    if isinstance(denoiser, Mapping) and {"prediction", "path"} <= denoiser.keys():
-        facts |= {"prediction": denoiser["prediction"], "path": denoiser["path"]["part"]}
-    return facts
+def _identity(name: str, method: Method) -> dict[str, Any]:
+    content = spec.describe(method)
+    denoiser = content.get("denoiser") or {}
+    path = denoiser.get("path") or {}
+    kinds = method.space.conditions.items()
+    return {
+        "recipe": name if name in RECIPES else None,
+        "method": content["part"],
+        "prediction": denoiser.get("prediction"),
+        "path": path.get("part"),
+        "conditions": [name if name == "label" else kind.describe() for name, kind in kinds],
+    }
 
 
 KINDS = {
@@ -283,43 +269,28 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         latent = "Latent" in kinds and isinstance(transport, Latent)
         if kinds & {"Denoiser", "FlowMap"} and not latent:
             part = getattr(transport, "denoiser", None)
-    if tuple(trained.shape) != tuple(space.shape) or not met(trained.conditions, space.conditions):
-        advice = "Pass a run of the same data"
-        data = (run.spec.get("data") or {}).get("name_or_path")
-        if data is not None:
-            advice += f", or the data of this run: `data={shlex.quote(str(data))}`"
-        raise UsageError(
-            f"The frozen part {name} of {run.folder} is for data of shape {tuple(trained.shape)} "
-            f"with {described(trained.conditions)}; here the shape is {tuple(space.shape)}, with "
-            f"{described(space.conditions)}. {advice}."
-        )
-    units = _other_units(trained, space)
-    if units and "Autoencoder" not in kinds:
-        raise UsageError(
-            f"The frozen part {name} of {run.folder} was trained on data with another {units[0]}, "
-            "so its samples would have the wrong units. Use a run that was trained on the same "
-            "training split."
-        )
+    same = tuple(trained.shape) == tuple(space.shape) and met(trained.conditions, space.conditions)
+    if "Autoencoder" not in kinds:
+        same = same and not _other_units(trained, space)
     expected = sorted(kinds & recipes.MODELS)
-    if not any(base.__name__ in expected for base in type(part).__mro__):
+    suits = any(base.__name__ in expected for base in type(part).__mro__)
+    if not same or not suits:
         wanted = " or ".join(dict.fromkeys(KINDS[kind] for kind in expected))
-        first = ""
-        if "FlowMap" in expected:
-            first = f" Distil it first: `pushforward distil {shlex.quote(str(run.folder))}`."
+        advice = ""
+        if "FlowMap" in expected and not suits:
+            advice = f" Distil it first: `pushforward distil {shlex.quote(str(run.folder))}`."
         raise UsageError(
-            f"{run.folder} is a run of {run.spec['recipe']}, but the frozen part {name} must be "
-            f"{wanted}.{first}"
+            f"The frozen part {name} must be {wanted} that was trained on the same training split, "
+            f"of shape {tuple(space.shape)} with {described(space.conditions)}; {run.folder} is a "
+            f"run of {run.spec['recipe']} on data of shape {tuple(trained.shape)} with "
+            f"{described(trained.conditions)}.{advice}"
         )
     return part  # type: ignore[no-any-return]
 
 
-def _other_units(trained: Space, space: Space) -> list[str]:
+def _other_units(trained: Space, space: Space) -> bool:
     units = space.units
-    others = []
-    for name, value in units.items():
-        if not close(getattr(trained, name), value, units["std"]):
-            others.append(name)
-    return others
+    return not all(close(getattr(trained, name), units[name], units["std"]) for name in units)
 
 
 def pairs_of(given: Sequence[str]) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
-import hashlib
 import json
 import os
 import re
@@ -120,29 +119,19 @@ class Processes:
 
     def compare(self, what: Mapping[str, Any]) -> None:
         """Raise an error if processes have different data, versions or settings."""
-        own = {name: _short(value) for name, value in what.items()}
-        each = self.gathered(own)
-        for name, value in each[0].items():
-            for rank, other in enumerate(each):
-                if other.get(name) == value:
-                    continue
-                error = DataError if name == "data" else UsageError
+        first, *others = self.gathered(json.loads(json.dumps(what, default=str)))
+        for other in others:
+            differing = [name for name in first if other[name] != first[name]]
+            if differing:
+                error = DataError if "data" in differing else UsageError
                 raise error(
-                    f"The processes of this training run differ in {name}: process 0 has {value}, "
-                    f"process {rank} has {other.get(name)}. Start all processes with the same "
-                    "command, versions and files."
+                    f"The processes of this training run differ in {', '.join(differing)}. Start "
+                    "all processes with the same command, versions and files."
                 )
 
     def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Context in which a lost process raises a `GroupError` that names the phase."""
         return contextlib.nullcontext()
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, default=str)
-    if len(text) <= 80:
-        return text
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Group(Processes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +88,15 @@ class Budget:
 
     def check_beyond(self, folder: object, seconds: float, step: int, batch: int) -> None:
         """Raise an error if a run is already trained for more than a budget."""
-        done = {"steps": step, "samples": step * batch, "seconds": seconds}
-        unit, wanted = next(
-            (name, value) for name, value in asdict(self).items() if value is not None
-        )
-        if wanted < done[unit] and (self.total_steps(batch) or 0) < step:
+        if self.seconds is None:
+            less = (self.total_steps(batch) or 0) < step
+        else:
+            less = self.seconds < seconds
+        if less:
             raise UsageError(
-                f"{folder} is already trained for {round(done[unit], 2):,.10g} {unit}, so a budget "
-                f"of {wanted:,.10g} leaves nothing to do. The budget includes the steps already "
-                f"done: give more, such as `{unit}={math.ceil(2 * done[unit])}`."
+                f"{folder} is already trained for {step:,} steps ({seconds:,.1f} seconds), so the "
+                f"budget `{self.argument}` leaves nothing to do. The budget includes the steps "
+                "already done: give more."
             )
 
     def __str__(self) -> str:

@@ -14,10 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pushforward.conditions import Request
-from pushforward.data import Dataset, Space
+from pushforward.data import Dataset
 from pushforward.data.core.hashes import permutation
-from pushforward.denoisers import Condition
 from pushforward.errors import Diverged
 from pushforward.files import disk, read_json, read_object, refuse_links
 from pushforward.methods.method import HasCritic, Method
@@ -33,11 +31,10 @@ from pushforward.transports.redrawing import without_rejection
 
 SIDE = 64  # points of the grid in a row and in a column
 MARGIN = 0.25  # how far the grid reaches beyond the data on each side, as a share of its range
-CLASSES = 32  # the most classes of a landscape
 
 
 def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
-    """Compute critic values on a grid, and samples; empty without a critic of points."""
+    """Compute critic values on a grid under one condition, and samples; empty without a critic."""
     if not isinstance(method, HasCritic) or tuple(data.space.shape) != (2,):
         return {}
     low = data.train.x.min(0).astype(np.float64)
@@ -51,8 +48,10 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
     with as_sampled(method):
         transport = method.transport()
         x = method.space.to_model(torch.from_numpy(grid)).to(transport.device)
-        asked = [method.scores(x, condition) for condition in _asked(method.space, x)]
-        scores = torch.stack(asked).amax(0)
+        condition = {}
+        for name, value in (transport.conditions(1, None, 0) or {}).items():
+            condition[name] = value.expand(len(x), *value.shape[1:])
+        scores = method.scores(x, condition or None)
         with without_rejection():
             raw = transport.sample(min(SAMPLES, len(data.train)), seed=0)
     return {
@@ -60,25 +59,6 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
         "limits": np.array([low[0], high[0], low[1], high[1]]),
         "raw": data.space.quantise(raw),
     }
-
-
-def _asked(space: Space, x: Tensor) -> list[Condition]:
-    if not space.conditions:
-        return [None]
-    count = CLASSES
-    if list(space.conditions) == ["label"]:
-        count = min(CLASSES, len(space.classes))
-    labels = {}
-    if space.label:
-        labels["label"] = torch.arange(count) % len(space.classes)
-    values = Request(space.conditions).values(count, labels, 0) or {}
-    conditions: list[Condition] = []
-    for i in range(count):
-        condition = {}
-        for name, value in values.items():
-            condition[name] = value[i].expand(len(x), *value.shape[1:]).to(x.device)
-        conditions.append(condition)
-    return conditions
 
 
 # fractions of the budget at which samples from fixed noise are written
@@ -197,7 +177,7 @@ def _draw(path: Path, data: Dataset, x: Tensor, quantised: np.ndarray) -> None:
     elif data.space.shape == (2,):
         rows = permutation(len(data.held_out), 0)[: len(x)]
         real = data.held_out.data_units(rows).numpy()
-        scatter_picture(x.numpy(), real, ticks=True).save(path)
+        scatter_picture(x.numpy(), real).save(path)
 
 
 FILE = "trackers.json"  # the identities of a run's trackers, in its folder
@@ -232,7 +212,6 @@ class Tracked(Observer):
             self._followers.append(_Follower(tracker, identity, start))
         self._held: list[Mapping[str, Any]] = []
         self._rates: dict[int, Mapping[str, float]] = {}
-        self._before: tuple[float, float] | None = None
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
         self._held.append(dict(row))
@@ -275,16 +254,10 @@ class Tracked(Observer):
             "lr": self._rates.pop(row["step"], {}),
             "health": row.get("health", {}),
         }
-        samples = row.get("samples", 0)
-        seconds = row.get("seconds", 0.0)
-        named = {"progress/samples": samples, "progress/seconds": seconds}
+        named = {"progress/samples": row.get("samples"), "progress/seconds": row.get("seconds")}
         for kind, part in parts.items():
             for name, value in part.items():
                 named[f"{kind}/{name}"] = value
-        if self._before is not None and seconds > self._before[1]:
-            speed = (samples - self._before[0]) / (seconds - self._before[1])
-            named["progress/samples_per_second"] = speed
-        self._before = (samples, seconds)
         numbers = {}
         for name, value in named.items():
             if isinstance(value, (int, float)) and math.isfinite(value):
