@@ -298,8 +298,6 @@ def examples(
 def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[str, Any] | None:
     """Parse a label by number or name, and columns such as age=40,income=2."""
     space = run.space
-    if label is not None and "," in label and space.classes and label not in space.classes:
-        raise UsageError(f'--label takes one class, got "{label}". Run the command once per class.')
     requested: dict[str, Any] = {}
     if label is not None:
         requested["label"] = space.label_index(label)

@@ -418,14 +418,8 @@ def _needed(result: dict[str, Any]) -> str:
         "parameters": f"{result['parameters']:,}",
         "batch size": f"{result['batch']:,}; {shares}; {result['precision']}",
         "steps": "limited by time" if result["steps"] is None else f"{result['steps']:,}",
-        "checkpoint": _size(result["checkpoint"]),
-        "memory per process": _size(result["memory"]["total"]),
+        "checkpoint": f"{plain(result['checkpoint'] / 2**20)} MiB",
+        "memory per process": f"{plain(result['memory']['total'] / 2**20)} MiB",
     }
     head = f"{result['recipe']} on {result['data']}: dry run, nothing was trained or written"
     return f"{head}\n\n{listed(facts)}"
-
-
-def _size(size: float) -> str:
-    if size < 2**20:
-        return f"{size / 2**10:,.1f} KiB"
-    return f"{size / 2**20:,.1f} MiB"
