@@ -62,7 +62,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("            if trainer.done:", "            if False:", "named_runs"),
         ("(overwrite or dry_run or launched", "(overwrite or launched", "planning"),
     ],
-    "cli/tuning.py": [
+    "cli/distillation.py": [
         ("if solver is None and flow.solver.stochastic:", "if False:", "grid_learning"),
     ],
 }

@@ -143,15 +143,16 @@ def interpolate(
     options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
     transport = loaded.transport
     result: dict[str, Any] = {"frames": frames, "calls_per_sample": transport.calls}
+    stem = f"interpolate-seeds{first}-{last}"
+    if start is not None and end is not None:
+        stem = f"interpolate-{Path(start).stem}-{Path(end).stem}"
+    target = target_of(loaded, out, stem, frames, placing)
     with precision_of(loading):
         if start is None or end is None:
-            target = target_of(loaded, out, f"interpolate-seeds{first}-{last}", frames, placing)
             condition = condition_of(loaded, label, given)
             x = editing.interpolate_seeds(transport, first, last, frames, condition, **options)
             result["seeds"] = [first, last]
         else:
-            stem = f"interpolate-{Path(start).stem}-{Path(end).stem}"
-            target = target_of(loaded, out, stem, frames, placing)
             check_images(loaded)
             condition = _condition(loaded, label, given, guiding)
             ends = image_of(loaded.space, start, resize), image_of(loaded.space, end, resize)

@@ -28,7 +28,6 @@ from pushforward.cli import (  # noqa: F401 (verbs)
     inventory,
     sampling,
     training,
-    tuning,
 )
 from pushforward.cli.inputs import load_plugins
 from pushforward.cli.options import Lasting, as_options, call, say
