@@ -327,6 +327,7 @@ def announce(trainer: Trainer) -> None:
     shape = "x".join(map(str, data.space.shape))
     facts = [
         f"{trainer.recipe.name} on {data.name} ({len(data.train):,} examples of shape {shape})",
+        *(kind.describe() for kind in trainer.method.space.conditions.values()),
         f"{parameters(trainer.method.transport()):,} parameters",
         trainer.precision,
         trainer.processes.words,
