@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from pushforward.training import Run, Trainer
 
 PLANNED = 5000  # Training steps without a budget
+NEEDED = ("processes", "parameters", "batch", "precision", "steps", "steps_per_epoch")
 Every = Annotated[
     int | None,
     Parameter(
@@ -413,14 +414,8 @@ def report_needs(
 
 
 def _needed(result: dict[str, Any]) -> str:
-    shares = f"{result['share']:,} per process, {result['part']:,} per micro-batch"
-    facts = {
-        "processes": result["processes"],
-        "parameters": f"{result['parameters']:,}",
-        "batch size": f"{result['batch']:,}; {shares}; {result['precision']}",
-        "steps": "limited by time" if result["steps"] is None else f"{result['steps']:,}",
-        "checkpoint": f"{plain(result['checkpoint'] / 2**20)} MiB",
-        "memory per process": f"{plain(result['memory']['total'] / 2**20)} MiB",
-    }
-    head = f"{result['recipe']} on {result['data']}: dry run, nothing was trained or written"
-    return f"{head}\n\n{listed(facts)}"
+    facts = {name: result[name] for name in ("recipe", "data", *NEEDED)}
+    sizes = {"memory per process": result["memory"]["total"], "checkpoint": result["checkpoint"]}
+    for name, size in sizes.items():
+        facts[name] = f"{plain(size / 2**20)} MiB"
+    return f"dry run: nothing was trained or written\n\n{listed(facts)}"
