@@ -165,12 +165,10 @@ def _run(path: Path) -> dict[str, Any]:
 @app.command(group=INSPECT, sort_key=9)
 def doctor(*, json: Json = False) -> None:
     """Print devices and package versions."""
-    from importlib import metadata
-
     import torch
 
     from pushforward.denoisers.denoiser import resolve_precision
-    from pushforward.training.loop.machine import machine
+    from pushforward.training.loop.machine import machine, version
 
     facts = {
         **machine(),
@@ -180,10 +178,7 @@ def doctor(*, json: Json = False) -> None:
         or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)",
     }
     for name in PACKAGES:
-        try:
-            facts[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            facts[name] = f"missing: pip install {name}"
+        facts[name] = version(name) or f"missing: pip install {name}"
     show(facts, json, listed)
 
 
