@@ -48,7 +48,7 @@ def test_no_grid_is_learned_for_a_solver_that_draws():
 
 
 def test_a_stochastic_solver_of_the_run_gives_way_to_one_that_can_be_tuned(capsys):
-    from pushforward.cli.tuning import _flow
+    from pushforward.cli.distillation import _flow
 
     for own, named, tuned in (
         (Ancestral(), None, DPM),

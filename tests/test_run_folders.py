@@ -222,7 +222,7 @@ def test_a_run_that_was_never_saved_is_started_by_resume(tmp_path, monkeypatch, 
     with pytest.raises(CheckpointError, match="pushforward resume run"):
         pf.load("run")
     assert main(["resume", "run"]) == 0
-    assert "no checkpoint" in capsys.readouterr().err
+    assert "resuming run at step 0" in capsys.readouterr().err
     assert_same(final_state(Path("whole")), final_state(Path("run")))
 
 

@@ -231,7 +231,7 @@ def test_a_schema_is_written_edited_and_read(tmp_path, capsys):
         word in out
         for word in (
             "net gain",
-            "; often 0.00 ",
+            "0.00 0.3",
             "2020-",
             "ordered categories",
             "comma",

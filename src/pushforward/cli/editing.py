@@ -14,7 +14,6 @@ from cyclopts.validators import Number
 from pushforward.cli.inputs import condition_of, numbers
 from pushforward.cli.options import (
     AS_IT_IS,
-    AT_LEAST_1,
     MODEL,
     NEWEST,
     PLACED,
@@ -31,6 +30,7 @@ from pushforward.cli.options import (
     N,
     Out,
     Placing,
+    Positive,
     Resize,
     RunCheckpoint,
     SampleOption,
@@ -64,12 +64,8 @@ if TYPE_CHECKING:
 
 _FILLED_FROM = 128
 Rounds = Annotated[
-    int | None,
-    Parameter(
-        group=SAMPLES,
-        validator=AT_LEAST_1,
-        help="Repetitions of each step; more are slower and fit better. Default: 5.",
-    ),
+    Positive,
+    Parameter(group=SAMPLES, help="Repetitions of each step; more are slower and fit better."),
 ]
 
 
@@ -147,15 +143,16 @@ def interpolate(
     options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
     transport = loaded.transport
     result: dict[str, Any] = {"frames": frames, "calls_per_sample": transport.calls}
+    stem = f"interpolate-seeds{first}-{last}"
+    if start is not None and end is not None:
+        stem = f"interpolate-{Path(start).stem}-{Path(end).stem}"
+    target = target_of(loaded, out, stem, frames, placing)
     with precision_of(loading):
         if start is None or end is None:
-            target = target_of(loaded, out, f"interpolate-seeds{first}-{last}", frames, placing)
             condition = condition_of(loaded, label, given)
             x = editing.interpolate_seeds(transport, first, last, frames, condition, **options)
             result["seeds"] = [first, last]
         else:
-            stem = f"interpolate-{Path(start).stem}-{Path(end).stem}"
-            target = target_of(loaded, out, stem, frames, placing)
             check_images(loaded)
             condition = _condition(loaded, label, given, guiding)
             ends = image_of(loaded.space, start, resize), image_of(loaded.space, end, resize)
@@ -257,7 +254,7 @@ def inpaint(
     box: ModelOption[str | None] = None,
     resize: Resize = False,
     n: N = 8,
-    rounds: Rounds = None,
+    rounds: Rounds = 5,
     options: Editing = EDITED,
 ) -> None:
     """Fill in part of an image.
@@ -284,7 +281,8 @@ def inpaint(
             holes = _box(loaded.space, box)
         else:
             holes = image_of(loaded.space, str(mask), resize, 1)[0] * 255 >= _FILLED_FROM - 0.5
-        sampler = inpainting(loaded.transport, x, holes, **_leading(loaded, options, rounds))
+        solver = _solver(loaded, options)
+        sampler = inpainting(loaded.transport, x, holes, solver=solver, rounds=rounds)
         condition = edited_condition(loaded.transport, condition)
         return sampler, condition, {"filled": int(holes.sum())}
 
@@ -310,13 +308,10 @@ def _box(space: Space, text: str) -> Tensor:
     return holes
 
 
-def _leading(run: Run, options: Editing, rounds: int | None) -> dict[str, Any]:
-    leading: dict[str, Any] = {}
-    if options.solving.solver is not None:
-        leading["solver"] = getattr(run.transport, "solver", None)
-    if rounds is not None:
-        leading["rounds"] = rounds
-    return leading
+def _solver(run: Run, options: Editing) -> Any:
+    if options.solving.solver is None:
+        return None
+    return getattr(run.transport, "solver", None)
 
 
 @app.command(group=USE, sort_key=5)
@@ -325,7 +320,7 @@ def upscale(
     image: Image,
     *,
     n: N = 4,
-    rounds: Rounds = None,
+    rounds: Rounds = 5,
     options: Editing = EDITED,
 ) -> None:
     """Enlarge an image to the model's size.
@@ -344,7 +339,8 @@ def upscale(
 
         channels, height, _ = loaded.space.shape
         small = torch.from_numpy(read_image(Path(image), channels)).float() / 255
-        sampler = super_resolution(loaded.transport, small, **_leading(loaded, options, rounds))
+        solver = _solver(loaded, options)
+        sampler = super_resolution(loaded.transport, small, solver=solver, rounds=rounds)
         condition = edited_condition(loaded.transport, condition)
         return sampler, condition, {"factor": height // small.shape[1]}
 

@@ -28,7 +28,6 @@ from pushforward.cli import (  # noqa: F401 (verbs)
     inventory,
     sampling,
     training,
-    tuning,
 )
 from pushforward.cli.inputs import load_plugins
 from pushforward.cli.options import Lasting, as_options, call, say
@@ -169,17 +168,6 @@ def _explain(error: Exception) -> int:
             hint = f" To use it: RUN@{error.before}"
         say(f"error: {as_options(str(error))}{hint}")
         return error.exit_code
-    text = str(error)
-    if (
-        isinstance(error, MemoryError)
-        or "out of memory" in text.lower()
-        or "can't allocate memory" in text
-    ):
-        first = text.partition("\n")[0] or type(error).__name__
-        say(
-            f"error: out of memory ({first}). Use a smaller --batch, --accumulate 2 or --size tiny."
-        )
-        return 6
     if isinstance(error, OSError):
         where = error.filename or "the output"
         why = error.strerror or error
@@ -188,6 +176,14 @@ def _explain(error: Exception) -> int:
             "Check the path, its permissions and the free disk space."
         )
         return 4
+    from pushforward.training.loop.machine import lacks_memory
+
+    if lacks_memory(error):
+        first = str(error).partition("\n")[0] or type(error).__name__
+        say(
+            f"error: out of memory ({first}). Use a smaller --batch, --accumulate 2 or --size tiny."
+        )
+        return 6
     where = plugins.line_of(error)
     whose = "This is a bug in pushforward."
     if where is not None:
@@ -226,14 +222,12 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    from pushforward.training.loop.machine import cores
+
     for name in list(logging.root.manager.loggerDict):
         if name.startswith("torch.distributed.elastic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are reported below
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // count)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // count)))
     program = sys.executable
     method = "spawn"
     command: tuple[Any, ...] = ("-m", "pushforward", *words)

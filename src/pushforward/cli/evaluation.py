@@ -336,7 +336,12 @@ def _rows(data: Dataset, near: Nearest, seed: int) -> list[dict[str, Any]]:
     names = list(space.names) or list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
     rows = []
     for i, sample in enumerate(space.records(near.x)):
-        facts = {"seed": seed + i, "rank": 0, "training_example": None, "distance": None}
+        facts: dict[str, Any] = {
+            "seed": seed + i,
+            "rank": 0,
+            "training_example": None,
+            "distance": None,
+        }
         copy = {"near_copy": int(near.copies[i])}
         rows.append(facts | copy | dict(zip(names, sample, strict=True)))
         examples = near.examples[i].tolist()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
@@ -248,14 +247,12 @@ def options_of_reading(reading: Reading) -> dict[str, Any]:
 @contextmanager
 def counting(name: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a progress callback for the number of files or lines read, and the total."""
-    from pushforward.training.loop.display import Progress, duration
+    from pushforward.training.loop.display import Progress
 
     progress = Progress()
-    since = time.monotonic()
 
     def count(done: int, total: int) -> None:
-        elapsed = duration(time.monotonic() - since)
-        progress.preparing(name, done / total, f"{done:,} of {total:,}  {elapsed}")
+        progress.preparing(name, done / total, f"{done:,} of {total:,}")
 
     with closing(progress):
         yield count
@@ -298,8 +295,6 @@ def examples(
 def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[str, Any] | None:
     """Parse a label by number or name, and columns such as age=40,income=2."""
     space = run.space
-    if label is not None and "," in label and space.classes and label not in space.classes:
-        raise UsageError(f'--label takes one class, got "{label}". Run the command once per class.')
     requested: dict[str, Any] = {}
     if label is not None:
         requested["label"] = space.label_index(label)

@@ -32,11 +32,12 @@ from pushforward.cli.options import (
     table,
 )
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.numbers import clipped, percent
+from pushforward.numbers import clipped
 from pushforward.registries import EXTRACTORS, METRICS, RECIPES, SOLVERS
 from pushforward.runtime import device_named
 
 Listed = DataOption[Plugins]  # Plug-ins whose parts are listed too
+SHOWN = ("name", "kind", "range", "often", "missing", "examples", "why")  # Of each column
 PACKAGES = (
     "torchvision",
     "numpy",
@@ -50,7 +51,7 @@ PACKAGES = (
 )
 ONE_BY_ONE = ("warnings", "notes", "constraints", "skipped", "converted")  # A line for each
 # Characters of a value on the terminal, without and with --full
-WIDTH = 88
+WIDTH = 100
 EVERYTHING = 100_000
 
 
@@ -164,12 +165,10 @@ def _run(path: Path) -> dict[str, Any]:
 @app.command(group=INSPECT, sort_key=9)
 def doctor(*, json: Json = False) -> None:
     """Print devices and package versions."""
-    from importlib import metadata
-
     import torch
 
     from pushforward.denoisers.denoiser import resolve_precision
-    from pushforward.training.loop.machine import machine
+    from pushforward.training.loop.machine import machine, version
 
     facts = {
         **machine(),
@@ -179,10 +178,7 @@ def doctor(*, json: Json = False) -> None:
         or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)",
     }
     for name in PACKAGES:
-        try:
-            facts[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            facts[name] = f"missing: pip install {name}"
+        facts[name] = version(name) or f"missing: pip install {name}"
     show(facts, json, listed)
 
 
@@ -277,7 +273,7 @@ def _checked(report: dict[str, Any], full: bool) -> str:
             shown[name] = clipped(as_options(cell(value)), width)
     text = listed({name: value for name, value in shown.items() if value})
     if content:
-        text = f"{text}\n\n{_columns(content['fields'], width)}"
+        text = f"{text}\n\n{_columns(content['fields'], width // 2)}"
     if "…" in text:
         text = f"{text}\n\nTo see everything, add --full"
     return text
@@ -286,21 +282,9 @@ def _checked(report: dict[str, Any], full: bool) -> str:
 def _columns(fields: list[dict[str, Any]], width: int) -> str:
     rows = []
     for field in fields:
-        often = field.get("shares") or field.get("atoms") or {}
-        values = [
-            " to ".join(field.get("range") or ()),
-            cell({value: percent(share) for value, share in often.items()}),
-        ]
-        rows.append(
-            {
-                "column": clipped(field["name"], width // 2),
-                "kind": field["kind"],
-                "training rows": clipped("; often ".join(filter(None, values)), width // 2),
-                "missing": percent(field["missing"]),
-                "examples": clipped(cell(field["examples"]), width // 2),
-                "reason": field["why"],
-            }
-        )
+        often = field.get("shares") or field.get("atoms") or None
+        facts = {**field, "range": field.get("range"), "often": often}
+        rows.append({name: clipped(cell(facts[name]), width) for name in SHOWN})
     return table(rows)
 
 

@@ -451,10 +451,11 @@ def _error(error: CycloptsError) -> str:
         return unknown_option(error.token.keyword or error.token.value, names, verb)
     if isinstance(error, UnknownCommandError) and error.app is not None and error.unused_tokens:
         return _unknown_command(error.unused_tokens[0], error.app)
-    unnamed = isinstance(error, MissingArgumentError) and "--[KEYWORD]" in error.argument.names
-    if unnamed:  # the verb itself reports settings without a value
-        words = error.root_input_tokens or ()
-        call([f"{word}=" if word == error.keyword else word for word in words])
+    if isinstance(error, MissingArgumentError) and error.keyword is not None:
+        unnamed = error.argument is not None and error.argument.name == "--[KEYWORD]"
+        if unnamed:  # the verb itself reports settings without a value
+            words = error.root_input_tokens or ()
+            call([f"{word}=" if word == error.keyword else word for word in words])
     return f"{error} See: pushforward {verb} --help"
 
 

@@ -313,7 +313,11 @@ def _imputed(imputed: Imputed) -> dict[str, Any]:
     for field, count in zip(imputed.space.fields, missing.sum(0).tolist(), strict=True):
         if count:
             columns[field.name] = count
-    report = {"cells": int(missing.sum()), "rows": int(missing.any(1).sum()), "columns": columns}
+    report: dict[str, Any] = {
+        "cells": int(missing.sum()),
+        "rows": int(missing.any(1).sum()),
+        "columns": columns,
+    }
     say(f"filled {report['cells']:,} cells in {report['rows']:,} of {len(missing):,} rows")
     if imputed.absent:
         absent = some(imputed.absent)

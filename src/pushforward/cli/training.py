@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from pushforward.training import Run, Trainer
 
 PLANNED = 5000  # Training steps without a budget
+NEEDED = ("processes", "parameters", "batch", "precision", "steps", "steps_per_epoch")
 Every = Annotated[
     int | None,
     Parameter(
@@ -327,6 +328,7 @@ def announce(trainer: Trainer) -> None:
     shape = "x".join(map(str, data.space.shape))
     facts = [
         f"{trainer.recipe.name} on {data.name} ({len(data.train):,} examples of shape {shape})",
+        *(kind.describe() for kind in trainer.method.space.conditions.values()),
         f"{parameters(trainer.method.transport()):,} parameters",
         trainer.precision,
         trainer.processes.words,
@@ -412,20 +414,8 @@ def report_needs(
 
 
 def _needed(result: dict[str, Any]) -> str:
-    shares = f"{result['share']:,} per process, {result['part']:,} per micro-batch"
-    facts = {
-        "processes": result["processes"],
-        "parameters": f"{result['parameters']:,}",
-        "batch size": f"{result['batch']:,}; {shares}; {result['precision']}",
-        "steps": "limited by time" if result["steps"] is None else f"{result['steps']:,}",
-        "checkpoint": _size(result["checkpoint"]),
-        "memory per process": _size(result["memory"]),
-    }
-    head = f"{result['recipe']} on {result['data']}: dry run, nothing was trained or written"
-    return f"{head}\n\n{listed(facts)}"
-
-
-def _size(size: float) -> str:
-    if size < 2**20:
-        return f"{size / 2**10:,.1f} KiB"
-    return f"{size / 2**20:,.1f} MiB"
+    facts = {name: result[name] for name in ("recipe", "data", *NEEDED)}
+    sizes = {"memory per process": result["memory"], "checkpoint": result["checkpoint"]}
+    for name, size in sizes.items():
+        facts[name] = f"{plain(size / 2**20)} MiB"
+    return f"dry run: nothing was trained or written\n\n{listed(facts)}"
