@@ -381,8 +381,8 @@ class TableSpace(ScaledSpace):
     @property
     def writers(self) -> Mapping[str, str]:
         return {
-            ".csv": "tables.reading.frames:write_csv",
-            ".tsv": "tables.reading.frames:write_tsv",
+            ".csv": "tables.reading.frames:write_text",
+            ".tsv": "tables.reading.frames:write_text",
             ".parquet": "tables.reading.frames:write_samples",
         }
 
