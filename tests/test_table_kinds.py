@@ -15,7 +15,7 @@ from pushforward.tables.reading.string_columns import MISSING, Faults, RawColumn
 
 def finding(cells, missing=MISSING):
     faults = Faults()
-    decided = infer(RawColumn.of("c", cells), missing, range(2, len(cells) + 2), faults)
+    decided = infer(RawColumn.of("c", cells).without(missing), range(2, len(cells) + 2), faults)
     return decided, faults.sentences
 
 
@@ -37,7 +37,7 @@ def test_open_columns_come_back_too():
         ([f"{v:.9f}".rstrip("0").rstrip(".") for v in rng.exponential(900, 4000)], False),
     ):
         decided, _ = finding(cells)
-        values = decided.values(RawColumn.of("c", cells), MISSING)
+        values = decided.values(RawColumn.of("c", cells).without(MISSING))
         field = decided.measured(values)
         assert not field.closed
         assert field.cells(field.decode(field.encode(values))) == cells
@@ -108,7 +108,7 @@ def test_kinds(cells, kind, written):
         assert "identifier" in decided.why
         return
     column = RawColumn.of("c", cells)
-    values = decided.values(column, MISSING)
+    values = decided.values(column.without(MISSING))
     field = decided.measured(values)
     missing = column.missing_text(MISSING)
     usual = written or [missing if cell in MISSING else cell for cell in cells]

@@ -4,7 +4,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "tables/reading/string_columns.py": [
         ("mix(name, 0, np.array(numbers", "mix(name, 1, np.array(numbers", "splits_of_tables"),
         ("if text in MISSING else text", "if False else text", "splits_of_tables"),
-        ("key=counts.__getitem__", "key=lambda text: -counts[text]", "table_reading"),
+        ("occurring.counts.argmax()", "occurring.counts.argmin()", "table_reading"),
         ("(?!\\d)", "", "table_kinds"),
         ("and 0 <= count <= MOST_DIGITS", "and count <= MOST_DIGITS", "table_kinds"),
         ('or "%" in _DIRECTIVE.sub("", self.pattern)', "", "table_kinds"),

@@ -253,9 +253,10 @@ def table_dataset(
     entries: Mapping[str, Any] = schema.get("columns", {})
     named = [*entries, target] if target else entries
     columns = _chosen(where, table, reading.columns, reading.drop, list(named))
-    findings = [
-        _finding(column, entries.get(column.name), table, missing, faults) for column in columns
-    ]
+    findings = []
+    for column in columns:
+        known = column.without(missing)
+        findings.append(_finding(known, entries.get(column.name), table, faults))
     fields = [finding for finding in findings if finding.kind != "drop"]
     facts = TableFacts.of(table, findings, missing)
     faults.refuse(where, schema_of(facts, target, [constraint.text for constraint in constraints]))
@@ -263,23 +264,23 @@ def table_dataset(
         raise DataError(
             f"{where}: all columns are left out. Columns of the table: {', '.join(table.names)}."
         )
-    known = {finding.name: finding.kind for finding in fields}
-    if target and target not in known:
+    names = [finding.name for finding in fields]
+    if target and target not in names:
         raise UsageError(
             f'{where}: the target "{target}" is left out. Keep this column, or choose another '
             "`target`."
         )
-    used = [column for column in columns if column.name in known]
+    used = [column for column in columns if column.name in names]
     rows = np.empty((len(table.lines), len(fields)))
     for place, (finding, column) in enumerate(zip(fields, used, strict=True)):
-        rows[:, place] = finding.values(column, missing)
+        rows[:, place] = finding.values(column.without(missing))
     hashes = np.zeros(len(rows), dtype=np.uint64)  # of all columns that the user keeps
     contents = np.zeros(len(rows), dtype=np.uint64)  # of those used
     for column in columns:
         if entries.get(column.name, {}).get("kind") != "drop":
             cells = column.hashes
             hashes += cells
-            if column.name in known:
+            if column.name in names:
                 contents += cells
     if constraints:
         _check_constraints(where, constraints, fields, rows.T, table.lines)
@@ -288,11 +289,11 @@ def table_dataset(
     # of all rows, so that held-out ones fit
     absent = [bool(np.isnan(column).any()) for column in rows.T]
     numbers = None
-    if "date" not in known.values():
+    if "date" not in [finding.kind for finding in fields]:
         numbers = [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     apart = reading.apart(contents, numbers)
-    del table, columns, used, column
-    stay = set(known)
+    del table, columns, used, column, known
+    stay = set(names)
     if reading.rare != "keep":
         stay = {name for constraint in constraints for name in constraint.names}
         stay |= {name for name, entry in entries.items() if "names" in entry}
@@ -334,21 +335,20 @@ def _finding(
     column: RawColumn,
     entry: Mapping[str, Any] | None,
     table: RawTable,
-    missing: Sequence[str],
     faults: Faults,
 ) -> Finding:
     kind, order = table.types.get(column.name, ("", ()))
     finding = None
     if "category:" in kind and not entry:
         ordered = kind.startswith("ordered ") or kind.endswith("category:Enum")
-        finding = of_levels(column, order or column.texts, missing, ordered)
+        finding = of_levels(column, order or column.texts, ordered)
     if finding is None:
-        finding = decide(column, entry, missing, table.lines, faults)
-    texts, count = column.values(missing)
+        finding = decide(column, entry, table.lines, faults)
+    count = int(column.counts.sum())
     return replace(
         finding,
-        personal=looks_like(column.name, texts, count, finding.kind),
-        examples=tuple(texts[:EXAMPLES]),
+        personal=looks_like(column.name, column.texts, count, finding.kind),
+        examples=column.texts[:EXAMPLES],
         missing=1 - count / max(1, len(column.codes)),
     )
 

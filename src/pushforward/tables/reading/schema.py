@@ -317,43 +317,39 @@ def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
 def decide(
     column: RawColumn,
     entry: Mapping[str, Any] | None,
-    missing: Sequence[str],
     lines: Sequence[int],
     faults: Faults,
 ) -> Finding:
-    """Decide what a column contains, from its entry in the schema or from its cells.
+    """Decide what a column without missing cells contains.
 
     Args:
-        entry: Entry of the schema; None if there is none.
+        entry: Entry of the schema; None to decide by the cells.
     """
     if entry is None:
-        return infer(column, missing, lines, faults)
+        return infer(column, lines, faults)
     name = column.name
     kind = entry["kind"]
     why = str(entry.get("why") or "as specified in the schema")
     if kind == "drop":
         return Finding(name, kind, why)
-    places = column.present(missing)
-    texts = [column.texts[place] for place in places]
-    odd = []
+    texts = column.texts
     if kind in NUMERIC:
         form = _form(kind, entry, texts)
         rounds = kind == "number" and bool(_DIGITS & set(entry))
         finding = Finding(name, kind, why, form, rounds=rounds)
-        pairs = zip(places, texts, strict=True)
-        odd = [place for place, text in pairs if not _readable(kind, form, text)]
+        readable = [_readable(kind, form, text) for text in texts]
     else:
-        finding = Finding(
-            name, kind, why, names=tuple(entry["names"]) if "names" in entry else ordered(texts)
-        )
+        names = tuple(entry["names"]) if "names" in entry else ordered(texts)
+        finding = Finding(name, kind, why, names=names)
         known = set(finding.names)
         limit = 2 if kind == "boolean" else MOST_NAMED
-        odd = [place for place in places if column.texts[place] not in known]
+        readable = list(map(known.__contains__, texts))
         if len(known) > limit:
             faults.add(
                 f'The column "{name}" has {len(known):,} categories, but a {kind} can have at most '
                 f"{limit:,}."
             )
+    odd = np.flatnonzero(~np.array(readable, dtype=bool)).tolist()
     if odd:
         cells = counted(int(column.counts[odd].sum()), "cell")
         faults.add(
