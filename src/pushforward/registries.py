@@ -432,7 +432,10 @@ RENAMED = {
     "Start": "StartTarget",
 }
 # Arguments of earlier versions, by class, with the value that changes nothing
-RETIRED: dict[str, dict[str, Any]] = {}
+RETIRED: dict[str, dict[str, Any]] = {
+    "Format": {"bare": False},
+    "StraightThrough": {"temperature": 1.0},
+}
 PARTS = Registry(
     "class",
     {name: f"{module}:{name}" for module, names in _PARTS.items() for name in names.split()},

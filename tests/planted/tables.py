@@ -19,7 +19,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('fraction.rstrip("0").ljust(least, "0")', 'fraction.rstrip("0")', "table_kinds"),
         ('"%S": 1.0', '"%S": 60.0', "table_kinds"),
         ('form["plus"] and float(text) > 0', 'form["plus"] and float(text) >= 0', "table_kinds"),
-        ('if form["bare"] and not fraction', "if False and not fraction", "table_kinds"),
         (
             "np.where(short[place] == scores,",
             "np.where(short[place] == scores.astype(np.float32),",

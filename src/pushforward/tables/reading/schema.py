@@ -69,11 +69,10 @@ _FORM = (
     "point",
     "group",
     "plus",
-    "bare",
     "prefix",
     "suffix",
 )
-_DIGITS = {"decimals", "least", "digits", "bare"}
+_DIGITS = {"decimals", "least", "digits"}
 _ENTRY = ("kind", "why", "names", *_FORM)
 
 

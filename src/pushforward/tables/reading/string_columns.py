@@ -216,8 +216,6 @@ class Format:
         point: Decimal separator, a point or a comma.
         group: Thousands separator; empty for none.
         plus: Whether positive numbers have a plus sign.
-        bare: Whether integers are written without decimals and other numbers with all ``decimals``:
-            10, but 10.90.
         prefix: Currency between the sign and the digits, such as "$"; empty for none.
         suffix: Unit or currency after the digits, such as " kg"; empty for none.
 
@@ -233,7 +231,6 @@ class Format:
     point: str = "."
     group: str = ""
     plus: bool = False
-    bare: bool = False
     prefix: str = ""
     suffix: str = ""
 
