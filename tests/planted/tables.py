@@ -61,7 +61,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "share * edges[2 * after]",
             "table_kinds",
         ),
-        ("all(rank <= top for", "all(True for", "table_kinds"),
+        ("(np.array(self.ranks) <= top).all()", "True", "table_kinds"),
     ],
     "tables/constraints.py": [
         ("if not all(named) or all(", "if True or all(", "table_samples"),

@@ -286,7 +286,7 @@ class StraightThrough(nn.Module):
     @staticmethod
     def noise_size(space: TableSpace, latent: int) -> int:
         """Return the length of z: ``latent`` plus one number per indicator."""
-        return latent + sum(stop - start for start, stop in space.blocks)
+        return latent + space.size - len(space.scored)
 
     def forward(
         self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
@@ -360,7 +360,8 @@ class Rows(Likelihood):
         errors = (scores - means) / deviation
         densities = -(errors.square() + self.log_variance + LOG_TAU) / 2
         place = layout.value_of(scores).T
-        low, high = ((layout.edges.gather(1, place + end).T - means) / deviation for end in (0, 1))
+        low = (layout.edges.gather(1, place).T - means) / deviation
+        high = (layout.edges.gather(1, place + 1).T - means) / deviation
         each = torch.where(layout.closed, log_between(low, high), densities)
         return shares + (layout.gated(rows) * each).sum(1)
 

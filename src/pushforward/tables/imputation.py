@@ -257,7 +257,9 @@ def known_columns(transport: Transport) -> tuple[str, Known]:
 def _rows(
     transport: Transport, condition: dict[str, torch.Tensor], seeds: Integers, turn: int
 ) -> Floats:
-    name = f"sample/again {turn}" if turn else "sample"
+    name = "sample"
+    if turn:
+        name = f"sample/again {turn}"
     draws = ExampleDraws(seeds.tolist(), name=name, device=transport.device)
     given = {name: part.to(transport.device) for name, part in condition.items()}
     x = finite(transport(transport.noise(draws), given, draws))

@@ -200,7 +200,7 @@ def with_names(
         names: Names of some columns, or of all columns of a text without header.
         target: Name of a further column.
     """
-    first = [text for column in table.columns for text in column.texts[:1]]
+    first = table.first
     if not any(first):
         faults.refuse(where)
         raise DataError(
@@ -281,8 +281,8 @@ def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
     if cell.lower() in _ABSENT or not below:
         return ""
     number = finite(cell)
-    numbers = [value for value in map(finite, below) if value is not None]
-    if len(numbers) < len(below):  # a column of text
+    numbers = list(map(finite, below))
+    if None in numbers:  # a column of text
         if cell in below:
             return "data?"
         if number is None and len(set(below)) <= max(1, len(below) // 2):
@@ -320,8 +320,7 @@ class GappyFile:
             raise DataError(f"{path} cannot be read: {error.strerror}.") from error
         faults = Faults()
         table = text_table(content, faults)
-        first = {text for column in table.columns for text in column.texts[:1]}
-        header = None if layout.header or set(names) <= first else False
+        header = None if layout.header or set(names) <= set(table.first) else False
         table = with_names(str(path), table, faults, header, names)
         faults.refuse(str(path))
         ending = "\r\n" if "\r\n" in content.decode(table.encoding) else "\n"

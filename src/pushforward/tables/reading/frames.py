@@ -340,4 +340,4 @@ def write_text(
                 number = str(next(count))
                 for name, value in fill.items():
                     row[name] = number if value == SEQUENCE else value
-                writer.writerow(row[name] for name in names)
+                writer.writerow(map(row.__getitem__, names))

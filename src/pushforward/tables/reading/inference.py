@@ -151,13 +151,16 @@ def form_of(texts: Iterable[str], point: str = ".") -> Format:
 
 def date_patterns(texts: Sequence[str]) -> list[str]:
     """Return the date patterns that read and write all texts unchanged, the preferred one first."""
-    if not all(_LIKE_DATE.match(text) for text in texts[:_FIRST]):
+    if not all(map(_LIKE_DATE.match, texts[:_FIRST])):
         return []
     strict = map("".join, product(_DAYS, " T", _TIMES, ("", "Z")))
     loose = map(" ".join, product((*_LOOSE, *_DAYS), (*_TIMES, *_LOOSE_TIMES)))
     patterns = [*_DAYS, *strict, *_LOOSE, *loose, *_WORDS, "%Y-%m", *_TIMES, *_LOOSE_TIMES]
-    fitting = [pattern for pattern in dict.fromkeys(patterns) if _fits(pattern, texts[:_FIRST])]
-    return [pattern for pattern in fitting if _fits(pattern, texts)]
+    fitting = []
+    for pattern in dict.fromkeys(patterns):
+        if _fits(pattern, texts[:_FIRST]) and _fits(pattern, texts):
+            fitting.append(pattern)
+    return fitting
 
 
 def _fits(pattern: str, texts: Sequence[str]) -> bool:
@@ -266,7 +269,7 @@ def signs_of(
     """
     prefix, suffix = unit_of(texts)
     unit = Format(prefix=given.get("prefix", prefix), suffix=given.get("suffix", suffix))
-    plain = [unit.plain(text) for text in texts]
+    plain = list(map(unit.plain, texts))
     group = given.get("group", group_of(plain))
     if group == given.get("point"):
         group = ""

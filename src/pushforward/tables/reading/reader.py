@@ -152,7 +152,7 @@ def are_vectors(table: RawTable, target: str | None) -> bool:
             if "" in column.texts:
                 return False
             continue
-        if any(finite(text) is None for text in column.texts[:FIRST]):
+        if None in map(finite, column.texts[:FIRST]):
             return False
         values = _numbers(column)
         if not _finite(values).all():
@@ -168,7 +168,7 @@ def are_vectors(table: RawTable, target: str | None) -> bool:
 
 
 def _numbers(column: RawColumn) -> Floats:
-    return np.array([finite(text) for text in column.texts], dtype=np.float64)
+    return np.array(list(map(finite, column.texts)), dtype=np.float64)
 
 
 def _finite(values: Floats) -> Mask:
@@ -259,7 +259,7 @@ def table_dataset(
         findings.append(_finding(known, entries.get(column.name), table, faults))
     fields = [finding for finding in findings if finding.kind != "drop"]
     facts = TableFacts.of(table, findings, missing)
-    faults.refuse(where, schema_of(facts, target, [constraint.text for constraint in constraints]))
+    faults.refuse(where, schema_of(facts, target, constraints))
     if not fields:
         raise DataError(
             f"{where}: all columns are left out. Columns of the table: {', '.join(table.names)}."
@@ -354,13 +354,21 @@ def _finding(
 
 
 def _layout(table: RawTable, used: Sequence[RawColumn], missing: Sequence[str]) -> Layout:
-    types = [table.types[column.name] for column in used if table.types]
+    absent = []
+    kinds = []
+    levels = []
+    for column in used:
+        absent.append(column.missing_text(missing))
+        if table.types:
+            kind, texts = table.types[column.name]
+            kinds.append(kind)
+            levels.append(texts)
     return Layout(
         table.separator,
         table.header is not False,
-        tuple(column.missing_text(missing) for column in used),
-        tuple(kind for kind, _ in types),
-        tuple(levels for _, levels in types),
+        tuple(absent),
+        tuple(kinds),
+        tuple(levels),
         table.names if len(used) < len(table.names) else (),
     )
 

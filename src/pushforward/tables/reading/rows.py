@@ -105,7 +105,7 @@ def cells_of(column: Mapping[str, Any], x: NDArray[Any]) -> list[str]:
     block = x[:, column["start"] : column["stop"]].astype(np.float64)
     texts = column["texts"]
     if "edges" not in column:
-        return [texts[place] for place in np.argmax(block, axis=1)]
+        return list(map(texts.__getitem__, np.argmax(block, axis=1)))
     ordinary = _ordinary(column, block[:, 0])
     indicators = block[:, 1:]
     if indicators.shape[1] == 0:
@@ -124,7 +124,7 @@ def _ordinary(column: Mapping[str, Any], scores: Floats) -> list[str]:
     edges = np.array(column["edges"])
     if "cells" in column:
         cells = column["cells"] or [""]
-        return [cells[place] for place in np.searchsorted(edges, scores)]
+        return list(map(cells.__getitem__, np.searchsorted(edges, scores)))
     values = between(scores, edges, np.array(column["numbers"]), column["form"])
     return [written(value, column["form"]) for value in values.tolist()]
 

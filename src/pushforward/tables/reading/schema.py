@@ -37,6 +37,7 @@ from pushforward.files import replacing
 from pushforward.numbers import counted, some
 from pushforward.tables.column import Column, Floats
 from pushforward.tables.columns import Format, Number
+from pushforward.tables.constraints import Constraint
 from pushforward.tables.reading.csv_dialect import SEPARATOR_NAMES
 from pushforward.tables.reading.inference import (
     KINDS,
@@ -195,8 +196,7 @@ class TableFacts:
 
     def write(self, path: Path, space: TableSpace) -> None:
         """Write the schema of the table; see `write_schema`."""
-        constraints = [constraint.text for constraint in space.constraints]
-        write_schema(path, schema_of(self, space.target, constraints))
+        write_schema(path, schema_of(self, space.target, space.constraints))
 
 
 def _reason(finding: Finding) -> str:
@@ -209,7 +209,7 @@ def _content(field: Column) -> dict[str, Any]:
     if isinstance(field, Number):
         cell = field.form.cell
         atoms = zip(map(cell, field.atoms), _rounded(field.shares[1:]), strict=False)
-        return {"range": [cell(end) for end in field.range or ()], "atoms": dict(atoms)}
+        return {"range": list(map(cell, field.range or ())), "atoms": dict(atoms)}
     shares = dict(zip(field.levels, _rounded(field.shares), strict=False))
     return {"categories": len(shares), "shares": dict(islice(shares.items(), NAMED))}
 
@@ -273,7 +273,7 @@ def _texts(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
 
 
-def schema_of(facts: TableFacts, target: str, constraints: Sequence[str]) -> dict[str, Any]:
+def schema_of(facts: TableFacts, target: str, constraints: Sequence[Constraint]) -> dict[str, Any]:
     """Build the schema with the decisions about a table.
 
     Columns that options left out are dropped.
@@ -290,7 +290,7 @@ def schema_of(facts: TableFacts, target: str, constraints: Sequence[str]) -> dic
         columns[finding.name] = entry
     schema: dict[str, Any] = {"target": target} if target else {}
     schema["missing"] = list(facts.texts)
-    schema["constraints"] = list(constraints)
+    schema["constraints"] = [constraint.text for constraint in constraints]
     schema["columns"] = columns
     return schema
 

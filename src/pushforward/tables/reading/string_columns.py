@@ -176,6 +176,11 @@ class RawTable:
     encoding: str = ""
 
     @property
+    def first(self) -> list[str]:
+        """Return the cells of the first row."""
+        return [text for column in self.columns for text in column.texts[:1]]
+
+    @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
 
@@ -235,13 +240,12 @@ class Format:
     suffix: str = ""
 
     def __post_init__(self) -> None:
-        counts = [self.decimals, self.least, self.digits]
-        known = [count for count in counts if count is not None]
-        if not all(isinstance(count, int) and 0 <= count <= MOST_DIGITS for count in known):
-            raise DataError(
-                '"decimals", "least" and "digits" must be integers from 0 to '
-                f"{MOST_DIGITS}; got {counts}."
-            )
+        for count in (self.decimals, self.least, self.digits):
+            if count is not None and not (isinstance(count, int) and 0 <= count <= MOST_DIGITS):
+                raise DataError(
+                    '"decimals", "least" and "digits" must be integers from 0 to '
+                    f"{MOST_DIGITS}; got {count!r}."
+                )
         if len(self.pattern) > LONGEST or "%" in _DIRECTIVE.sub("", self.pattern):
             raise DataError(
                 f'"{self.pattern[:LONGEST]}" is not a date pattern: expected one such as %Y-%m-%d.'
