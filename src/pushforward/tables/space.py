@@ -354,7 +354,7 @@ class TableSpace(ScaledSpace):
             return ()
         texts = ", ".join(sorted(quoted(constraint.text) for constraint in differing))
         return (
-            f"only its training or the data of this comparison has these constraints: {texts}.",
+            f"its training data and the data of this comparison differ in constraints: {texts}.",
         )
 
     def read(self, path: Path) -> Samples | None:
