@@ -372,7 +372,7 @@ _PARTS = {
     "tables.reading.string_columns": "Faults Format RawColumn RawTable",
     "tables.columns": "Category Number",
     "tables.constraints": "Constraint",
-    "tables.reading.csv_dialect": "GappyFile Layout",
+    "tables.reading.csv_dialect": "Layout",
     "tables.coordinates": "Coordinates Rows StraightThrough",
     "tables.reading.inference": "Finding",
     "tables.reading.schema": "TableFacts",

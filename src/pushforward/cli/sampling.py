@@ -308,7 +308,7 @@ def impute(
 
 
 def _imputed(imputed: Imputed) -> dict[str, Any]:
-    from pushforward.tables.reading.csv_dialect import GappyFile
+    from pushforward.tables.reading.string_columns import RawTable
     from pushforward.transports.redrawing import named_constraints
 
     missing = imputed.missing
@@ -338,9 +338,9 @@ def _imputed(imputed: Imputed) -> dict[str, Any]:
     )
     what = "rows (from 0)"
     lines: Sequence[int] = range(len(missing))
-    if isinstance(imputed.source, GappyFile):
+    if isinstance(imputed.source, RawTable):
         what = "lines"
-        lines = imputed.source.table.lines
+        lines = imputed.source.lines
     report["unmet"] = [lines[row] for row in imputed.unmet]
     if imputed.unmet:
         say(f"{what} that still violate a constraint: {some(report['unmet'])}")

@@ -19,10 +19,10 @@ from pushforward.numbers import counted, finite, some
 from pushforward.tables.column import Column, Floats, Mask
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.tables.reading.csv_dialect import (
-    GappyFile,
     Layout,
     check_names,
     gappy_values,
+    read_known,
     text_table,
     with_names,
 )
@@ -117,8 +117,7 @@ def read_rows(path: Path, space: TableSpace) -> Floats:
     """
     if path.suffix.lower() == ".parquet":
         return frame_rows(parquet_frame(path), space, str(path))
-    table = GappyFile.read(path, space.names, space.layout).table
-    return _foreign(str(path), table, space)
+    return _foreign(str(path), read_known(path, space.names, space.layout), space)
 
 
 def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> Floats:

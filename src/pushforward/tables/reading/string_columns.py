@@ -164,7 +164,8 @@ class RawTable:
         notes: Sentences about skipped lines or decisions.
         types: Types of a data frame's columns by name, each with the texts of its levels; empty for
             other tables.
-        encoding: Encoding of the file.
+        encoding: Encoding of the file; empty for a table without a file.
+        ending: Line ending of the file.
     """
 
     columns: tuple[RawColumn, ...]
@@ -174,6 +175,7 @@ class RawTable:
     notes: tuple[str, ...] = ()
     types: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     encoding: str = ""
+    ending: str = "\n"
 
     @property
     def first(self) -> list[str]:
