@@ -21,7 +21,7 @@ from pushforward.data.core import named_set
 from pushforward.errors import CheckpointError, DataError
 from pushforward.evaluation.features import cache_folder
 from pushforward.report import Report
-from pushforward.tables.reading.csv_dialect import GappyFile
+from pushforward.tables.reading.csv_dialect import read_known
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.runs import folder as folders, provenance
 from pushforward.training.runs.provenance import data_of_run
@@ -186,7 +186,7 @@ def interrupted():
 PIPED = {
     "data": lambda path: pf.data.load(path),
     "samples": lambda path: pf.evaluate(path, "moons"),
-    "a table with gaps": GappyFile.read,
+    "a table with gaps": read_known,
     "what was known of data": lambda path: main(
         ["data", "check", "table.csv", "--target", "kind", "--against", str(path)]
     ),

@@ -19,7 +19,12 @@ from pushforward.tables import Category, Number, imputation
 from pushforward.tables.columns import Format
 from pushforward.tables.constraints import Constraint
 from pushforward.tables.imputation import Imputed
-from pushforward.tables.reading.csv_dialect import GappyFile, Layout, gappy_values
+from pushforward.tables.reading.csv_dialect import (
+    Layout,
+    filled as filled_text,
+    gappy_values,
+    read_known,
+)
 from pushforward.tables.reading.frames import filled_frame, frame_of, frame_table
 
 
@@ -231,17 +236,17 @@ NAMES = ("p", "q")
 def filled(path, content, cells, layout):
     """The bytes of a file whose cells "?" or "" hold the next ones of some others."""
     path.write_bytes(content)
-    file = GappyFile.read(path, NAMES, layout)
+    file = read_known(path, NAMES, layout)
     gaps = [
         (row, place)
-        for row, old in enumerate(zip(*(c.cells() for c in file.table.columns), strict=True))
+        for row, old in enumerate(zip(*(c.cells() for c in file.columns), strict=True))
         for place, cell in enumerate(old)
         if cell in ("", "?")
     ]
-    given = {name: {} for name in file.table.names}
+    given = {name: {} for name in file.names}
     for (row, place), cell in zip(gaps, cells, strict=True):
-        given[file.table.names[place]][row] = cell
-    return file.filled(given).encode(file.table.encoding)
+        given[file.names[place]][row] = cell
+    return filled_text(file, given).encode(file.encoding)
 
 
 @pytest.mark.parametrize(
@@ -278,21 +283,21 @@ def test_files_are_read_as_training_reads_them(tmp_path):
         Category("x2", ("a", "b"), (0.5, 0.5)),
     ]
     path.write_text("3, drop, ?\n?, this, b\n")
-    file = GappyFile.read(path, ["x0", "x2"], Layout(header=False))
-    values, missing = gappy_values("t", file.table, fields)
+    file = read_known(path, ["x0", "x2"], Layout(header=False))
+    values, missing = gappy_values("t", file, fields)
     np.testing.assert_array_equal(values, [[3, np.nan], [np.nan, 1]])
     assert missing.tolist() == [[False, True], [True, False]]
     path.write_text("1,2,3\n4,5,6\n")
     with pytest.raises(UsageError, match=r"3 columns.*p, q"):
-        GappyFile.read(path, NAMES, Layout(header=False))
+        read_known(path, NAMES, Layout(header=False))
     path.write_text("x0,x2,x0\n3,a,4\n")
     with pytest.raises(DataError, match="unique"):
-        GappyFile.read(path, ["x0", "x2"])
+        read_known(path, ["x0", "x2"])
     path.write_text(f"x0,x2\n3,{'a' * 200_000}\n")
     with pytest.raises(DataError, match="ine 2: field larger"):
-        GappyFile.read(path, ["x0", "x2"])
+        read_known(path, ["x0", "x2"])
     with pytest.raises(DataError, match="cannot be read"):
-        GappyFile.read(Path(tmp_path), NAMES)
+        read_known(Path(tmp_path), NAMES)
 
 
 def test_frames_keep_their_types_and_samples_can_be_filled_in():

@@ -525,14 +525,14 @@ def test_the_pages_script_writes_cells_byte_for_byte():
 FORMATS = [
     Format(),
     Format(0, group=","),
-    Format(2, plus=True, bare=True, group="'"),
+    Format(2, plus=True, group="'"),
     Format(3, least=1, point=","),
     Format(12),
     Format(17),
     Format(digits=1),
     Format(digits=6, plus=True),
     Format(2, point=",", group=".", suffix=" EUR"),
-    Format(1, prefix="US$ ", bare=True, plus=True),
+    Format(1, prefix="US$ ", plus=True),
     Format(digits=17),
 ]
 PATTERNS = [

@@ -69,7 +69,7 @@ def test_samples_of_a_polars_frame_are_one_with_its_types_and_values():
 def test_a_polars_frame_is_filled_in_its_own_types():
     source = frame()
     fields = load(source).space.fields
-    values, missing = gappy_values("the frame", frame_table(source).columns, fields)
+    values, missing = gappy_values("the frame", frame_table(source), fields)
     drawn = np.where(missing, values[:1], values)
     filled = filled_frame(source, fields, drawn, missing)
     assert filled.schema == source.schema

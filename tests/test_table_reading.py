@@ -303,7 +303,7 @@ def test_a_table_of_very_many_columns_is_refused_at_once(tmp_path):
 def decided(cells, entry):
     column = RawColumn.of("c", cells)
     faults = Faults()
-    finding = decide(column, entry, MISSING, range(2, len(cells) + 2), faults)
+    finding = decide(column.without(MISSING), entry, range(2, len(cells) + 2), faults)
     return finding, column, faults.sentences
 
 
@@ -321,7 +321,7 @@ def test_a_schema_says_which_sign_separates_thousands():
     cells = ["1.234", "999", "12.345"] * 9
     finding, column, faults = decided(cells, {"kind": "whole", "group": "."})
     assert not faults
-    values = finding.values(column, MISSING)
+    values = finding.values(column.without(MISSING))
     assert values.tolist()[:3] == [1234, 999, 12345]
     assert finding.measured(values).cells(values) == cells
 

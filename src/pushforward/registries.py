@@ -421,12 +421,14 @@ RENAMED = {
 RETIRED: dict[str, dict[str, Any]] = {
     "AnchorPenalty": {"end": None},
     "MiddleTarget": {"random": False},
+    "Format": {"bare": False},
     "OptimalTransport": {"reuse": 1},
     "Penalties": {"ramp": None},
     "PerceptualAutoencoder": {"feature_extractor": None},
     "Schedule": {"beta2_end": None, "ramp": None},
     "Sorted": {"until": None},
     "StartTarget": {"direction": "pair"},
+    "StraightThrough": {"temperature": 1.0},
     "UNet": {"dropout": 0.0},
 }
 # Classes of earlier versions that are no longer offered

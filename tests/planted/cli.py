@@ -51,7 +51,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('None if only is None else column_names(only, "--only")', "None", "imputation"),
         ('column_names(only, "--only")', "column_names(only)", "imputation"),
         (
-            "isinstance(imputed.source, GappyFile)",
+            "isinstance(imputed.source, RawTable)",
             "hasattr(imputed.source, 'numbers')",
             "imputation",
         ),

@@ -29,7 +29,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("slope * (score - edges[left])", "0 * slope", "page"),
         ("if (Math.fround(edges[short]) === score) return numbers[short];", "", "page"),
         ("Math.abs(value % 1) === 0.5 && upper % 2", "false", "page"),
-        ("if (bare && ", "if (false && ", "page"),
         ("form.plus && Number(text) > 0", "false", "page"),
     ],
     "export/templates/page.js": [

@@ -34,7 +34,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("| known_missing)", ")", "imputation"),
         ("np.array([field.missing for field in space.fields])", "True", "imputation"),
         ("    if beyond:", "    if False:", "given_values"),
-        ("np.where(missing[index], filled, values[index])", "filled", "imputation"),
+        ("np.where(missing[index], drawn, values[index])", "drawn", "imputation"),
         ("np.where(missing[rows] | rare, -1, ", "np.where(missing[rows] | rare, 0, ", "imputation"),
         (
             "seeds[part] + draw * PERIOD,",

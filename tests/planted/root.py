@@ -262,7 +262,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("> ROUNDING * np.ptp(field.range)", "> 0 * np.ptp(field.range)", "given_values"),
         ("(not text and field.missing)", "not text", "table_denoiser"),
-        ("share >= 0 for share in shares", "True for share in shares", "table_kinds"),
+        ("min(shares, default=0) >= 0", "True", "table_kinds"),
     ],
     "transports/learned_steps.py": [
         ("flow.training_noise(draws)", "flow.noise(draws)", "frozen"),

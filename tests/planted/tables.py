@@ -4,7 +4,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "tables/reading/string_columns.py": [
         ("mix(name, 0, np.array(numbers", "mix(name, 1, np.array(numbers", "splits_of_tables"),
         ("if text in MISSING else text", "if False else text", "splits_of_tables"),
-        ("key=counts.__getitem__", "key=lambda text: -counts[text]", "table_reading"),
+        ("occurring.counts.argmax()", "occurring.counts.argmin()", "table_reading"),
         ("(?!\\d)", "", "table_kinds"),
         ("and 0 <= count <= MOST_DIGITS", "and count <= MOST_DIGITS", "table_kinds"),
         ('or "%" in _DIRECTIVE.sub("", self.pattern)', "", "table_kinds"),
@@ -19,7 +19,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('fraction.rstrip("0").ljust(least, "0")', 'fraction.rstrip("0")', "table_kinds"),
         ('"%S": 1.0', '"%S": 60.0', "table_kinds"),
         ('form["plus"] and float(text) > 0', 'form["plus"] and float(text) >= 0', "table_kinds"),
-        ('if form["bare"] and not fraction', "if False and not fraction", "table_kinds"),
         (
             "np.where(short[place] == scores,",
             "np.where(short[place] == scores.astype(np.float32),",
@@ -62,7 +61,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "share * edges[2 * after]",
             "table_kinds",
         ),
-        ("all(rank <= top for", "all(True for", "table_kinds"),
+        ("(np.array(self.ranks) <= top).all()", "True", "table_kinds"),
     ],
     "tables/constraints.py": [
         ("if not all(named) or all(", "if True or all(", "table_samples"),
@@ -150,7 +149,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "tables/reading/frames.py": [
         ("whole = len(present) < len(values) and", "whole = False and", "table_reading"),
-        ("index=source.index, dtype=source.dtype)", "index=source.index)", "imputation"),
+        ("                column = typed\n", "                pass\n", "imputation"),
         ("if math.isinf(value):", "if False:", "table_reading"),
         ('if name == "Enum":', 'if name == "Enums":', "polars"),
         (

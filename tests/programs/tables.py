@@ -93,7 +93,7 @@ def wide_space(values):
     """The space of such values."""
     forms = {
         "gain": Format(1, plus=True, point=",", prefix="$", suffix=" a day"),
-        "price": Format(2, bare=True),
+        "price": Format(2),
         "amount": Format(2, group=".", point=",", least=0),
         "ratio": Format(),
         "seen": Format(pattern="%-d.%m.%Y %H:%M:%S.%f"),

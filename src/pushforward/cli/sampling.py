@@ -305,7 +305,7 @@ def impute(
 
 
 def _imputed(imputed: Imputed) -> dict[str, Any]:
-    from pushforward.tables.reading.csv_dialect import GappyFile
+    from pushforward.tables.reading.string_columns import RawTable
     from pushforward.transports.redrawing import named_constraints
 
     missing = imputed.missing
@@ -325,8 +325,8 @@ def _imputed(imputed: Imputed) -> dict[str, Any]:
     if not imputed.space.constraints:
         return report
     lines: Sequence[int] = range(len(missing))
-    if isinstance(imputed.source, GappyFile):
-        lines = imputed.source.table.lines
+    if isinstance(imputed.source, RawTable):
+        lines = imputed.source.lines
     report["unmet"] = [lines[row] for row in imputed.unmet]
     report["drawn_again"] = imputed.drawn_again
     names = named_constraints(imputed.space)

@@ -123,7 +123,7 @@ class Column(ABC):
 
 def check_shares(name: str, shares: Sequence[float]) -> None:
     """Raise an error if fractions are negative or do not sum to 1, within 1 %."""
-    if not (all(share >= 0 for share in shares) and abs(sum(shares) - 1) <= 0.01):
+    if not (min(shares, default=0) >= 0 and abs(sum(shares) - 1) <= 0.01):
         raise DataError(f'"{name}": the fractions of its values must be at least 0 and sum to 1.')
 
 

@@ -144,11 +144,11 @@ class Category(Column):
     def read(self, cells: Sequence[str]) -> Floats:
         places = {text: float(place) for place, text in enumerate(self.names)}
         if self.kind == "category":
-            found = [places.get(cell, np.nan) for cell in cells]
+            found = list(map(places.get, cells))
         else:
             # 3.0 is read as 3, and True as TRUE, since other programs write them so
             plain = {_plain(text): place for text, place in places.items()}
-            found = [places.get(cell, plain.get(_plain(cell), np.nan)) for cell in cells]
+            found = [places.get(cell, plain.get(_plain(cell))) for cell in cells]
         return np.array(found, dtype=np.float64)
 
 
@@ -248,8 +248,8 @@ class Number(Column):
             and self.form.holds(np.array([*self.knots, *self.atoms]))
             and (np.diff(self.knots) > 0).all()
             and (np.diff(self.ranks, prepend=0.0) > 0).all()
-            and all(rank <= top for rank in self.ranks)
-            and all(0 <= span <= 1 for span in self.spans)
+            and (np.array(self.ranks) <= top).all()
+            and np.array_equal(np.clip(self.spans, 0.0, 1.0), self.spans)
         ):
             raise DataError(
                 f'"{self.name}": knots and ranks must increase, ranks and spans must be fractions, '
@@ -366,9 +366,10 @@ class Number(Column):
         return np.where(chosen == 0, ordinary, special)
 
     def cells(self, values: Floats, missing: str = "") -> list[str]:
-        return [
-            missing if math.isnan(value) else self.form.cell(value) for value in values.tolist()
-        ]
+        cells = []
+        for value in values.tolist():
+            cells.append(missing if math.isnan(value) else self.form.cell(value))
+        return cells
 
     def exported(self, missing: str) -> dict[str, Any]:
         """Return the texts of the indicators, and how the score becomes a cell.
@@ -384,16 +385,12 @@ class Number(Column):
         if self.closed:
             return {"texts": texts, "edges": edges, "cells": self.cells(np.array(self.knots))}
         ends = zip(edges, np.repeat(self.knots, 2).tolist(), strict=True)
-        pairs = list(dict.fromkeys(ends))  # most numbers have one edge
-        return {
-            "texts": texts,
-            "edges": [edge for edge, _ in pairs],
-            "numbers": [value for _, value in pairs],
-            "form": vars(self.form),
-        }
+        edges, numbers = map(list, zip(*dict.fromkeys(ends), strict=True))
+        # most numbers have one edge
+        return {"texts": texts, "edges": edges, "numbers": numbers, "form": vars(self.form)}
 
     def read(self, cells: Sequence[str]) -> Floats:
-        values = np.array([self.form.value(cell) for cell in cells], dtype=np.float64)
+        values = np.array(list(map(self.form.value, cells)), dtype=np.float64)
         if self.kind == "date":
             for place in np.flatnonzero(np.isnan(values)):
                 values[place] = iso_date(cells[int(place)])

@@ -84,9 +84,8 @@ class Constraint:
     def plain(self) -> bool:
         """Whether columns or texts are compared by == or !=, as for categories."""
         tree, _ = self._parsed
-        if not all(isinstance(op, (ast.Eq, ast.NotEq)) for op in tree.ops):
-            return False
-        return all(isinstance(side, ast.Name) or _is_text(side) for side in _sides(tree))
+        plain = (ast.Eq, ast.NotEq, ast.Name)
+        return all(isinstance(part, plain) or _is_text(part) for part in (*tree.ops, *_sides(tree)))
 
     @cached_property
     def _parsed(self) -> tuple[ast.Compare, dict[str, str]]:

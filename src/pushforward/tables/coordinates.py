@@ -260,41 +260,33 @@ def _filled(parts: list[list[float]], least: int) -> np.ndarray:
 class StraightThrough(nn.Module):
     """Generator of table rows that turns scores and logits into coordinates.
 
-    Each block is drawn from its logits.
-
     The network receives the first ``latent`` dimensions of z; each further dimension gives the
     Gumbel noise of an indicator, so that only z determines the row. With logits a and Gumbel noise
-    g, an indicator has the largest a + g with probability softmax(a). Forward its indicator is
-    exactly 1 and the others of the block 0; backward the gradient is that of softmax((a + g) /
-    temperature). Scores of closed columns move to the score of the value that they stand for, and
-    those of atoms and missing values to 0, as rows of the table have them; the gradient passes
-    through the former unchanged.
+    g, the indicator with the largest a + g is 1 and the others of its block are 0; the gradient is
+    that of softmax(a + g). Scores of closed columns move to the score of their value, through which
+    the gradient passes unchanged; scores of atoms and missing values become 0.
 
     Args:
         network: ``network(z, None, condition)`` returns scores and logits (n, d) for z (n, latent).
         space: The table's columns.
         latent: Number of entries of z that the network receives.
-        temperature: Temperature of the gradient, above 0.
 
     References:
         Jang, Gu, Poole, Categorical Reparameterization with Gumbel-Softmax (2017), section 2.2,
         "straight-through".
     """
 
-    def __init__(
-        self, network: nn.Module, space: TableSpace, latent: int, temperature: float = 1.0
-    ) -> None:
+    def __init__(self, network: nn.Module, space: TableSpace, latent: int) -> None:
         super().__init__()
         self.network = network
         self.space = space
         self.latent = latent
-        self.temperature = temperature
         self.layout = Coordinates(space)
 
     @staticmethod
     def noise_size(space: TableSpace, latent: int) -> int:
         """Return the length of z: ``latent`` plus one number per indicator."""
-        return latent + sum(stop - start for start, stop in space.blocks)
+        return latent + space.size - len(space.scored)
 
     def forward(
         self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
@@ -307,14 +299,11 @@ class StraightThrough(nn.Module):
 
     def _rows(self, out: Tensor, noise: Tensor) -> Tensor:
         layout = self.layout
-        noisy = (
-            out.index_add(1, layout.indicators, noise) if len(layout.indicators) else out
-        ) / self.temperature
-        soft = layout.log_shares(noisy).exp()
+        rows = torch.zeros_like(out)
         if len(layout.indicators):
+            noisy = out.index_add(1, layout.indicators, noise)
+            soft = layout.log_shares(noisy).exp()
             rows = layout.chosen(noisy) + (soft - soft.detach())
-        else:
-            rows = torch.zeros_like(out)
         scores = out[:, layout.scores]
         codes = layout.codes.gather(1, layout.value_of(scores.detach()).T).T
         scores = scores + torch.where(layout.closed, codes - scores, 0.0).detach()
@@ -371,7 +360,8 @@ class Rows(Likelihood):
         errors = (scores - means) / deviation
         densities = -(errors.square() + self.log_variance + LOG_TAU) / 2
         place = layout.value_of(scores).T
-        low, high = ((layout.edges.gather(1, place + end).T - means) / deviation for end in (0, 1))
+        low = (layout.edges.gather(1, place).T - means) / deviation
+        high = (layout.edges.gather(1, place + 1).T - means) / deviation
         each = torch.where(layout.closed, log_between(low, high), densities)
         return shares + (layout.gated(rows) * each).sum(1)
 

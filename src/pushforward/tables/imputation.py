@@ -20,7 +20,12 @@ from pushforward.files import replacing
 from pushforward.tables.column import Floats, Integers, Known, Mask
 from pushforward.tables.columns import Category
 from pushforward.tables.constraints import beyond_ranges
-from pushforward.tables.reading.csv_dialect import GappyFile, chosen_columns, gappy_values
+from pushforward.tables.reading.csv_dialect import (
+    chosen_columns,
+    filled,
+    gappy_values,
+    read_known,
+)
 from pushforward.tables.reading.frames import (
     filled_frame,
     frame_table,
@@ -46,7 +51,7 @@ class Imputed:
             numbers.
         missing: Mask of the values that were missing and are filled in, bool (n, columns).
         space: Space of the table.
-        source: Source file or data frame; None for values.
+        source: Text of the source file, or source data frame; None for values.
         drawn_again: Fraction of drawn rows that violated a constraint of the table and were drawn
             again.
         unmet: Filled rows, counted from 0, that violate a constraint in some draw: after `TURNS`
@@ -102,12 +107,12 @@ class Imputed:
 
         Every other character is unchanged, including a byte order mark.
         """
-        if not isinstance(self.source, GappyFile):
+        if not isinstance(self.source, RawTable):
             raise UsageError(
                 "These values do not come from a text file. Use .values, or .frame() for values "
                 "from a data frame."
             )
-        return self.source.filled(self.cells(draw))
+        return filled(self.source, self.cells(draw))
 
     def write(self, path: str | Path, draw: int = 0) -> None:
         """Write `text` in the encoding of the source file, or `frame` to a Parquet file."""
@@ -119,7 +124,7 @@ class Imputed:
             return
         text = self.text(draw)
         with replacing(target) as temporary:
-            temporary.write_bytes(text.encode(self.source.table.encoding))
+            temporary.write_bytes(text.encode(self.source.encoding))
 
     def frame(self, draw: int = 0) -> Any:
         """Return the pandas or polars data frame with missing values filled in."""
@@ -199,8 +204,8 @@ def impute(
                 part = waiting[start : start + batch]
                 index = rows[part]
                 given = {name: condition[part]}
-                filled = _rows(transport, given, seeds[part] + draw * PERIOD, turn)
-                out[draw, index] = np.where(missing[index], filled, values[index])
+                drawn = _rows(transport, given, seeds[part] + draw * PERIOD, turn)
+                out[draw, index] = np.where(missing[index], drawn, values[index])
             broken = waiting[possible[waiting] & ~space.met(out[draw, rows[waiting]])]
             tally.drawn += len(waiting)
             tally.refused += len(broken)
@@ -227,8 +232,7 @@ def _read(table: Any, space: TableSpace) -> tuple[Any, RawTable | None, Floats, 
         if path.suffix.lower() == ".parquet":
             source = parquet_frame(path)
         else:
-            source = GappyFile.read(path, space.names, space.layout)
-            raw = source.table
+            source = raw = read_known(path, space.names, space.layout)
     if is_frame(source):
         raw = frame_table(source)
     if raw is not None:
@@ -257,7 +261,9 @@ def known_columns(transport: Transport) -> tuple[str, Known]:
 def _rows(
     transport: Transport, condition: dict[str, torch.Tensor], seeds: Integers, turn: int
 ) -> Floats:
-    name = f"sample/again {turn}" if turn else "sample"
+    name = "sample"
+    if turn:
+        name = f"sample/again {turn}"
     draws = ExampleDraws(seeds.tolist(), name=name, device=transport.device)
     given = {name: part.to(transport.device) for name, part in condition.items()}
     x = finite(transport(transport.noise(draws), given, draws))

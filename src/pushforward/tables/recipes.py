@@ -89,7 +89,9 @@ def table_training(size: str, space: TableSpace, network: str | nn.Module) -> Tr
     The transformer over columns computes one token per cell: with more than 64 columns, a batch has
     fewer rows, so that steps do not get more expensive.
     """
-    columns = max(TOKENS, len(space.fields)) if network == "columns" else TOKENS
+    columns = TOKENS
+    if network == "columns":
+        columns = max(TOKENS, len(space.fields))
     rows = max(64, BATCH * TOKENS // columns // 64 * 64)
     return Training(rows, lr=1e-3, precision="auto" if size == "base" else "float32")
 

@@ -219,7 +219,7 @@ class TableSpace(ScaledSpace):
     @cached_property
     def owners(self) -> Integers:
         """Index of the column of each coordinate, (d,)."""
-        return np.repeat(np.arange(len(self.fields)), [field.width for field in self.fields])
+        return np.repeat(np.arange(len(self.fields)), np.diff(self.starts))
 
     def encoded(self, values: Floats, *, foreign: bool = False) -> NDArray[np.float32]:
         """Encode values (n, columns) as coordinates in data units, float32 (n, d).
@@ -337,8 +337,8 @@ class TableSpace(ScaledSpace):
     def difference(self, data: Space) -> str:
         if not isinstance(data, TableSpace):
             return ""
-        own = {(field.name, field.width) for field in self.fields}
-        other = {(field.name, field.width) for field in data.fields}
+        own = dict(zip(self.names, np.diff(self.starts), strict=True)).items()
+        other = dict(zip(data.names, np.diff(data.starts), strict=True)).items()
         names = sorted({name for name, _ in own ^ other})
         hint = ""
         if any(field.rare for field in data.fields):
@@ -347,14 +347,14 @@ class TableSpace(ScaledSpace):
         return f"Columns or categories differ: {differing}.{hint}"
 
     def constraint_warnings(self, data: Space) -> tuple[str, ...]:
-        own = {constraint.text for constraint in self.constraints}
-        other = {constraint.text for constraint in getattr(data, "constraints", ())}
-        differing = sorted(own ^ other)
-        if not isinstance(data, TableSpace) or not differing:
+        if not isinstance(data, TableSpace):
             return ()
-        texts = ", ".join(map(quoted, differing))
+        differing = set(self.constraints) ^ set(data.constraints)
+        if not differing:
+            return ()
+        texts = ", ".join(sorted(quoted(constraint.text) for constraint in differing))
         return (
-            f"only its training or the data of this comparison has these constraints: {texts}.",
+            f"its training data and the data of this comparison differ in constraints: {texts}.",
         )
 
     def read(self, path: Path) -> Samples | None:
@@ -381,8 +381,8 @@ class TableSpace(ScaledSpace):
     @property
     def writers(self) -> Mapping[str, str]:
         return {
-            ".csv": "tables.reading.frames:write_csv",
-            ".tsv": "tables.reading.frames:write_tsv",
+            ".csv": "tables.reading.frames:write_text",
+            ".tsv": "tables.reading.frames:write_text",
             ".parquet": "tables.reading.frames:write_samples",
         }
 

@@ -74,10 +74,9 @@ function rounded(value, { decimals, digits, pattern }) {
   return nearest(value * scale) / scale + 0;
 }
 
-function plain(value, { decimals, digits, least, bare }) {
+function plain(value, { decimals, digits, least }) {
   if (decimals === null) return shortest(digits === null ? value : significant(value, digits));
   const text = fixed(value, decimals), [whole, fraction = ""] = text.split(".");
-  if (bare && /^0*$/.test(fraction)) return whole;
   if (least === null || least >= decimals) return text;
   const left = fraction.replace(/0+$/, "").padEnd(least, "0");
   return left ? `${whole}.${left}` : whole;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,8 +107,11 @@ def embedding(
             parts.append(partial(_indicators, places=places))
             continue
         column = column[~np.isnan(column)]
-        mean = float(column.mean()) if len(column) else 0.0
-        size = float(unit(column)) if len(column) else 0.0
+        mean = 0.0
+        size = 0.0
+        if len(column):
+            mean = float(column.mean())
+            size = float(unit(column))
         parts.append(partial(_scaled, mean=mean, size=size or 1.0, gap=gaps[place]))
 
     def points(rows: Floats) -> Floats:
@@ -167,24 +170,28 @@ def table_of(
         training: Training rows; None if no metric needs them.
     """
     labels = []
+    kinds = []
+    missing = []
     for field in space.fields:
         rare = (RARE_TEXT,) if field.rare else ()
         labels.append((*field.levels, *rare))
-    known = None if training is None else _values(space, training)
-    if learned is not None:
-        learned = _values(space, learned) if space.target else None
-    return Table(
+        kinds.append(field.kind)
+        missing.append(field.missing)
+    table = Table(
         generated=_values(space, generated),
         reference=_values(space, reference),
         names=space.names,
-        kinds=tuple(field.kind for field in space.fields),
+        kinds=tuple(kinds),
         labels=tuple(labels),
         target=space.target,
-        missing=tuple(field.missing for field in space.fields),
-        learned=learned,
-        training=known,
-        pooled=known is not None and bool(space.unknown(known).any()),
+        missing=tuple(missing),
     )
+    if learned is not None and space.target:
+        table = replace(table, learned=_values(space, learned))
+    if training is None:
+        return table
+    known = _values(space, training)
+    return replace(table, training=known, pooled=bool(space.unknown(known).any()))
 
 
 def _values(space: TableSpace, rows: Any) -> Floats:

@@ -103,6 +103,7 @@ def text_table(content: bytes, faults: Faults) -> RawTable:
             "UTF-8 OLD > NEW`."
         )
     separator, width = _dialect(text)
+    ending = "\r\n" if "\r\n" in text else "\n"
     del text, valid  # it is read again part by part
     if width > MOST_COLUMNS:
         faults.add(
@@ -152,7 +153,8 @@ def text_table(content: bytes, faults: Faults) -> RawTable:
     for numbers_of, column_codes in zip(texts, codes, strict=True):
         columns.append(RawColumn("", tuple(numbers_of), np.asarray(column_codes, dtype=np.int32)))
     notes = (f"ignored comment lines: {some(comments)}",) if comments else ()
-    return RawTable(tuple(columns), lines, False, separator, notes, encoding=encoding)
+    form = {"separator": separator, "encoding": encoding, "ending": ending}
+    return RawTable(tuple(columns), lines, header=False, notes=notes, **form)
 
 
 def _dialect(text: str) -> tuple[str, int]:
@@ -200,7 +202,7 @@ def with_names(
         names: Names of some columns, or of all columns of a text without header.
         target: Name of a further column.
     """
-    first = [text for column in table.columns for text in column.texts[:1]]
+    first = table.first
     if not any(first):
         faults.refuse(where)
         raise DataError(
@@ -281,8 +283,8 @@ def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
     if cell.lower() in _ABSENT or not below:
         return ""
     number = finite(cell)
-    numbers = [value for value in map(finite, below) if value is not None]
-    if len(numbers) < len(below):  # a column of text
+    numbers = list(map(finite, below))
+    if None in numbers:  # a column of text
         if cell in below:
             return "data?"
         if number is None and len(set(below)) <= max(1, len(below) // 2):
@@ -297,50 +299,34 @@ def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class GappyFile:
-    """Text file of a table with missing values.
+def read_known(path: Path, names: Sequence[str] = (), layout: Layout = Layout()) -> RawTable:
+    """Read a text file that has some of the named columns."""
+    try:
+        content = plain_path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    faults = Faults()
+    table = text_table(content, faults)
+    header = None if layout.header or set(names) <= set(table.first) else False
+    table = with_names(str(path), table, faults, header, names)
+    faults.refuse(str(path))
+    return table
 
-    Args:
-        path: Path of the file.
-        table: Cells of the file.
-        ending: Line ending.
-    """
 
-    path: Path
-    table: RawTable
-    ending: str
-
-    @classmethod
-    def read(cls, path: Path, names: Sequence[str] = (), layout: Layout = Layout()) -> GappyFile:
-        """Read a file that has some of the named columns."""
-        try:
-            content = plain_path(path).read_bytes()
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-        faults = Faults()
-        table = text_table(content, faults)
-        first = {text for column in table.columns for text in column.texts[:1]}
-        header = None if layout.header or set(names) <= first else False
-        table = with_names(str(path), table, faults, header, names)
-        faults.refuse(str(path))
-        ending = "\r\n" if "\r\n" in content.decode(table.encoding) else "\n"
-        return cls(path, table, ending)
-
-    def filled(self, cells: Mapping[str, Mapping[int, str]]) -> str:
-        """Return the file's text with new cells, by column and row."""
-        out = io.StringIO(newline="")
-        writer = csv.writer(out, delimiter=self.table.separator, lineterminator=self.ending)
-        if self.table.header:
-            writer.writerow(self.table.names)
-        columns = []
-        for column in self.table.columns:
-            texts = list(column.cells())
-            for row, cell in cells.get(column.name, {}).items():
-                texts[row] = cell
-            columns.append(texts)
-        writer.writerows(zip(*columns, strict=True))
-        return out.getvalue()
+def filled(table: RawTable, cells: Mapping[str, Mapping[int, str]]) -> str:
+    """Return the text of a file with new cells, by column and row."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=table.separator, lineterminator=table.ending)
+    if table.header:
+        writer.writerow(table.names)
+    columns = []
+    for column in table.columns:
+        texts = list(column.cells())
+        for row, cell in cells.get(column.name, {}).items():
+            texts[row] = cell
+        columns.append(texts)
+    writer.writerows(zip(*columns, strict=True))
+    return out.getvalue()
 
 
 def gappy_values(

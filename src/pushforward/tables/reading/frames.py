@@ -9,7 +9,9 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ import numpy as np
 
 from pushforward.errors import DataError, imported
 from pushforward.tables.column import Column, Floats, Mask, with_gaps
-from pushforward.tables.columns import Category, Number
+from pushforward.tables.columns import Number
 from pushforward.tables.reading.csv_dialect import SEQUENCE, Layout
 from pushforward.tables.reading.string_columns import RawColumn, RawTable
 
@@ -36,24 +38,20 @@ def _is_polars(value: object) -> bool:
 
 def frame_table(frame: Any) -> RawTable:
     """Convert a data frame to the text of a table."""
-    names = [str(name) for name in frame.columns]
     columns = []
     types = {}
-    for place, name in enumerate(names):
+    for place, label in enumerate(frame.columns):
+        name = str(label)
         series = frame[name] if _is_polars(frame) else frame.iloc[:, place]
         values = series.to_list()
-        single = str(series.dtype).lower() == "float32"
         present = [value for value in values if not _missing(value)]
         whole = len(present) < len(values) and all(map(_is_integer, present))
         days = all(map(_is_day, present))
-        cells = []
-        for value in values:
-            if single and not _missing(value):
-                value = float(str(np.float32(value)))  # 45.9 instead of 45.90000152587891
-            cells.append(_cell(name, value, whole, days))
-        columns.append(RawColumn.of(name, cells))
+        single = str(series.dtype).lower() == "float32"
+        write = partial(_cell, name, whole=whole, days=days, single=single)
+        columns.append(RawColumn.of(name, map(write, values)))
         kind, levels = _type_of(series)
-        types[name] = kind, tuple(_cell(name, level, whole, days) for level in levels)
+        types[name] = kind, tuple(map(write, levels))
     return RawTable(tuple(columns), range(1, len(frame) + 1), types=types)
 
 
@@ -90,7 +88,7 @@ def _missing(value: Any) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
-def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
+def _cell(name: str, value: Any, whole: bool, days: bool, single: bool) -> str:
     if _missing(value):
         return ""
     if isinstance(value, (bool, np.bool_)):
@@ -105,6 +103,8 @@ def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
             )
         if whole and value.is_integer():
             return str(int(value))
+        if single:
+            value = str(np.float32(value))  # 45.9 instead of 45.90000152587891
         return repr(float(value))
     if isinstance(value, datetime):
         if days:
@@ -155,31 +155,31 @@ def frame_of(
 
 
 def _objects(field: Column, values: Floats) -> tuple[list[Any], str]:
+    """Return Python objects, None for missing values, and their pandas type; "" for texts."""
     absent = np.isnan(values)
-    gaps = bool(absent.any())
-    integer = "Int64" if gaps else "int64"
-    if isinstance(field, Number):
-        form = field.form
-        if field.kind == "date" and "%d" in form.pattern.replace("%-", "%"):
-            return _converted(values, absent, _moment), "datetime64[us]"
-        if not form.pattern and not form.has_unit:
-            numbers = form.rounded(values).tolist()
-            if field.kind == "whole":
-                return _converted(numbers, absent, int), integer
-            return _converted(numbers, absent, float), "float64"
+    integer = "Int64" if absent.any() else "int64"
     texts = field.cells(values)
-    if isinstance(field, Category) and field.names:
-        if {name.lower() for name in field.names} <= TRUTHS.keys():
-            truths = _converted(texts, absent, lambda text: TRUTHS[text.lower()])
-            return truths, "boolean" if gaps else "bool"
-        if all(map(_WHOLE.fullmatch, field.names)):
-            return _converted(texts, absent, int), integer
-    return _converted(texts, absent, str), ""
-
-
-def _converted(values: Iterable[Any], absent: Mask, convert: Callable[[Any], Any]) -> list[Any]:
-    pairs = zip(values, absent, strict=True)
-    return [None if missing else convert(value) for value, missing in pairs]
+    names = getattr(field, "names", ())
+    objects: Iterable[Any] = texts
+    convert: Callable[[Any], Any] = str
+    kind = ""
+    if isinstance(field, Number) and not field.form.has_unit and not field.form.pattern:
+        objects = field.form.rounded(values).tolist()
+        convert = int if field.kind == "whole" else float
+        kind = integer if field.kind == "whole" else "float64"
+    elif isinstance(field, Number) and "%d" in field.form.pattern.replace("%-", "%"):
+        objects = values
+        convert = _moment
+        kind = "datetime64[us]"
+    elif names and {name.lower() for name in names} <= TRUTHS.keys():
+        objects = map(str.lower, texts)
+        convert = TRUTHS.__getitem__
+        kind = "boolean" if absent.any() else "bool"
+    elif names and all(map(_WHOLE.fullmatch, names)):
+        convert = int
+        kind = integer
+    pairs = zip(objects, absent, strict=True)
+    return [None if missing else convert(value) for value, missing in pairs], kind
 
 
 def _moment(value: float) -> datetime:
@@ -212,8 +212,8 @@ def _pandas_series(pd: Any, field: Column, values: Floats, kind: str, levels: Se
 
 def _polars_series(pl: Any, field: Column, values: Floats, kind: str, levels: Sequence[str]) -> Any:
     objects, own = _objects(field, values)
-    cells = _converted(field.cells(values), np.isnan(values), str)
-    texts = pl.Series(field.name, cells, dtype=pl.String)
+    texts = pl.Series(field.name, field.cells(values), dtype=pl.String)
+    texts = texts.set(pl.Series(np.isnan(values)), None)
     name, *details = kind.removeprefix(_POLARS).split(" ")
     try:
         if name == "Datetime":
@@ -256,10 +256,11 @@ def filled_frame(frame: Any, fields: Sequence[Column], values: Floats, missing: 
     polars = _is_polars(frame)
     library: Any = importlib.import_module("polars" if polars else "pandas")
     series = _polars_series if polars else _pandas_series
-    labels = {str(label): label for label in frame.columns}
     filled = frame.clone() if polars else frame.copy()
+    labels = {str(label): label for label in frame.columns}
     for place, field, rows in with_gaps(fields, missing):
-        source = frame[labels[field.name]]
+        label = labels[field.name]
+        source = frame[label]
         drawn = series(library, field, values[rows, place], *_type_of(source))
         if polars:
             try:
@@ -269,18 +270,17 @@ def filled_frame(frame: Any, fields: Sequence[Column], values: Floats, missing: 
             filled = filled.with_columns(column)
             continue
         cells = source.tolist()
+        new = drawn.tolist()
         if any(isinstance(cell, str) for cell in cells):
             new = field.cells(values[rows, place])
-        else:
-            new = drawn.tolist()
         for row, cell in zip(rows.tolist(), new, strict=True):
             cells[row] = cell
-        try:
-            column = library.Series(cells, index=source.index, dtype=source.dtype)
-        except (TypeError, ValueError):
-            column = None
-        whole = column is not None and column.notna().all()
-        filled[labels[field.name]] = column if whole else library.Series(cells, index=source.index)
+        column = library.Series(cells, index=source.index)
+        with suppress(TypeError, ValueError):
+            typed = library.Series(cells, index=source.index, dtype=source.dtype)
+            if typed.notna().all():
+                column = typed
+        filled[label] = column
     return filled
 
 
@@ -306,7 +306,7 @@ def write_parquet(path: Path, frames: Sequence[Any]) -> None:
 def write_samples(
     path: Path, space: TableSpace, parts: Iterable[tuple[Any, Any]], fill: Mapping[str, str]
 ) -> None:
-    """Write samples to a Parquet file; arguments as of `write_csv`, without columns to fill."""
+    """Write samples to a Parquet file; arguments as of `write_text`, without columns to fill."""
     write_parquet(path, [space.frame(x) for x, _ in parts])
 
 
@@ -317,31 +317,15 @@ def for_parquet(path: Path) -> Any:
     return imported("pandas", needed, "tables")
 
 
-def write_csv(
+def write_text(
     path: Path, space: TableSpace, parts: Iterable[tuple[Any, Any]], fill: Mapping[str, str]
 ) -> None:
-    """Write samples as text in the format of the training file.
+    """Write samples as text in the format of the training file, ``.tsv`` files with tabs.
 
     Args:
         parts: Pairs (samples in data units, condition).
     """
-    _write(path, space, parts, fill, space.layout.separator)
-
-
-def write_tsv(
-    path: Path, space: TableSpace, parts: Iterable[tuple[Any, Any]], fill: Mapping[str, str]
-) -> None:
-    """Write samples as text separated by tabs; see `write_csv`."""
-    _write(path, space, parts, fill, "\t")
-
-
-def _write(
-    path: Path,
-    space: TableSpace,
-    parts: Iterable[tuple[Any, Any]],
-    fill: Mapping[str, str],
-    separator: str,
-) -> None:
+    separator = "\t" if path.suffix.lower() == ".tsv" else space.layout.separator
     names = list(space.names)
     if fill:
         names = [name for name in space.layout.columns if name in space.names or name in fill]
@@ -356,4 +340,4 @@ def _write(
                 number = str(next(count))
                 for name, value in fill.items():
                     row[name] = number if value == SEQUENCE else value
-                writer.writerow(row[name] for name in names)
+                writer.writerow(map(row.__getitem__, names))

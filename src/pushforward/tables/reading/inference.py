@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.numbers import counted
-from pushforward.tables.column import Column, Floats
+from pushforward.tables.column import Column, Floats, Mask
 from pushforward.tables.columns import TWO, Category, Format, Number
 from pushforward.tables.reading.string_columns import Faults, RawColumn
 
@@ -151,13 +151,16 @@ def form_of(texts: Iterable[str], point: str = ".") -> Format:
 
 def date_patterns(texts: Sequence[str]) -> list[str]:
     """Return the date patterns that read and write all texts unchanged, the preferred one first."""
-    if not all(_LIKE_DATE.match(text) for text in texts[:_FIRST]):
+    if not all(map(_LIKE_DATE.match, texts[:_FIRST])):
         return []
     strict = map("".join, product(_DAYS, " T", _TIMES, ("", "Z")))
     loose = map(" ".join, product((*_LOOSE, *_DAYS), (*_TIMES, *_LOOSE_TIMES)))
     patterns = [*_DAYS, *strict, *_LOOSE, *loose, *_WORDS, "%Y-%m", *_TIMES, *_LOOSE_TIMES]
-    fitting = [pattern for pattern in dict.fromkeys(patterns) if _fits(pattern, texts[:_FIRST])]
-    return [pattern for pattern in fitting if _fits(pattern, texts)]
+    fitting = []
+    for pattern in dict.fromkeys(patterns):
+        if _fits(pattern, texts[:_FIRST]) and _fits(pattern, texts):
+            fitting.append(pattern)
+    return fitting
 
 
 def _fits(pattern: str, texts: Sequence[str]) -> bool:
@@ -204,13 +207,11 @@ class Finding:
         """Whether values are numbers or dates instead of category indices."""
         return self.kind in NUMERIC
 
-    def values(self, column: RawColumn, missing: Sequence[str]) -> Floats:
+    def values(self, column: RawColumn) -> Floats:
         read: Callable[[str], float | None] = self.form.value
         if not self.numeric:
-            read = {name: float(number) for number, name in enumerate(self.names)}.get
-        absent = set(missing)
-        cells = [None if text in absent else read(text) for text in column.texts]
-        values = np.array(cells, dtype=np.float64)
+            read = dict(zip(self.names, range(len(self.names)), strict=True)).get
+        values = np.array(list(map(read, column.texts)), dtype=np.float64)
         if self.rounds:
             values = self.form.rounded(values)
         return column.numbered(values + 0.0)
@@ -226,17 +227,13 @@ class Finding:
         return replace(category, rare=self.rare)
 
 
-def infer(
-    column: RawColumn, missing: Sequence[str], lines: Sequence[int], faults: Faults
-) -> Finding:
-    """Decide what a column contains."""
+def infer(column: RawColumn, lines: Sequence[int], faults: Faults) -> Finding:
+    """Decide what a column without missing cells contains."""
     name = column.name
-    places = column.present(missing)
-    texts = [column.texts[place] for place in places]
-    n = int(column.counts[places].sum())
+    texts = column.texts
     if not texts:
         return Finding(name, "category", "all cells are missing; samples leave the column empty")
-    if len(texts) == 2 and tuple(sorted(text.lower() for text in texts)) in TWO:
+    if len(texts) == 2 and tuple(sorted(map(str.lower, texts))) in TWO:
         return Finding(name, "boolean", "two values that mean no and yes", names=ordered(texts))
     numeric = [False] * len(texts)
     if any(map(_LIKE.match, texts)) or any(unit_of(texts)):
@@ -249,7 +246,7 @@ def infer(
                 'way, or use a schema with {"kind": "number", "group": ","} or "point": ",".'
             )
         if all(found):
-            return _of_numbers(column, texts, plain, signs, n)
+            return _of_numbers(column, plain, signs)
         if not signs.has_unit:
             numeric = found
     if not any(numeric):
@@ -259,7 +256,7 @@ def infer(
             if len(dates) > 1:
                 why += f"; {dates[1]} fits as well"
             return Finding(name, "date", why, Format(pattern=dates[0]))
-    return _of_texts(column, places, numeric, lines, faults)
+    return _of_texts(column, np.array(numeric), lines, faults)
 
 
 def signs_of(
@@ -272,7 +269,7 @@ def signs_of(
     """
     prefix, suffix = unit_of(texts)
     unit = Format(prefix=given.get("prefix", prefix), suffix=given.get("suffix", suffix))
-    plain = [unit.plain(text) for text in texts]
+    plain = list(map(unit.plain, texts))
     group = given.get("group", group_of(plain))
     if group == given.get("point"):
         group = ""
@@ -287,17 +284,14 @@ def _ambiguous(texts: Sequence[str]) -> bool:
     return not clear and any(map(_LONG.search, texts))
 
 
-def of_levels(
-    column: RawColumn, levels: Sequence[str], missing: Sequence[str], ordinal: bool
-) -> Finding | None:
+def of_levels(column: RawColumn, levels: Sequence[str], ordinal: bool) -> Finding | None:
     """Decide from the levels of a categorical data-frame column that occur.
 
     Returns None if cells are not among the levels, or if there are no levels or more than
     `MOST_CATEGORIES`.
     """
-    present = {column.texts[place] for place in column.present(missing)}
-    names = tuple(dict.fromkeys(level for level in levels if level in present))
-    if set(names) != present or not 0 < len(names) <= MOST_CATEGORIES:
+    names = tuple(dict.fromkeys(level for level in levels if level in column.texts))
+    if len(names) < len(column.texts) or not 0 < len(names) <= MOST_CATEGORIES:
         return None
     if ordinal:
         return Finding(column.name, "ordinal", "an ordered category of the data frame", names=names)
@@ -305,11 +299,10 @@ def of_levels(
     return Finding(column.name, "category", why, names=ordered(names))
 
 
-def _of_numbers(
-    column: RawColumn, cells: Sequence[str], texts: Sequence[str], signs: Format, n: int
-) -> Finding:
+def _of_numbers(column: RawColumn, texts: Sequence[str], signs: Format) -> Finding:
     name = column.name
     different = len(texts)
+    n = int(column.counts.sum())
     unit = f', written with "{(signs.prefix or signs.suffix).strip()}"' if signs.has_unit else ""
     whole = replace(signs, decimals=0)
     if not all(map(is_whole, texts)):
@@ -334,31 +327,24 @@ def _of_numbers(
         why = CONSTANT
         if different > 1:
             why = f"{different} distinct integers, treated as ordered categories"
-        names = sorted(cells, key=lambda text: (signs.value(text), text))
+        names = sorted(column.texts, key=lambda text: (signs.value(text), text))
         return Finding(name, "ordinal", why, names=tuple(names))
     return Finding(name, "whole", f"integers{unit}", whole)
 
 
-def _of_texts(
-    column: RawColumn,
-    places: Sequence[int],
-    numeric: Sequence[bool],
-    lines: Sequence[int],
-    faults: Faults,
-) -> Finding:
+def _of_texts(column: RawColumn, are: Mask, lines: Sequence[int], faults: Faults) -> Finding:
     name = column.name
-    counts = column.counts[list(places)]
-    texts = [column.texts[place] for place in places]
+    counts = column.counts
+    texts = column.texts
     n = int(counts.sum())
-    different = len(places)
-    are = np.array(numeric)
-    amounts = np.array([bool(_UNIT.match(text)) for text in texts])
+    different = len(texts)
+    amounts = np.array(list(map(_UNIT.match, texts)), dtype=bool)
     identifier = n > IDENTIFIER_ROWS and different >= IDENTIFIER_SHARE * n
     several = different > MOST_CATEGORIES
     if not amounts.all() and any(unit_of(list(compress(texts, amounts)))):
         are |= amounts
-    odd = list(compress(places, ~are))
-    codes = all(is_code(column.texts[place]) for place in odd)
+    odd = np.flatnonzero(~are).tolist()
+    codes = all(map(is_code, compress(texts, ~are)))
     codes = codes and counts[~are].sum() >= CODES * n and not (identifier or several)
     cells = counts[are].sum()
     if cells > MIXED * n and are.sum() > min(FEW, cells / 2) and not codes:
@@ -366,7 +352,7 @@ def _of_texts(
         faults.add(
             f'The column "{name}" contains numbers and {others} with other text: '
             f"{column.where(odd, lines)}. Correct or remove these rows, treat a text as missing "
-            f'with `missing="{column.texts[odd[0]]}"`, or drop the column with `drop="{name}"`.'
+            f'with `missing="{texts[odd[0]]}"`, or drop the column with `drop="{name}"`.'
         )
         return Finding(name, "drop", "numbers and other text")
     if (several and not identifier) or ((several or identifier) and amounts.all()):

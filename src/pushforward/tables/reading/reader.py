@@ -19,10 +19,10 @@ from pushforward.numbers import counted, finite, some
 from pushforward.tables.column import Column, Floats, Mask
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.tables.reading.csv_dialect import (
-    GappyFile,
     Layout,
     check_names,
     gappy_values,
+    read_known,
     text_table,
     with_names,
 )
@@ -117,8 +117,7 @@ def read_rows(path: Path, space: TableSpace) -> Floats:
     """
     if path.suffix.lower() == ".parquet":
         return frame_rows(parquet_frame(path), space, str(path))
-    table = GappyFile.read(path, space.names, space.layout).table
-    return _foreign(str(path), table, space)
+    return _foreign(str(path), read_known(path, space.names, space.layout), space)
 
 
 def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> Floats:
@@ -152,7 +151,7 @@ def are_vectors(table: RawTable, target: str | None) -> bool:
             if "" in column.texts:
                 return False
             continue
-        if any(finite(text) is None for text in column.texts[:FIRST]):
+        if None in map(finite, column.texts[:FIRST]):
             return False
         values = _numbers(column)
         if not _finite(values).all():
@@ -168,7 +167,7 @@ def are_vectors(table: RawTable, target: str | None) -> bool:
 
 
 def _numbers(column: RawColumn) -> Floats:
-    return np.array([finite(text) for text in column.texts], dtype=np.float64)
+    return np.array(list(map(finite, column.texts)), dtype=np.float64)
 
 
 def _finite(values: Floats) -> Mask:
@@ -253,33 +252,34 @@ def table_dataset(
     entries: Mapping[str, Any] = schema.get("columns", {})
     named = [*entries, target] if target else entries
     columns = _chosen(where, table, reading.columns, reading.drop, list(named))
-    findings = [
-        _finding(column, entries.get(column.name), table, missing, faults) for column in columns
-    ]
+    findings = []
+    for column in columns:
+        known = column.without(missing)
+        findings.append(_finding(known, entries.get(column.name), table, faults))
     fields = [finding for finding in findings if finding.kind != "drop"]
     facts = TableFacts.of(table, findings, missing)
-    faults.refuse(where, schema_of(facts, target, [constraint.text for constraint in constraints]))
+    faults.refuse(where, schema_of(facts, target, constraints))
     if not fields:
         raise DataError(
             f"{where}: all columns are left out. Columns of the table: {', '.join(table.names)}."
         )
-    known = {finding.name: finding.kind for finding in fields}
-    if target and target not in known:
+    names = [finding.name for finding in fields]
+    if target and target not in names:
         raise UsageError(
             f'{where}: the target "{target}" is left out. Keep this column, or choose another '
             "`target`."
         )
-    used = [column for column in columns if column.name in known]
+    used = [column for column in columns if column.name in names]
     rows = np.empty((len(table.lines), len(fields)))
     for place, (finding, column) in enumerate(zip(fields, used, strict=True)):
-        rows[:, place] = finding.values(column, missing)
+        rows[:, place] = finding.values(column.without(missing))
     hashes = np.zeros(len(rows), dtype=np.uint64)  # of all columns that the user keeps
     contents = np.zeros(len(rows), dtype=np.uint64)  # of those used
     for column in columns:
         if entries.get(column.name, {}).get("kind") != "drop":
             cells = column.hashes
             hashes += cells
-            if column.name in known:
+            if column.name in names:
                 contents += cells
     if constraints:
         _check_constraints(where, constraints, fields, rows.T, table.lines)
@@ -288,11 +288,11 @@ def table_dataset(
     # of all rows, so that held-out ones fit
     absent = [bool(np.isnan(column).any()) for column in rows.T]
     numbers = None
-    if "date" not in known.values():
+    if "date" not in [finding.kind for finding in fields]:
         numbers = [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     apart = reading.apart(contents, numbers)
-    del table, columns, used, column
-    stay = set(known)
+    del table, columns, used, column, known
+    stay = set(names)
     if reading.rare != "keep":
         stay = {name for constraint in constraints for name in constraint.names}
         stay |= {name for name, entry in entries.items() if "names" in entry}
@@ -334,33 +334,40 @@ def _finding(
     column: RawColumn,
     entry: Mapping[str, Any] | None,
     table: RawTable,
-    missing: Sequence[str],
     faults: Faults,
 ) -> Finding:
     kind, order = table.types.get(column.name, ("", ()))
     finding = None
     if "category:" in kind and not entry:
         ordered = kind.startswith("ordered ") or kind.endswith("category:Enum")
-        finding = of_levels(column, order or column.texts, missing, ordered)
+        finding = of_levels(column, order or column.texts, ordered)
     if finding is None:
-        finding = decide(column, entry, missing, table.lines, faults)
-    texts, count = column.values(missing)
+        finding = decide(column, entry, table.lines, faults)
+    count = int(column.counts.sum())
     return replace(
         finding,
-        personal=looks_like(column.name, texts, count, finding.kind),
-        examples=tuple(texts[:EXAMPLES]),
+        personal=looks_like(column.name, column.texts, count, finding.kind),
+        examples=column.texts[:EXAMPLES],
         missing=1 - count / max(1, len(column.codes)),
     )
 
 
 def _layout(table: RawTable, used: Sequence[RawColumn], missing: Sequence[str]) -> Layout:
-    types = [table.types[column.name] for column in used if table.types]
+    absent = []
+    kinds = []
+    levels = []
+    for column in used:
+        absent.append(column.missing_text(missing))
+        if table.types:
+            kind, texts = table.types[column.name]
+            kinds.append(kind)
+            levels.append(texts)
     return Layout(
         table.separator,
         table.header is not False,
-        tuple(column.missing_text(missing) for column in used),
-        tuple(kind for kind, _ in types),
-        tuple(levels for _, levels in types),
+        tuple(absent),
+        tuple(kinds),
+        tuple(levels),
         table.names if len(used) < len(table.names) else (),
     )
 

@@ -65,8 +65,9 @@ def written(value: float, form: Form) -> str:
     whole, point, fraction = text.removeprefix("-").partition(".")
     if form["group"] and whole.isdecimal():
         whole = f"{int(whole):,}".replace(",", form["group"])
-    positive = "+" if form["plus"] and float(text) > 0 else ""
-    sign = "-" if text.startswith("-") else positive
+    sign = "-" if text.startswith("-") else ""
+    if form["plus"] and float(text) > 0:
+        sign = "+"
     number = whole + (point and form["point"]) + fraction
     return sign + form["prefix"] + number + form["suffix"]
 
@@ -91,8 +92,6 @@ def _number(value: float, form: Form) -> str:
         return repr(float(value))
     text = f"{round(value, decimals) + 0.0:.{decimals}f}"
     whole, _, fraction = text.partition(".")
-    if form["bare"] and not fraction.strip("0"):
-        return whole
     if least is None or least >= decimals:
         return text
     fraction = fraction.rstrip("0").ljust(least, "0")
@@ -106,7 +105,7 @@ def cells_of(column: Mapping[str, Any], x: NDArray[Any]) -> list[str]:
     block = x[:, column["start"] : column["stop"]].astype(np.float64)
     texts = column["texts"]
     if "edges" not in column:
-        return [texts[place] for place in np.argmax(block, axis=1)]
+        return list(map(texts.__getitem__, np.argmax(block, axis=1)))
     ordinary = _ordinary(column, block[:, 0])
     indicators = block[:, 1:]
     if indicators.shape[1] == 0:
@@ -114,9 +113,10 @@ def cells_of(column: Mapping[str, Any], x: NDArray[Any]) -> list[str]:
     if not column.get("cells", column.get("numbers")):
         indicators[:, 0] = -np.inf  # every value is among the texts
     chosen = np.argmax(indicators, axis=1).tolist()
-    return [
-        texts[place - 1] if place else cell for place, cell in zip(chosen, ordinary, strict=True)
-    ]
+    for row, place in enumerate(chosen):
+        if place:
+            ordinary[row] = texts[place - 1]
+    return ordinary
 
 
 def _ordinary(column: Mapping[str, Any], scores: Floats) -> list[str]:
@@ -124,7 +124,7 @@ def _ordinary(column: Mapping[str, Any], scores: Floats) -> list[str]:
     edges = np.array(column["edges"])
     if "cells" in column:
         cells = column["cells"] or [""]
-        return [cells[place] for place in np.searchsorted(edges, scores)]
+        return list(map(cells.__getitem__, np.searchsorted(edges, scores)))
     values = between(scores, edges, np.array(column["numbers"]), column["form"])
     return [written(value, column["form"]) for value in values.tolist()]
 
@@ -142,20 +142,17 @@ def main() -> None:
         parser.error(
             "rows.py and space.json belong to different exports. Export again into an empty folder."
         )
-    ending = asked.table.suffix.lower()
-    if ending not in (".csv", ".tsv"):
-        parser.error(f"the table must end in .csv or .tsv, got {asked.table}")
     if not asked.samples.is_file():
         parser.error(f"{asked.samples} does not exist. Create it with run.py.")
     x = np.load(asked.samples, allow_pickle=False)
-    expected = tuple(space["shape"])
-    if x.shape[1:] != expected:
+    if list(x.shape[1:]) != space["shape"]:
         parser.error(
-            f"{asked.samples} contains arrays of shape {x.shape[1:]}; expected {expected}, as "
-            "written by run.py"
+            f"{asked.samples} contains arrays of shape {x.shape[1:]}, not {space['shape']}"
         )
     columns = [cells_of(column, x) for column in space["columns"]]
-    separator = "\t" if ending == ".tsv" else space["table"]["separator"]
+    separator = space["table"]["separator"]
+    if asked.table.suffix.lower() == ".tsv":
+        separator = "\t"
     with asked.table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter=separator, lineterminator="\n")
         if space["table"]["header"]:

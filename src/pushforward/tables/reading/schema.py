@@ -37,6 +37,7 @@ from pushforward.files import replacing
 from pushforward.numbers import counted, some
 from pushforward.tables.column import Column, Floats
 from pushforward.tables.columns import Format, Number
+from pushforward.tables.constraints import Constraint
 from pushforward.tables.reading.csv_dialect import SEPARATOR_NAMES
 from pushforward.tables.reading.inference import (
     KINDS,
@@ -69,11 +70,10 @@ _FORM = (
     "point",
     "group",
     "plus",
-    "bare",
     "prefix",
     "suffix",
 )
-_DIGITS = {"decimals", "least", "digits", "bare"}
+_DIGITS = {"decimals", "least", "digits"}
 _ENTRY = ("kind", "why", "names", *_FORM)
 
 
@@ -196,8 +196,7 @@ class TableFacts:
 
     def write(self, path: Path, space: TableSpace) -> None:
         """Write the schema of the table; see `write_schema`."""
-        constraints = [constraint.text for constraint in space.constraints]
-        write_schema(path, schema_of(self, space.target, constraints))
+        write_schema(path, schema_of(self, space.target, space.constraints))
 
 
 def _reason(finding: Finding) -> str:
@@ -210,7 +209,7 @@ def _content(field: Column) -> dict[str, Any]:
     if isinstance(field, Number):
         cell = field.form.cell
         atoms = zip(map(cell, field.atoms), _rounded(field.shares[1:]), strict=False)
-        return {"range": [cell(end) for end in field.range or ()], "atoms": dict(atoms)}
+        return {"range": list(map(cell, field.range or ())), "atoms": dict(atoms)}
     shares = dict(zip(field.levels, _rounded(field.shares), strict=False))
     return {"categories": len(shares), "shares": dict(islice(shares.items(), NAMED))}
 
@@ -274,7 +273,7 @@ def _texts(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
 
 
-def schema_of(facts: TableFacts, target: str, constraints: Sequence[str]) -> dict[str, Any]:
+def schema_of(facts: TableFacts, target: str, constraints: Sequence[Constraint]) -> dict[str, Any]:
     """Build the schema with the decisions about a table.
 
     Columns that options left out are dropped.
@@ -291,7 +290,7 @@ def schema_of(facts: TableFacts, target: str, constraints: Sequence[str]) -> dic
         columns[finding.name] = entry
     schema: dict[str, Any] = {"target": target} if target else {}
     schema["missing"] = list(facts.texts)
-    schema["constraints"] = list(constraints)
+    schema["constraints"] = [constraint.text for constraint in constraints]
     schema["columns"] = columns
     return schema
 
@@ -317,43 +316,39 @@ def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
 def decide(
     column: RawColumn,
     entry: Mapping[str, Any] | None,
-    missing: Sequence[str],
     lines: Sequence[int],
     faults: Faults,
 ) -> Finding:
-    """Decide what a column contains, from its entry in the schema or from its cells.
+    """Decide what a column without missing cells contains.
 
     Args:
-        entry: Entry of the schema; None if there is none.
+        entry: Entry of the schema; None to decide by the cells.
     """
     if entry is None:
-        return infer(column, missing, lines, faults)
+        return infer(column, lines, faults)
     name = column.name
     kind = entry["kind"]
     why = str(entry.get("why") or "as specified in the schema")
     if kind == "drop":
         return Finding(name, kind, why)
-    places = column.present(missing)
-    texts = [column.texts[place] for place in places]
-    odd = []
+    texts = column.texts
     if kind in NUMERIC:
         form = _form(kind, entry, texts)
         rounds = kind == "number" and bool(_DIGITS & set(entry))
         finding = Finding(name, kind, why, form, rounds=rounds)
-        pairs = zip(places, texts, strict=True)
-        odd = [place for place, text in pairs if not _readable(kind, form, text)]
+        readable = [_readable(kind, form, text) for text in texts]
     else:
-        finding = Finding(
-            name, kind, why, names=tuple(entry["names"]) if "names" in entry else ordered(texts)
-        )
+        names = tuple(entry["names"]) if "names" in entry else ordered(texts)
+        finding = Finding(name, kind, why, names=names)
         known = set(finding.names)
         limit = 2 if kind == "boolean" else MOST_NAMED
-        odd = [place for place in places if column.texts[place] not in known]
+        readable = list(map(known.__contains__, texts))
         if len(known) > limit:
             faults.add(
                 f'The column "{name}" has {len(known):,} categories, but a {kind} can have at most '
                 f"{limit:,}."
             )
+    odd = np.flatnonzero(~np.array(readable, dtype=bool)).tolist()
     if odd:
         cells = counted(int(column.counts[odd].sum()), "cell")
         faults.add(

@@ -55,7 +55,7 @@ class RawColumn:
     Args:
         name: Column name.
         texts: Distinct texts, in the order of their first cells.
-        codes: Index of each cell's text, int32 (n,).
+        codes: Index of each cell's text, int32 (n,); -1 for missing cells that are left out.
     """
 
     name: str
@@ -70,7 +70,7 @@ class RawColumn:
 
     @cached_property
     def counts(self) -> Integers:
-        return np.bincount(self.codes, minlength=len(self.texts))
+        return np.bincount(self.codes + 1, minlength=len(self.texts) + 1)[1:]
 
     def below(self, name: str) -> RawColumn:
         """Remove the first cell, and name the column."""
@@ -86,21 +86,21 @@ class RawColumn:
     def cells(self) -> Iterator[str]:
         return map(self.texts.__getitem__, self.codes)
 
-    def present(self, missing: Iterable[str]) -> list[int]:
-        """Return the indices of the texts that are not missing values."""
+    def without(self, missing: Iterable[str]) -> RawColumn:
+        """Leave out the cells that are missing values."""
         absent = set(missing)
-        return [place for place, text in enumerate(self.texts) if text not in absent]
-
-    def values(self, missing: Iterable[str]) -> tuple[list[str], int]:
-        """Return the distinct texts that are not missing, and their number of cells."""
-        present = self.present(missing)
-        return [self.texts[place] for place in present], int(self.counts[present].sum())
+        known = np.array([text not in absent for text in self.texts], dtype=bool)
+        numbers = np.where(known, np.cumsum(known) - 1, -1).astype(np.int32)
+        return RawColumn(
+            self.name, tuple(itertools.compress(self.texts, known)), numbers[self.codes]
+        )
 
     def missing_text(self, missing: Iterable[str]) -> str:
         """Return the most frequent text of missing values; empty if no value is missing."""
-        counts = dict(zip(self.texts, self.counts.tolist(), strict=True))
-        absent = set(missing)
-        return max((text for text in counts if text in absent), default="", key=counts.__getitem__)
+        occurring = self.without(set(self.texts).difference(missing))
+        if occurring.texts:
+            return occurring.texts[int(occurring.counts.argmax())]
+        return ""
 
     @property
     def hashes(self) -> NDArray[np.uint64]:
@@ -126,9 +126,8 @@ class RawColumn:
         return hashes[self.codes]
 
     def numbered(self, values: Floats) -> Floats:
-        if len(self.texts):
-            return values[self.codes]
-        return np.zeros(0)
+        """Return the value of each cell from those of the texts; NaN for cells left out."""
+        return np.append(values, np.nan)[self.codes]
 
     def where(self, places: Sequence[int], lines: Sequence[int], most: int = 5) -> str:
         """Describe the first cells with some of the texts: their lines and texts."""
@@ -165,7 +164,8 @@ class RawTable:
         notes: Sentences about skipped lines or decisions.
         types: Types of a data frame's columns by name, each with the texts of its levels; empty for
             other tables.
-        encoding: Encoding of the file.
+        encoding: Encoding of the file; empty for a table without a file.
+        ending: Line ending of the file.
     """
 
     columns: tuple[RawColumn, ...]
@@ -175,6 +175,12 @@ class RawTable:
     notes: tuple[str, ...] = ()
     types: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
     encoding: str = ""
+    ending: str = "\n"
+
+    @property
+    def first(self) -> list[str]:
+        """Return the cells of the first row."""
+        return [text for column in self.columns for text in column.texts[:1]]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -217,8 +223,6 @@ class Format:
         point: Decimal separator, a point or a comma.
         group: Thousands separator; empty for none.
         plus: Whether positive numbers have a plus sign.
-        bare: Whether integers are written without decimals and other numbers with all ``decimals``:
-            10, but 10.90.
         prefix: Currency between the sign and the digits, such as "$"; empty for none.
         suffix: Unit or currency after the digits, such as " kg"; empty for none.
 
@@ -234,18 +238,16 @@ class Format:
     point: str = "."
     group: str = ""
     plus: bool = False
-    bare: bool = False
     prefix: str = ""
     suffix: str = ""
 
     def __post_init__(self) -> None:
-        counts = [self.decimals, self.least, self.digits]
-        known = [count for count in counts if count is not None]
-        if not all(isinstance(count, int) and 0 <= count <= MOST_DIGITS for count in known):
-            raise DataError(
-                '"decimals", "least" and "digits" must be integers from 0 to '
-                f"{MOST_DIGITS}; got {counts}."
-            )
+        for count in (self.decimals, self.least, self.digits):
+            if count is not None and not (isinstance(count, int) and 0 <= count <= MOST_DIGITS):
+                raise DataError(
+                    '"decimals", "least" and "digits" must be integers from 0 to '
+                    f"{MOST_DIGITS}; got {count!r}."
+                )
         if len(self.pattern) > LONGEST or "%" in _DIRECTIVE.sub("", self.pattern):
             raise DataError(
                 f'"{self.pattern[:LONGEST]}" is not a date pattern: expected one such as %Y-%m-%d.'
