@@ -152,8 +152,8 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
         if column not in space.columns:
             hint = did_you_mean(column, space.columns)
             raise UsageError(
-                f'`given` needs a table of numbers with a column "{column}".{hint} '
-                f"{data.name} has these columns: {', '.join(space.columns) or 'none'}."
+                f'{data.name} has no column "{column}" of numbers.{hint} Available columns: '
+                f"{', '.join(space.columns) or 'none'}."
             )
     remaining = [i for i, column in enumerate(space.columns) if column not in wanted]
     if not remaining or len(remaining) + len(wanted) > len(space.columns):
