@@ -231,10 +231,9 @@ def real_data(
     place = Path(real).expanduser()
     reader = READERS.get(place.suffix.lower())
     read_pair = getattr(reader, "pair", None)
-    is_table = read_pair is not None and not options.get("given")
-    settings: Any = {"table": True} if is_table else {"stream": False}
-    settings |= options
-    settings["rare"] = options.get("rare") or "keep"
+    settings = {"rare": "keep", "stream": False, **options}
+    if read_pair is not None and not options.get("given"):
+        settings = {"rare": "keep", "table": True, **options}
     if train is None:
         data = read(str(place), settings)
         examples = data.train.followed_by(data.held_out)

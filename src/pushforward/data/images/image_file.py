@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -213,18 +212,20 @@ def _array(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> Pixels:
     handle.seek(0)
     shape, fortran, dtype = array_header(handle)
     size = end - handle.tell()
-    wanted = (*shape, 1)[:3]
-    is_image = len(shape) in (2, 3) and wanted[2] in (1, 3, 4) and min(shape) > 0
-    if dtype != np.uint8 or fortran or not is_image:
+    height, width, channels = (*shape, 1, 1, 1)[:3]
+    if (
+        dtype != np.uint8
+        or fortran
+        or len(shape) not in (2, 3)
+        or channels not in (1, 3, 4)
+        or not 0 < height * width <= MAX_PIXELS
+        or height * width * channels != size
+    ):
         raise UnusableError(
-            f"shape {shape} and dtype {dtype} are not supported: expected uint8 (height, width) "
-            "or (height, width, C) with C = 1, 3 or 4"
+            f"{size:,} bytes of shape {shape} and dtype {dtype}: expected uint8 (height, width) or "
+            "(height, width, C) with C = 1, 3 or 4"
         )
-    if wanted[0] * wanted[1] > MAX_PIXELS or math.prod(wanted) != size:
-        raise UnusableError(
-            f"the file is damaged: its header says {shape}, but {size:,} bytes follow"
-        )
-    pixels = np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)
+    pixels = np.frombuffer(handle.read(), dtype=np.uint8).reshape(height, width, channels)
     return _converted(_fewest(pixels), conversion, read)
 
 

@@ -82,11 +82,11 @@ def read_images(store: ImageStore, reading: DataOptions) -> Folder:
     if len(sizes) > 1:
         raise _of_several_sizes(store, sizes, skipped)
     if len(skipped) > MAX_SKIPPED * len(store):
-        lines = "".join(f"\n  {file}: {reason}" for file, reason in skipped[:5])
+        file, reason = skipped[0]
         raise DataError(
-            f"{len(skipped)} of {len(store)} image files in {store.source} are unusable; at most "
-            f"{MAX_SKIPPED:.0%} may be. For example:{lines}\nRepair or remove them; `pushforward "
-            "data check` lists every such file.",
+            f"{len(skipped)} of {len(store)} image files in {store.source} are unusable, such as "
+            f"{file} ({reason}); at most 10% may be. Repair or remove them; `pushforward data "
+            "check` lists every such file.",
             skipped,
         )
     places = np.array(used, dtype=np.int64)
