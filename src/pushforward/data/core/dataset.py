@@ -34,7 +34,6 @@ from pushforward.data.images.image_store import Streamed, content_hashes, select
 from pushforward.data.spaces import Space
 from pushforward.data.spaces.space import kind_of, measure
 from pushforward.errors import DataError
-from pushforward.numbers import some
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 _BYTES = 1 << 24  # hashed at a time, so that examples that stay on disk are read in parts
 _LIMIT_KEY = 0x5EED_0F_5711
 FEW = 20  # training examples of a class below which a model can hardly learn the class
-NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -503,22 +501,18 @@ def class_counts(data: Dataset) -> dict[str, tuple[int, int]]:
 
 def rare_classes(data: Dataset) -> tuple[str, ...]:
     """Return warnings about classes with few training or no held-out examples."""
-    few = []
-    unseen = []
-    for name, (train, held_out) in class_counts(data).items():
-        if train < FEW:
-            few.append(f"{name} ({train})")
-        if not held_out:
-            unseen.append(name)
+    counts = class_counts(data).values()
+    few = sum(train < FEW for train, _ in counts)
+    unseen = sum(not held_out for _, held_out in counts)
     warnings = []
     if few:
         warnings.append(
-            f"these classes have fewer than {FEW} training examples, so samples are poor: "
-            f"{some(few, NAMED)}."
+            f"{few} of {len(counts)} classes have fewer than {FEW} training examples, so samples "
+            "of them are poor."
         )
     if unseen:
         warnings.append(
-            f"these classes have no held-out examples: {some(unseen, NAMED)}. "
-            "Scores do not cover them."
+            f"{unseen} of {len(counts)} classes have no held-out examples. Scores do not cover "
+            "them."
         )
     return tuple(warnings)

@@ -117,12 +117,14 @@ def packed_in(path: Path) -> Packed | None:
     """Index a folder of packed images; None for tars of other tools."""
     if not (path / MANIFEST).is_file():
         return None
-    content = _json(path / MANIFEST)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        return None
     try:
+        content = json.loads((path / MANIFEST).read_bytes())
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            return None
         return _packed(path, content)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except DataError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{path / MANIFEST} is damaged: {type(error).__name__} {error}. Pack the images again."
         ) from error
@@ -143,7 +145,8 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
                 f"{shard['bytes']:,} bytes. Restore it."
             )
         index.add(file)
-        hashes += [int(word, 16) for word in _json(file.with_suffix(".json"))["hashes"]]
+        own = json.loads(file.with_suffix(".json").read_bytes())
+        hashes += [int(word, 16) for word in own["hashes"]]
         if len(hashes) != len(index.names):
             raise ValueError(f"{file.name} contains other images")
         if not shard["held_out"]:
@@ -156,15 +159,6 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
 def content_digest(hashes: Hashes) -> str:
     """Compute sha256 (hex) of the hashes of decoded images, training examples first."""
     return sha256(hashes.astype("<u8").tobytes()).hexdigest()
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(
-            f"{path} cannot be read: {type(error).__name__} {error}. Pack the images again."
-        ) from error
 
 
 class TarStore(ImageStore):
