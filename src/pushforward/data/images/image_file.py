@@ -290,10 +290,10 @@ def stacked(images: Sequence[Pixels], channels: int | None = None) -> Pixels:
     """Stack images (H, W, C) of one size to uint8 (n, channels, H, W); None for the most."""
     if channels is None:
         channels = max(image.shape[2] for image in images)
-    out = np.empty((len(images), channels, *images[0].shape[:2]), dtype=np.uint8)
+    out = np.full((len(images), channels, *images[0].shape[:2]), 255, dtype=np.uint8)
     for target, image in zip(out, images, strict=True):
-        has = image.shape[2]
-        target[: min(channels, 3)] = image[:, :, : min(has, 3)].transpose(2, 0, 1)
-        if channels == 4:
-            target[3] = image[:, :, 3] if has == 4 else 255
+        planes = image.transpose(2, 0, 1)
+        target[:3] = planes[:3]  # grey becomes equal colours
+        if channels == 4 and len(planes) == 4:
+            target[3] = planes[3]
     return out
