@@ -12,6 +12,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "labels, None, given, table_values)",
             "held_out",
         ),
+        ("kind(train.given[name], chosen=chosen)", "kind(train.given[name])", "numbers"),
         ("[column.name, list(column.levels)]", "[column.name]", "table_values"),
         ("_add(split.x, labelled, unlabelled)", "_add(split.x[:1], labelled, unlabelled)", "data"),
         ("range(0, len(array), step)", "range(0, step, step)", "packing"),
@@ -54,11 +55,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/core/load.py": [
         (
-            "kind.measure(train.given[name], names, examples)",
-            "kind.measure(held_out.given[name], names[::-1])",
+            "given_conditions(train, kinds)",
+            "given_conditions(held_out, kinds)",
             "numbers",
         ),
-        ("names, examples)", "names)", "numbers"),
         ("if data.table is not None and data.table.sentences:", "if False:", "csv_files"),
         (
             '    refuse_unknown(options, DataOptions, "data.load", also=["name_or_path"])\n',

@@ -365,13 +365,20 @@ def build(
     conditions: dict[str, ConditionKind] = {}
     if train.labels is not None:
         conditions["label"] = Label.of(train.labels, schema.classes, schema.target)
-    if schema.kinds:
-        values = [train.given[condition] for condition in schema.kinds]
-        drawn = Columns.evenly(np.concatenate(values, axis=1), train.labels)
-    for condition, kind in schema.kinds.items():
-        conditions[condition] = kind(train.given[condition], chosen=drawn)
+    conditions |= given_conditions(train, schema.kinds)
     space = measure(train.x, conditions, columns=schema.columns, integer=schema.integer)
     return Dataset(name, space, train, held_out, **extra)
+
+
+def given_conditions(
+    train: Split, kinds: Mapping[str, Callable[..., ConditionKind]]
+) -> dict[str, ConditionKind]:
+    """Measure conditions on the values of a training split."""
+    if not kinds:
+        return {}
+    values = [train.given[name] for name in kinds]
+    chosen = Columns.evenly(np.concatenate(values, axis=1), train.labels)
+    return {name: kind(train.given[name], chosen=chosen) for name, kind in kinds.items()}
 
 
 def _check_splits(name: str, train: Split, held_out: Split) -> None:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from warnings import warn
@@ -13,11 +14,11 @@ from warnings import warn
 import numpy as np
 
 from pushforward.arguments import refuse_unknown
-from pushforward.conditions.columns import Columns, Numbers
+from pushforward.conditions.columns import Numbers
 from pushforward.conditions.kind import ConditionKind, registry
 from pushforward.conditions.label import Label
 from pushforward.data import readers
-from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.core.dataset import Dataset, Schema, Split, build, given_conditions
 from pushforward.data.core.hashes import held_out_indices
 from pushforward.data.readers.reader import DataOptions, examples_in, is_frame
 from pushforward.data.spaces.space import measure
@@ -163,11 +164,8 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
         )
     train = _with_given(data.train, space.columns, added, remaining)
     held_out = _with_given(data.held_out, space.columns, added, remaining)
-    values = [train.given[name] for name in added]
-    examples = Columns.evenly(np.concatenate(values, axis=1), train.labels)
-    conditions = dict(space.conditions)
-    for name, (kind, names) in added.items():
-        conditions[name] = kind.measure(train.given[name], names, examples)
+    kinds = {name: partial(kind.measure, columns=names) for name, (kind, names) in added.items()}
+    conditions = {**space.conditions, **given_conditions(train, kinds)}
     columns = [space.columns[i] for i in remaining]
     integer = [remaining.index(i) for i in space.integer if i in remaining]
     space = measure(train.x, conditions, columns=columns, integer=integer)
