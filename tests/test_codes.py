@@ -396,7 +396,7 @@ def test_codes_are_drawn_afresh_in_every_step_and_in_units_of_their_own(tmp_path
     )
     trainer.advance()
     seen = torch.stack(trainer.method.method.seen)
-    back = [np.argsort(trainer.sampler.order.order(epoch)) for epoch in range(40)]
+    back = [np.argsort(trainer.sampler.order(epoch)) for epoch in range(40)]
     rows = torch.stack([x[torch.from_numpy(order)] for x, order in zip(seen, back, strict=True)])
     assert float(rows.std()) == pytest.approx(1, abs=0.02)
     noise = rows.std(0) * torch.tensor(method.method.space.std)

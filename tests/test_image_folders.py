@@ -76,7 +76,7 @@ def test_more_than_a_tenth_unusable_is_an_error(tmp_path):
         (tmp_path / name).write_bytes(b"")
     assert len(load(tmp_path).skipped) == 2  # 2 of 20
     (tmp_path / "c.png").write_text("no")
-    with pytest.raises(DataError, match=r"(?s)3 of 21 .*10%.*a.png: empty file.*c.png: ") as caught:
+    with pytest.raises(DataError, match=r"3 of 21 .*a.png .empty file.*10%") as caught:
         load(tmp_path)
     assert caught.value.exit_code == 3
 

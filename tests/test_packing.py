@@ -155,7 +155,7 @@ def large(kind):
 
 
 HOSTILE = {
-    "compressed": (gzip.compress(b"x" * 1000), r"compressed \(gzip\)"),
+    "compressed": (gzip.compress(b"x" * 1000), "compressed|Decompress"),
     "text": (b"this is no tar at all " * 100, "is damaged"),
     "empty": (b"", "is damaged|no images"),
     "cut": (with_header(lambda info: setattr(info, "size", 5000), bytes(700)), "000.png"),
@@ -202,7 +202,7 @@ def test_arrays_in_tars_are_checked(tmp_path):
     }
     data = pf.data.load(tar(tmp_path / "x.tar", good | bad))
     assert [file for file, _ in data.skipped] == [f"x.tar/{name}" for name in bad]
-    assert "(6, 5, 3), but 89 bytes" in dict(data.skipped)["x.tar/b.npy"]
+    assert "89 bytes of shape (6, 5, 3)" in dict(data.skipped)["x.tar/b.npy"]
     assert len(data.train) + len(data.held_out) == 60
 
 
@@ -224,7 +224,7 @@ def test_damaged_manifests_are_refused(packed):
         with pytest.raises(DataError, match=says):
             pf.data.load(packed)
     (packed / "manifest.json").write_text("[" * 100_000)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is damaged"):
         pf.data.load(packed)
     (packed / "manifest.json").write_text(json.dumps(content))
     file = packed / "train-000000.json"

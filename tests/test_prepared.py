@@ -114,7 +114,7 @@ def test_batches_hold_what_was_prepared_of_their_examples(changes, tmp_path):
     fields = prepared(trainer.method, data)
     seen = trainer.method.seen
     together = {name: torch.cat([batch[name] for batch in seen]) for name in ("z", "place", "own")}
-    _, places = trainer.sampler.order.positions(0, 3 * 128)
+    _, places = trainer.sampler.positions(0, 3 * 128)
     for name, value in together.items():
         assert torch.equal(value, fields[name][places]), name
     assert torch.equal(together["own"], data.space.to_model(data.train.data_units())[places])

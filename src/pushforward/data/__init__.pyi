@@ -14,11 +14,7 @@ from pushforward.data.core.named_set import (
     Truth as Truth,
     register as register,
 )
-from pushforward.data.core.sampler import (
-    Batch as Batch,
-    PreparedSampler as PreparedSampler,
-    Sampler as Sampler,
-)
+from pushforward.data.core.sampler import Batch as Batch, Sampler as Sampler
 from pushforward.data.images.pack import pack as pack
 from pushforward.data.readers.reader import DataOptions as DataOptions
 from pushforward.data.spaces import (

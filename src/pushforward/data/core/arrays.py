@@ -44,10 +44,9 @@ def example_array(x: Array, name: str) -> tuple[Array, tuple[int, ...]]:
     """Convert images to uint8 (n, C, H, W) and vectors to float32, and find the integer columns."""
     known_shape = x.ndim in (2, 3, 4) or any(kind.accepts(x) for kind in kinds())
     if x.dtype.kind not in "biuf" or not x.size or not known_shape:
-        others = "".join(f", or {kind.stores()}" for kind in kinds()[3:])
         raise DataError(
             f"{name} has shape {x.shape} and dtype {x.dtype}; expected numbers: vectors (n, d), "
-            f"or images (n, H, W), (n, H, W, C) or (n, C, H, W){others}."
+            "or images (n, H, W), (n, H, W, C) or (n, C, H, W)."
         )
     if x.dtype.kind == "f":
         _check_finite(x, name)

@@ -34,7 +34,6 @@ from pushforward.data.images.image_store import Streamed, content_hashes, select
 from pushforward.data.spaces import Space
 from pushforward.data.spaces.space import kind_of, measure
 from pushforward.errors import DataError
-from pushforward.numbers import some
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 _BYTES = 1 << 24  # hashed at a time, so that examples that stay on disk are read in parts
 _LIMIT_KEY = 0x5EED_0F_5711
 FEW = 20  # training examples of a class below which a model can hardly learn the class
-NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -367,13 +365,20 @@ def build(
     conditions: dict[str, ConditionKind] = {}
     if train.labels is not None:
         conditions["label"] = Label.of(train.labels, schema.classes, schema.target)
-    if schema.kinds:
-        values = [train.given[condition] for condition in schema.kinds]
-        drawn = Columns.evenly(np.concatenate(values, axis=1), train.labels)
-    for condition, kind in schema.kinds.items():
-        conditions[condition] = kind(train.given[condition], chosen=drawn)
+    conditions |= given_conditions(train, schema.kinds)
     space = measure(train.x, conditions, columns=schema.columns, integer=schema.integer)
     return Dataset(name, space, train, held_out, **extra)
+
+
+def given_conditions(
+    train: Split, kinds: Mapping[str, Callable[..., ConditionKind]]
+) -> dict[str, ConditionKind]:
+    """Measure conditions on the values of a training split."""
+    if not kinds:
+        return {}
+    values = [train.given[name] for name in kinds]
+    chosen = Columns.evenly(np.concatenate(values, axis=1), train.labels)
+    return {name: kind(train.given[name], chosen=chosen) for name, kind in kinds.items()}
 
 
 def _check_splits(name: str, train: Split, held_out: Split) -> None:
@@ -503,22 +508,18 @@ def class_counts(data: Dataset) -> dict[str, tuple[int, int]]:
 
 def rare_classes(data: Dataset) -> tuple[str, ...]:
     """Return warnings about classes with few training or no held-out examples."""
-    few = []
-    unseen = []
-    for name, (train, held_out) in class_counts(data).items():
-        if train < FEW:
-            few.append(f"{name} ({train})")
-        if not held_out:
-            unseen.append(name)
+    counts = class_counts(data).values()
+    few = sum(train < FEW for train, _ in counts)
+    unseen = sum(not held_out for _, held_out in counts)
     warnings = []
     if few:
         warnings.append(
-            f"these classes have fewer than {FEW} training examples, so samples are poor: "
-            f"{some(few, NAMED)}."
+            f"{few} of {len(counts)} classes have fewer than {FEW} training examples, so samples "
+            "of them are poor."
         )
     if unseen:
         warnings.append(
-            f"these classes have no held-out examples: {some(unseen, NAMED)}. "
-            "Scores do not cover them."
+            f"{unseen} of {len(counts)} classes have no held-out examples. Scores do not cover "
+            "them."
         )
     return tuple(warnings)

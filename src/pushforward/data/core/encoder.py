@@ -88,11 +88,8 @@ class Encoder:
             values: Exact values of the samples, if they are known.
             learned: Samples from which a predictor may learn; None for ``x``.
         """
-        return {
-            "generated": self.of(x[:n]),
-            "reference": self.at(self.data.held_out, reference),
-            "training": self.training,
-        }
+        held_out = self.at(self.data.held_out, reference)
+        return {"generated": self.of(x[:n]), "reference": held_out, "training": self.training}
 
     def of_real(self, split: Split, picked: Integers, reference: Integers) -> dict[str, Any]:
         """Build the arguments of `pushforward.metrics.Samples` for real examples.

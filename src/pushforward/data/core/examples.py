@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from warnings import warn
 
 import numpy as np
 import torch
@@ -74,14 +73,7 @@ def _batches(source: Any) -> Iterable[Any]:
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
             dataset = list(dataset)
         elif isinstance(source, DataLoader):
-            drawn = list(source.sampler)
-            sampler = sorted(set(drawn))
-            if len(sampler) < len(drawn):
-                warn(
-                    "The loader's sampler repeats examples. Each is used once; repeat it in the "
-                    "data set to give it weight.",
-                    stacklevel=4,
-                )
+            sampler = sorted(set(source.sampler))
         yield from DataLoader(dataset, BLOCK, sampler=sampler, collate_fn=collate)
     except (RuntimeError, TypeError) as error:
         raise UsageError(

@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from warnings import warn
@@ -13,11 +14,11 @@ from warnings import warn
 import numpy as np
 
 from pushforward.arguments import refuse_unknown
-from pushforward.conditions.columns import Columns, Numbers
+from pushforward.conditions.columns import Numbers
 from pushforward.conditions.kind import ConditionKind, registry
 from pushforward.conditions.label import Label
 from pushforward.data import readers
-from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.core.dataset import Dataset, Schema, Split, build, given_conditions
 from pushforward.data.core.hashes import held_out_indices
 from pushforward.data.readers.reader import DataOptions, examples_in, is_frame
 from pushforward.data.spaces.space import measure
@@ -152,8 +153,8 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
         if column not in space.columns:
             hint = did_you_mean(column, space.columns)
             raise UsageError(
-                f'`given` needs a table of numbers with a column "{column}".{hint} '
-                f"{data.name} has these columns: {', '.join(space.columns) or 'none'}."
+                f'{data.name} has no column "{column}" of numbers.{hint} Available columns: '
+                f"{', '.join(space.columns) or 'none'}."
             )
     remaining = [i for i, column in enumerate(space.columns) if column not in wanted]
     if not remaining or len(remaining) + len(wanted) > len(space.columns):
@@ -163,11 +164,8 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
         )
     train = _with_given(data.train, space.columns, added, remaining)
     held_out = _with_given(data.held_out, space.columns, added, remaining)
-    values = [train.given[name] for name in added]
-    examples = Columns.evenly(np.concatenate(values, axis=1), train.labels)
-    conditions = dict(space.conditions)
-    for name, (kind, names) in added.items():
-        conditions[name] = kind.measure(train.given[name], names, examples)
+    kinds = {name: partial(kind.measure, columns=names) for name, (kind, names) in added.items()}
+    conditions = {**space.conditions, **given_conditions(train, kinds)}
     columns = [space.columns[i] for i in remaining]
     integer = [remaining.index(i) for i in space.integer if i in remaining]
     space = measure(train.x, conditions, columns=columns, integer=integer)
@@ -231,10 +229,9 @@ def real_data(
     place = Path(real).expanduser()
     reader = READERS.get(place.suffix.lower())
     read_pair = getattr(reader, "pair", None)
-    is_table = read_pair is not None and not options.get("given")
-    settings: Any = {"table": True} if is_table else {"stream": False}
-    settings |= options
-    settings["rare"] = options.get("rare") or "keep"
+    settings = {"rare": "keep", "stream": False, **options}
+    if read_pair is not None and not options.get("given"):
+        settings = {"rare": "keep", "table": True, **options}
     if train is None:
         data = read(str(place), settings)
         examples = data.train.followed_by(data.held_out)

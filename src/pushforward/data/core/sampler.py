@@ -5,6 +5,7 @@ Batch b covers positions of an endless sequence of epochs, each in an order keye
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -76,6 +77,8 @@ class Sampler:
             edge pixels, and "dequantise" adds uniform noise within each of the 256 levels, so that
             the data has a density.
         conditions: Names of conditions in batches; None for all.
+        prepared: ``x`` in model units and additional fields by name, (n, ...), in the order of the
+            training examples; None for batches of the examples themselves.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Sampler:
         seed: int = 0,
         augment: Iterable[str] = (),
         conditions: Iterable[str] | None = None,
+        prepared: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.dataset = dataset
         self.batch_size = whole("batch", batch, 1)
@@ -99,13 +103,17 @@ class Sampler:
                     f"{dataset.name} contains {dataset.space.noun}s, which do not support the "
                     f"augmentation {name}. Supported augmentations: {known}."
                 )
-        self._drawn = dataset.probabilities is not None
+        self._fields = dict(prepared or {})
+        self._drawn = prepared is None and dataset.probabilities is not None
         self._stored: Any = dataset.probabilities if self._drawn else dataset.train.x
+        if prepared is not None:
+            self._stored = self._fields.pop("x")
         streamed = isinstance(self._stored, Streamed)
-        self._small = not streamed and self._stored.size * 4 <= RESIDENT_BYTES
+        self._small = not streamed and math.prod(self._stored.shape) * 4 <= RESIDENT_BYTES
         self._converted = self._small and not self.augment and not self._drawn
+        self._converted |= prepared is not None
         self.order = lru_cache(maxsize=2)(self._order)  # permutation of the examples by epoch
-        self._stores: dict[str, tuple[Tensor | Prefetch, Condition]] = {}
+        self._stores: dict[str, tuple[Tensor | Prefetch, Mapping[str, Tensor]]] = {}
 
     def _order(self, epoch: int) -> Integers:
         return permutation(len(self.dataset.train), _ORDER, self.seed, epoch)
@@ -151,19 +159,22 @@ class Sampler:
             x = self._model_units(x)
         if "dequantise" in self.augment:
             x = self._dequantised(x, epochs, numbers)
-        return Batch(x, _condition_at(conditions, chosen, device))
+        fields = _selected(self._fields, torch.from_numpy(numbers), device)
+        return Batch(x, _selected(conditions, chosen, device) or None, fields)
 
-    def _store(self, device: str | torch.device) -> tuple[Tensor | Prefetch, Condition]:
+    def _store(self, device: str | torch.device) -> tuple[Tensor | Prefetch, Mapping[str, Tensor]]:
         key = str(device) if self._small else "cpu"
         if key not in self._stores:
             values: Tensor | Prefetch
             if isinstance(self._stored, Streamed):
                 values = Prefetch(self._stored, self)
+            elif isinstance(self._stored, Tensor):
+                values = self._stored.to(key)
             else:
                 values = torch.from_numpy(np.ascontiguousarray(self._stored)).to(key)
                 if self._converted:
                     values = self._model_units(values)
-            conditions = self.dataset.train.condition(self.conditions, device=key)
+            conditions = self.dataset.train.condition(self.conditions, device=key) or {}
             self._stores[key] = values, conditions
         return self._stores[key]
 
@@ -200,10 +211,10 @@ class Sampler:
         return u + uniform / (255 * std)
 
 
-def _condition_at(condition: Condition, index: Tensor, device: str | torch.device) -> Condition:
-    if condition is None:
-        return None
-    return {name: values.index_select(0, index).to(device) for name, values in condition.items()}
+def _selected(
+    values: Mapping[str, Tensor], index: Tensor, device: str | torch.device
+) -> dict[str, Tensor]:
+    return {name: value.index_select(0, index).to(device) for name, value in values.items()}
 
 
 def positions_of(number: int, size: int, index: slice | None) -> tuple[int, int]:
@@ -214,41 +225,6 @@ def positions_of(number: int, size: int, index: slice | None) -> tuple[int, int]
     if step != 1:
         raise UsageError(f"The examples of a micro-batch must be consecutive; got {index}.")
     return number * size + start, number * size + max(start, stop)
-
-
-class PreparedSampler:
-    """Training batches of prepared inputs, in the order of the examples of `Sampler`.
-
-    Args:
-        prepared: ``x`` and additional fields by name, (n, ...), in the order of the training
-            examples.
-    """
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        prepared: Mapping[str, Tensor],
-        batch: int,
-        *,
-        seed: int = 0,
-        conditions: Iterable[str] | None = None,
-    ) -> None:
-        if {*map(len, prepared.values())} != {len(dataset.train)}:
-            raise UsageError("Expected one prepared example for each training example.")
-        self.prepared = dict(prepared)
-        self.order = Sampler(dataset, batch, seed=seed, conditions=conditions)
-        self.condition = dataset.train.condition(self.order.conditions)
-
-    def batch(
-        self, number: int, device: str | torch.device = "cpu", index: slice | None = None
-    ) -> Batch:
-        """Return batch number 0, 1, 2, ...; see `Sampler.batch`."""
-        _, positions = self.order.positions(*positions_of(number, self.order.batch_size, index))
-        chosen = torch.from_numpy(positions)
-        fields = {
-            name: value.index_select(0, chosen).to(device) for name, value in self.prepared.items()
-        }
-        return Batch(fields.pop("x"), _condition_at(self.condition, chosen, device), fields)
 
 
 class Prefetch:

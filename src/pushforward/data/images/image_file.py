@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -213,18 +212,20 @@ def _array(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> Pixels:
     handle.seek(0)
     shape, fortran, dtype = array_header(handle)
     size = end - handle.tell()
-    wanted = (*shape, 1)[:3]
-    is_image = len(shape) in (2, 3) and wanted[2] in (1, 3, 4) and min(shape) > 0
-    if dtype != np.uint8 or fortran or not is_image:
+    height, width, channels = (*shape, 1, 1, 1)[:3]
+    if (
+        dtype != np.uint8
+        or fortran
+        or len(shape) not in (2, 3)
+        or channels not in (1, 3, 4)
+        or not 0 < height * width <= MAX_PIXELS
+        or height * width * channels != size
+    ):
         raise UnusableError(
-            f"shape {shape} and dtype {dtype} are not supported: expected uint8 (height, width) "
-            "or (height, width, C) with C = 1, 3 or 4"
+            f"{size:,} bytes of shape {shape} and dtype {dtype}: expected uint8 (height, width) or "
+            "(height, width, C) with C = 1, 3 or 4"
         )
-    if wanted[0] * wanted[1] > MAX_PIXELS or math.prod(wanted) != size:
-        raise UnusableError(
-            f"the file is damaged: its header says {shape}, but {size:,} bytes follow"
-        )
-    pixels = np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)
+    pixels = np.frombuffer(handle.read(), dtype=np.uint8).reshape(height, width, channels)
     return _converted(_fewest(pixels), conversion, read)
 
 
@@ -289,10 +290,10 @@ def stacked(images: Sequence[Pixels], channels: int | None = None) -> Pixels:
     """Stack images (H, W, C) of one size to uint8 (n, channels, H, W); None for the most."""
     if channels is None:
         channels = max(image.shape[2] for image in images)
-    out = np.empty((len(images), channels, *images[0].shape[:2]), dtype=np.uint8)
+    out = np.full((len(images), channels, *images[0].shape[:2]), 255, dtype=np.uint8)
     for target, image in zip(out, images, strict=True):
-        has = image.shape[2]
-        target[: min(channels, 3)] = image[:, :, : min(has, 3)].transpose(2, 0, 1)
-        if channels == 4:
-            target[3] = image[:, :, 3] if has == 4 else 255
+        planes = image.transpose(2, 0, 1)
+        target[:3] = planes[:3]  # grey becomes equal colours
+        if channels == 4 and len(planes) == 4:
+            target[3] = planes[3]
     return out

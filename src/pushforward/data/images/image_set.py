@@ -26,7 +26,6 @@ from pushforward.data.images.image_store import BLOCK, ImageStore, Streamed, lev
 from pushforward.data.readers.reader import DataOptions
 from pushforward.errors import DataError
 
-MAX_BYTES = 16 * 2**30
 STREAM_BYTES = 4 * 2**30  # from which on images stay on disk
 MAX_SKIPPED = 0.1
 
@@ -83,11 +82,11 @@ def read_images(store: ImageStore, reading: DataOptions) -> Folder:
     if len(sizes) > 1:
         raise _of_several_sizes(store, sizes, skipped)
     if len(skipped) > MAX_SKIPPED * len(store):
-        lines = "".join(f"\n  {file}: {reason}" for file, reason in skipped[:5])
+        file, reason = skipped[0]
         raise DataError(
-            f"{len(skipped)} of {len(store)} image files in {store.source} are unusable; at most "
-            f"{MAX_SKIPPED:.0%} may be. For example:{lines}\nRepair or remove them; `pushforward "
-            "data check` lists every such file.",
+            f"{len(skipped)} of {len(store)} image files in {store.source} are unusable, such as "
+            f"{file} ({reason}); at most 10% may be. Repair or remove them; `pushforward data "
+            "check` lists every such file.",
             skipped,
         )
     places = np.array(used, dtype=np.int64)
@@ -141,7 +140,6 @@ class _Images:
         self.stream = reading.stream
         self.images: list[Pixels] = []
         self.hashes: list[Hashes] = []
-        self.held = 0
         self.channels = reading.conversion.channels or 0
         self.sides = (0, 0)
         self.counts = np.zeros((4, 256), dtype=np.int64)
@@ -153,14 +151,8 @@ class _Images:
         if self.stream is None:
             self.stream = 3 * height * width * len(self.store) > STREAM_BYTES
         self.images.append(image)
-        self.held += image.nbytes
         if self.stream and len(self.images) == BLOCK:
             self._note()
-        elif self.held > MAX_BYTES:
-            raise DataError(
-                f"The images in {self.store.source} take more than {MAX_BYTES >> 30} GB: leave "
-                "them on disk with `stream=True`, or scale them down with `resize=N`."
-            )
 
     def _note(self) -> None:
         if self.images:
@@ -168,7 +160,6 @@ class _Images:
             self.hashes.append(example_hashes(images))
             self.counts += level_counts(stacked(self.images, 4))  # grey becomes equal colours
         self.images = []
-        self.held = 0
 
     def finish(self, places: Integers) -> Any:
         if not self.stream:

@@ -25,7 +25,6 @@ FORMAT = "pushforward-images-1"
 MANIFEST = "manifest.json"
 TAR = ".tar"
 MAX_CLASS = 100
-_PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 MAX_MEMBER = 256 * 2**20  # bytes of a member that is read
 
 
@@ -41,7 +40,6 @@ class TarIndex:
 
     def add(self, path: Path) -> None:
         """Add the images of a tar, found by its headers."""
-        refuse_compressed(path)
         self.tars.append(path)
         try:
             with (
@@ -51,7 +49,9 @@ class TarIndex:
                 self._add(file, archive, path.stat().st_size)
         except (tarfile.TarError, OSError, ValueError, EOFError, MemoryError) as error:
             raise DataError(
-                f"{path} is damaged or is not a tar file: {str(error) or type(error).__name__}."
+                f"{path} is damaged, compressed, or not a tar file: "
+                f"{str(error) or type(error).__name__}. Expected an uncompressed tar, so that "
+                "images can be read in random order."
             ) from error
 
     def _add(self, file: BinaryIO, archive: tarfile.TarFile, end: int) -> None:
@@ -84,18 +84,6 @@ class TarIndex:
                 self.ignored += 1
 
 
-def refuse_compressed(path: Path) -> None:
-    """Raise an error if the content of a file is compressed."""
-    with open(plain_path(path), "rb") as file:
-        start = file.read(6)
-    for magic, name in _PACKED.items():
-        if start.startswith(magic):
-            raise DataError(
-                f"{path} is compressed ({name}), so images cannot be read in random order: "
-                "expected an uncompressed tar. Decompress it first."
-            )
-
-
 @dataclass(frozen=True)
 class Packed:
     """A folder of packed images.
@@ -117,12 +105,14 @@ def packed_in(path: Path) -> Packed | None:
     """Index a folder of packed images; None for tars of other tools."""
     if not (path / MANIFEST).is_file():
         return None
-    content = _json(path / MANIFEST)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        return None
     try:
+        content = json.loads((path / MANIFEST).read_bytes())
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            return None
         return _packed(path, content)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except DataError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{path / MANIFEST} is damaged: {type(error).__name__} {error}. Pack the images again."
         ) from error
@@ -143,7 +133,8 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
                 f"{shard['bytes']:,} bytes. Restore it."
             )
         index.add(file)
-        hashes += [int(word, 16) for word in _json(file.with_suffix(".json"))["hashes"]]
+        own = json.loads(file.with_suffix(".json").read_bytes())
+        hashes += [int(word, 16) for word in own["hashes"]]
         if len(hashes) != len(index.names):
             raise ValueError(f"{file.name} contains other images")
         if not shard["held_out"]:
@@ -156,15 +147,6 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
 def content_digest(hashes: Hashes) -> str:
     """Compute sha256 (hex) of the hashes of decoded images, training examples first."""
     return sha256(hashes.astype("<u8").tobytes()).hexdigest()
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(
-            f"{path} cannot be read: {type(error).__name__} {error}. Pack the images again."
-        ) from error
 
 
 class TarStore(ImageStore):

@@ -17,7 +17,6 @@ from pushforward.data.core.hashes import Pixels
 from pushforward.data.core.named_set import resized
 from pushforward.data.readers.reader import IDX, DataOptions, Examples, Reader
 from pushforward.errors import DataError
-from pushforward.numbers import some
 
 SMALL = 64 << 20  # bytes that any file may unpack to
 RATIO = 200  # of a larger unpacked file to its size
@@ -86,10 +85,7 @@ def _held_out(path: Path, classes: tuple[str, ...], reading: DataOptions) -> Spl
     if not own or not classes:
         return split
     if not set(own) <= set(classes):
-        raise DataError(
-            f"{path} has classes that the training images do not have. Expected only "
-            f"{some(classes)}."
-        )
+        raise DataError(f"{path} has classes that the training images do not have.")
     numbers = np.array([classes.index(name) for name in own])
     return replace(split, labels=numbers[split.labels])
 

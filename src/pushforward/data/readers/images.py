@@ -15,11 +15,6 @@ from pushforward.data.images.tars import TAR, Packed, TarIndex, TarStore, conten
 from pushforward.data.readers.reader import FOLDER, DataOptions, Examples, Reader
 from pushforward.errors import DataError
 
-_DIFFER = (
-    "differ from manifest.json, which was written when they were packed. Restore the tars, or pack "
-    "the images again."
-)
-
 
 def tars_in(path: Path) -> list[Path]:
     """List the tars of a folder that contains neither images nor folders; sorted."""
@@ -45,16 +40,14 @@ def _content(path: Path, reading: DataOptions) -> tuple[Folder, Packed | None]:
     classes = tuple(map(str, packed.manifest["classes"]))
     store = TarStore(packed.index, classes, packed.hashes)
     content = read_images(store, reading)
-    if content.skipped:
-        file, reason = content.skipped[0]
+    digest = packed.manifest.get("content")
+    same = bool(reading.conversion) or content_digest(content_hashes(content.x)) == digest
+    if content.skipped or not same:
         raise DataError(
-            f"{path / file} is damaged ({reason}). The images in {path} {_DIFFER}",
+            f"The images in {path} differ from manifest.json, which was written when they were "
+            "packed. Restore the tars, or pack the images again.",
             content.skipped,
         )
-    if not reading.conversion:
-        digest = content_digest(content_hashes(content.x))
-        if digest != packed.manifest.get("content"):
-            raise DataError(f"The images in {path} {_DIFFER}")
     return content, packed
 
 

@@ -20,10 +20,7 @@ from pushforward.errors import DataError
 
 _NAMES = ("x", "label", "given", "given_names", "x_test", "label_test", "given_test")
 _ALIASES = {"y": "label", "y_test": "label_test"}
-_UNUSED = (
-    "not used; these arrays are read: x, label (or y), given, given_names, x_test, label_test (or "
-    "y_test) and given_test"
-)
+_UNUSED = f"not used; these arrays are read: {', '.join(_NAMES)}"
 
 
 def _read(path: Path, reading: DataOptions) -> Dataset:
@@ -88,9 +85,9 @@ def _zipped(archive: zipfile.ZipFile, path: Path) -> tuple[dict[str, Array], lis
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Array:
     if info.file_size > max(64 * 2**20, 200 * info.compress_size):
         raise DataError(
-            f"{path}: {info.filename} would expand from {info.compress_size:,} to "
-            f"{info.file_size:,} bytes and may be a decompression bomb. If the "
-            "data is real, save it with np.savez instead of np.savez_compressed."
+            f"{path}: {info.filename} would expand to {info.file_size:,} bytes and may be a "
+            "decompression bomb. If the data is real, save it with np.savez instead of "
+            "np.savez_compressed."
         )
     with archive.open(info) as member:
         array: Array = np.lib.format.read_array(member, allow_pickle=False)

@@ -13,7 +13,6 @@ from pushforward.data.readers.reader import DataOptions
 from pushforward.data.sets.digits import DIGITS
 from pushforward.data.sets.torchvision import MNIST
 from pushforward.data.spaces.space import measure
-from pushforward.errors import DataError
 
 CHANNELS = 3
 TRAIN_EXAMPLES = 128_000
@@ -38,27 +37,26 @@ class Stack:
     base: Dataset
     train: Integers
     held_out: Integers
-    channels: int
 
     @property
     def modes(self) -> int:
-        return len(self.base.space.classes) ** self.channels
+        return len(self.base.space.classes) ** CHANNELS
 
     def composed(self, images: Integers, count: int, *key: int) -> Pixels:
         """Create examples from some training images, with the class proportions of all of them."""
-        train = self.base.train
-        places = np.arange(count * self.channels)
-        labels = train.labels[mix(_ANEW, *key, 0, places) % np.uint64(len(train))]
+        classes = _labels(self.base.train)
+        places = np.arange(count * CHANNELS)
+        labels = classes[mix(_ANEW, *key, 0, places) % np.uint64(len(classes))]
         words = mix(_ANEW, *key, 1, places)
         picked = np.empty(len(places), np.int64)
         for label in np.unique(labels):
-            of_class = images[train.labels[images] == label]
+            of_class = images[classes[images] == label]
             if not len(of_class):
-                of_class = np.flatnonzero(train.labels == label)
+                of_class = np.flatnonzero(classes == label)
             wanted = labels == label
             picked[wanted] = of_class[words[wanted] % np.uint64(len(of_class))]
-        x = train.x[picked, 0]
-        return x.reshape(count, self.channels, *x.shape[1:])
+        x = self.base.train.x[picked, 0]
+        return x.reshape(count, CHANNELS, *x.shape[1:])
 
 
 def numbered(classes: Integers, count: int) -> Integers:
@@ -75,56 +73,33 @@ def _stack_of(base: Source) -> Derived:
         counts=(TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
         needs_download=base.needs_download,
         base=base.name,
-        derive=_derived,
+        derive=_stack,
         whole=True,
     )
 
 
-def _derived(base: Dataset, own: Derived, reading: DataOptions) -> Dataset:
-    return stack(own.name, base, counts=own.counts, limit=reading.limit, seed=reading.seed)
-
-
-def stack(
-    name: str,
-    base: Dataset,
-    *,
-    counts: tuple[int, int] = (TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
-    channels: int = CHANNELS,
-    limit: int | None = None,
-    seed: int = 0,
-) -> Dataset:
-    """Stack grey images as the channels of new images without labels; the truth is a `Stack`.
-
-    Args:
-        base: Data set of labelled images with one channel and at least two classes.
-        counts: Numbers of training and held-out examples to create.
-        channels: Number of images per example.
-    """
-    space = base.space
-    if not space.has_pixels or space.shape[0] != 1 or len(space.classes) < 2:
-        raise DataError(
-            f"{base.name} has examples of shape {space.shape} and {len(space.classes)} classes: "
-            "expected images with one channel, (1, height, width), and labels of at least two "
-            "classes."
-        )
-    train = _stacked(base, base.train, 0, counts[0], channels)
-    held_out = _stacked(base, base.held_out, 1, counts[1], channels)
-    modes = tuple(str(number) for number in range(len(space.classes) ** channels))
-    data = build(name, train, held_out, schema=Schema(modes), limit=limit, seed=seed)
-    assert data.train.labels is not None
-    assert data.held_out.labels is not None
-    truth = Stack(base, data.train.labels, data.held_out.labels, channels)
+def _stack(base: Dataset, own: Derived, reading: DataOptions) -> Dataset:
+    train = _stacked(base, base.train, 0, own.counts[0])
+    held_out = _stacked(base, base.held_out, 1, own.counts[1])
+    modes = tuple(str(number) for number in range(len(base.space.classes) ** CHANNELS))
+    schema = Schema(modes)
+    data = build(own.name, train, held_out, schema=schema, limit=reading.limit, seed=reading.seed)
+    truth = Stack(base, _labels(data.train), _labels(data.held_out))
     return replace(data.without_labels(), truth=truth)
 
 
-def _stacked(base: Dataset, images: Split, part: int, count: int, channels: int) -> Split:
-    assert images.labels is not None
-    x = np.empty((count, channels, *base.space.shape[1:]), dtype=np.uint8)
-    classes = np.empty((count, channels), dtype=np.int64)
-    for channel in range(channels):
+def _labels(split: Split) -> Integers:
+    assert split.labels is not None
+    return split.labels
+
+
+def _stacked(base: Dataset, images: Split, part: int, count: int) -> Split:
+    x = np.empty((count, CHANNELS, *base.space.shape[1:]), dtype=np.uint8)
+    classes = np.empty((count, CHANNELS), dtype=np.int64)
+    for channel in range(CHANNELS):
         picked = mix(_STACK_KEY, part, channel, np.arange(count)) % np.uint64(len(images))
         x[:, channel] = images.x[picked, 0]
-        classes[:, channel] = images.labels[picked]
+        classes[:, channel] = _labels(images)[picked]
     return Split(x, numbered(classes, len(base.space.classes)))
 
 
@@ -143,10 +118,6 @@ def _binary(base: Source) -> Derived:
 
 def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
     """Draw images with binary pixels; a `Sampler` draws training examples again in every epoch."""
-    if not data.space.has_pixels:
-        raise DataError(
-            f"{data.name} contains vectors: only images can be drawn with binary pixels."
-        )
     train = _drawn(data.train, seed, 0)
     return replace(
         data,

@@ -46,11 +46,10 @@ def _read(name: str, kind: str, download: bool) -> tuple[Split, Split]:
             return stored
         return _fetched(kind, True, download), _fetched(kind, False, download)
     except Exception as error:  # a download or a damaged file may raise anything
-        what = "could not be downloaded to" if download else "was not found in"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"{name} {what} {folder()} ({reason}). Set PUSHFORWARD_DATA to the folder that "
-            "contains it, or download it once with `download=True`."
+            f"{name} cannot be read from {folder()} ({type(error).__name__} {error}). Set "
+            "PUSHFORWARD_DATA to the folder that contains it, or download it once with "
+            "`download=True`."
         ) from error
 
 

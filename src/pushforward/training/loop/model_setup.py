@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pushforward import spec
 from pushforward.conditions.kind import described, met
-from pushforward.data import Dataset, PreparedSampler, Sampler
+from pushforward.data import Dataset, Sampler
 from pushforward.denoisers import Condition, Denoiser
 from pushforward.denoisers.denoiser import check_network, network_precision
 from pushforward.draws import ExampleDraws
@@ -206,7 +206,7 @@ def sampler_of(
     settings: Settings,
     folder: Path,
     keep: bool = True,
-) -> Sampler | PreparedSampler:
+) -> Sampler:
     """Build the sampler of training batches."""
     names = tuple(method.space.conditions)
     if not isinstance(method, PrecomputesInputs):
@@ -232,7 +232,7 @@ def sampler_of(
                 write_tensors(temporary, fields)
             facts = {"rows": len(fields["x"]), "seconds": time.perf_counter() - started}
             write_json(path.with_suffix(".json"), {"key": key, "sha256": sha256(path), **facts})
-    return PreparedSampler(data, fields, batch, seed=settings.seed, conditions=names)
+    return Sampler(data, batch, seed=settings.seed, conditions=names, prepared=fields)
 
 
 class Store:
