@@ -286,7 +286,7 @@ METRICS = Registry(
         "wasserstein": "metrics.transport:Wasserstein",
     },
     _metrics,
-    refuse="metrics.names:check_metric",
+    refuse="metrics.score:check_metric",
 )
 EXTRACTORS = Registry(
     "feature space",

@@ -87,7 +87,7 @@ def check_names(
 
         check_there(data)
     if metrics:
-        from pushforward.metrics.names import check_metrics
+        from pushforward.metrics.score import check_metrics
 
         check_metrics(list(metrics))
     if features is not None:

@@ -40,7 +40,7 @@ from pushforward.evaluation.samples import ExternalSamples, given_samples
 from pushforward.evaluation.scores import compared
 from pushforward.extractors import Spaces, named_extractors
 from pushforward.files import read_whole
-from pushforward.metrics.names import Choice, check_metrics, chosen
+from pushforward.metrics.score import Choice, check_metrics, chosen
 from pushforward.numbers import duration, listing
 from pushforward.plugins import files_of, load as load_plugin
 from pushforward.runtime import launched

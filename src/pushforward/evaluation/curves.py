@@ -176,7 +176,6 @@ def ladder_of(
         ladder = replace(
             ladder,
             solver=solver_title(teacher),
-            teacher_run=_teacher_run(model),
             finished=isinstance(model.method.parts.get("teacher"), FlowMap),
             learned=model.method.learns or None,
         )
@@ -247,15 +246,6 @@ def _climbed(
         own=teacher_points[0] if teacher_points else None,
         default=default,
     )
-
-
-def _teacher_run(run: Run) -> str | None:
-    frozen = (run.spec.get("asked") or {}).get("frozen") or ()
-    for text in frozen:
-        part, _, folder = str(text).partition("=")
-        if part == "teacher":
-            return folder
-    return None
 
 
 def affordable(

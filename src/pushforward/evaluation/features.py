@@ -381,28 +381,34 @@ def fit_features(
         network = chosen.network(space).eval()
     state = state_hash(network)
     seen = chosen.preprocessing(space), space.shape, space.classes
-    words: Any = VERSION, dataset.stored_fingerprints[0], seed, name, content, state, *seen
-    words = (*words, reads, None if channels is None else channels.key)
-    folder = None if place is None or content is None else place / "features"
-    path = None if folder is None else folder / f"{_key(words)}.fitted"
+    data = dataset.stored_fingerprints[0]
+    of_channels = getattr(channels, "key", None)
+    words = (VERSION, data, seed, name, content, state, *seen, reads, of_channels)
+    key = _key(words)
+    path = None
+    of_real = None
+    if place is not None and content is not None:
+        path = place / "features" / f"{key}.fitted"
+        of_real = place / "features" / "real"
     stored = read_cached(path)
     if stored is not None:
-        features = Features(space, (name, chosen, network), _key(words), load(stored))
+        features = Features(space, (name, chosen, network), key, load(stored))
     else:
         features = fit_on(dataset, halves(dataset, chosen.learns), (name, chosen), seed, reads)
-        features.key = _key(words) if content is not None else _key((*words, features.weights))
+        features.key = key
         if path is not None:
             write_cached(path, save(features.tensors))
-    if content is not None:
+    if content is None:
+        features.key = _key((*words, features.weights))
+    else:
         # another processor may round the first weights of our own networks otherwise; what a user's
         # hold is in their state alone
-        ours = chosen.learns and type(chosen).__module__.startswith("pushforward.")
-        own = content, None if ours else state, *seen
+        if chosen.learns and type(chosen).__module__.startswith("pushforward."):
+            state = ""
         release = torch.__version__.split("+")[0]
-        known_inputs = (VERSION, dataset.stored_fingerprints[0], seed, release, own)
-        features.determined = _key(known_inputs)[:16]
+        features.determined = _key((VERSION, data, seed, release, content, state, *seen))[:16]
     features.channels = channels
-    features.folder = None if folder is None else folder / "real"
+    features.folder = of_real
     return features
 
 
@@ -455,7 +461,9 @@ def fit_on(
     axes = np.eye(base.shape[1])
     if chosen.reduces:
         _, axes = principal_axes(base - mean, MOST)
-    scale = np.sqrt(total) if total > 0 else 1.0
+    scale = 1.0
+    if total > 0:
+        scale = np.sqrt(total)
     tensors |= {
         "mean": torch.from_numpy(mean),
         "axes": torch.from_numpy(np.ascontiguousarray(axes / scale)),

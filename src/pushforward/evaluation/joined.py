@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 from pushforward.evaluation.intervals import mean_extra, mean_of, over_trainings
-from pushforward.evaluation.measurements import Alarm, CurvePoint, Pictures
+from pushforward.evaluation.measurements import Alarm, CurvePoint, Pictures, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult, Settings, check_same
 from pushforward.metrics import MetricInfo, Score
 from pushforward.numbers import finite
@@ -110,7 +110,7 @@ def _renamed(comparison: Comparison, names: Mapping[str, str]) -> Comparison:
     timed = []
     for group in comparison.settings.timed or ():
         timed.append(tuple(dict.fromkeys(names.get(name, name) for name in group)))
-    sweep = {}
+    sweep: dict[str, tuple[SweepPoint, ...]] = {}
     for name, points in comparison.sweep.items():
         sweep.setdefault(names.get(name, name), points)
     pictures: dict[str, Pictures] = {}

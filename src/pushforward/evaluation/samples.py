@@ -51,8 +51,8 @@ class ExternalSamples:
         self.name = name
         self.x = x[torch.from_numpy(order)]
         self.notes = tuple(notes)
-        self.labels = None if labels is None else labels[order]
-        self.values = None if values is None else values[order]
+        self.labels = _at(labels, order)
+        self.values = _at(values, order)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -61,9 +61,13 @@ class ExternalSamples:
         """Return n samples with labels and values, for the seed of a sampling."""
         first = max(0, seed // REPEAT_SEEDS - 1) * n
         part = slice(first, first + n)
-        labels = None if self.labels is None else self.labels[part]
-        values = None if self.values is None else self.values[part]
-        return self.x[part], labels, values
+        return self.x[part], _at(self.labels, part), _at(self.values, part)
+
+
+def _at(values: np.ndarray | None, index: np.ndarray | slice) -> np.ndarray | None:
+    if values is None:
+        return None
+    return np.asarray(values[index])
 
 
 def given_samples(samples: Any, data: Dataset) -> ExternalSamples:
