@@ -27,7 +27,7 @@ from torch_fidelity import feature_extractor_inceptionv3 as theirs, metric_fid
 
 from pushforward.data import ImageSpace
 from pushforward.extractors.pretrained import Inception
-from pushforward.metrics.frechet import frechet_distance
+from pushforward.metrics.two_sample import frechet_distance
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 TOLERANCE = 1e-6

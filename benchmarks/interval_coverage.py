@@ -31,7 +31,7 @@ from interval_cases.tables import TABLES, of_table
 from pushforward.evaluation.intervals import combined
 from pushforward.metrics import MetricInfo, Samples, Score, describe
 from pushforward.metrics.modes import Stacked
-from pushforward.metrics.names import MODEL_SCORES, chosen, measured as scores_of
+from pushforward.metrics.score import MODEL_SCORES, chosen, measured as scores_of
 
 SAMPLINGS = 3
 MODES = 27

@@ -36,9 +36,9 @@ from pushforward.evaluation.intervals import combined
 from pushforward.evaluation.joined import aggregated
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import MetricInfo, Samples, Score
-from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import OF_REFERENCE, Manifold, scaled
 from pushforward.metrics.subsets import by_examples, drawn, groups_of
+from pushforward.metrics.two_sample import frechet_distance
 from pushforward.metrics.uncertainty import by_blocks, frechet_errors, share_error, sliced_terms
 from pushforward.tables.metrics.table import Table
 from pushforward.tables.metrics.trees import Detection

@@ -17,7 +17,7 @@ from pushforward.evaluation.features import fit_features, halves
 from pushforward.evaluation.intervals import deviation, ratio
 from pushforward.evaluation.scores import compared, floors, score
 from pushforward.metrics import Score
-from pushforward.metrics.frechet import frechet_distance
+from pushforward.metrics.two_sample import frechet_distance
 
 
 @pytest.fixture

@@ -148,13 +148,6 @@ def test_samples_that_are_sorted_by_class_are_not_cut_to_the_first_classes(digit
     assert sum(bytes(row) in first for row in parts[0]) > 5
 
 
-def test_held_out_examples_among_samples_are_counted(digits):
-    x = np.concatenate([digits.held_out.x[:7], digits.train.x[:20]])
-    assert (
-        "7 of the 27 samples are held-out examples of digits" in given_samples(x, digits).notes[0]
-    )
-
-
 def test_samples_of_a_table_are_read_as_its_data_is(tmp_path, capsys):
     """Columns that became the label or were given are no part of the samples; a table without names
     has none to compare.

@@ -12,9 +12,9 @@ import pushforward as pf
 from pushforward.data.core.named_set import Truth
 from pushforward.evaluation.joined import aggregated
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import prdc
 from pushforward.metrics.modes import count_modes
+from pushforward.metrics.two_sample import frechet_distance
 from pushforward.recipes import Recipe, Training
 from pushforward.testing import space_data
 from pushforward.training.checkpoint.storage import latest

@@ -17,12 +17,6 @@ import pushforward as pf
 from pushforward.errors import DataError, Diverged
 from pushforward.evaluation.model_metrics import classification_accuracy, real_accuracy
 from pushforward.metrics import Samples, Score
-from pushforward.metrics.frechet import (
-    Frechet,
-    extrapolated_distance,
-    frechet_distance,
-    gaussian_distance,
-)
 from pushforward.metrics.image_quality import Sharpness
 from pushforward.metrics.manifold import prdc
 from pushforward.metrics.memorisation import (
@@ -51,8 +45,12 @@ from pushforward.metrics.transport import (
     transport_score,
 )
 from pushforward.metrics.two_sample import (
+    Frechet,
     TwoSample,
     energy_distance,
+    extrapolated_distance,
+    frechet_distance,
+    gaussian_distance,
     kernel_distance,
     neighbour_accuracy,
 )
@@ -452,8 +450,7 @@ def scored(shift, scale, n, seed, samplings):
     intervals.
     """
     from pushforward.evaluation.intervals import combined
-    from pushforward.metrics.frechet import Frechet
-    from pushforward.metrics.two_sample import energy_distance, energy_errors
+    from pushforward.metrics.two_sample import Frechet, energy_distance, energy_errors
 
     real = points(n, 2 * seed, 0, 1)
     parts = {"frechet": [], "energy": []}

@@ -18,10 +18,9 @@ from pushforward.evaluation.intervals import combined
 from pushforward.evaluation.joined import aggregated
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
 from pushforward.metrics import MetricInfo, Samples, Score
-from pushforward.metrics.frechet import Frechet
 from pushforward.metrics.manifold import Manifold
 from pushforward.metrics.transport import Wasserstein
-from pushforward.metrics.two_sample import Kernel, TwoSample
+from pushforward.metrics.two_sample import Frechet, Kernel, TwoSample
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings
 from pushforward.tables.metrics.table import Table

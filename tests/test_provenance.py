@@ -147,7 +147,7 @@ def test_unlike_protocols_are_refused_with_the_field_and_both_values(first, fiel
 
 
 def frechet_bias(d, n, repeats, seed=0):
-    from pushforward.metrics.frechet import frechet_distance
+    from pushforward.metrics.two_sample import frechet_distance
 
     random = np.random.default_rng(seed)
     return np.mean(

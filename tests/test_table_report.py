@@ -16,7 +16,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.scores import floor_path
 from pushforward.extractors import raw
 from pushforward.metrics import Score, describe
-from pushforward.metrics.names import chosen
+from pushforward.metrics.score import chosen
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings
 from pushforward.report.model_findings import given_away

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import norm
 
 from pushforward.metrics import Samples
-from pushforward.metrics.frechet import gaussian_distance
+from pushforward.metrics.two_sample import gaussian_distance
 
 __all__ = ["RING", "Case", "cases"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pushforward.metrics import Samples, Score
-from pushforward.metrics.names import chosen, measured
+from pushforward.metrics.score import chosen, measured
 from pushforward.tables.metrics.table import Table, embedding
 
 __all__ = ["TABLES", "of_table"]

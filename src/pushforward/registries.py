@@ -269,7 +269,7 @@ METRICS = Registry(
         "detection": "tables.metrics.trees:Detection",
         "distinct": "metrics.modes:Distinct",
         "fidelity": "tables.metrics.nearest_rows:Fidelity",
-        "frechet": "metrics.frechet:Frechet",
+        "frechet": "metrics.two_sample:Frechet",
         "kernel": "metrics.two_sample:Kernel",
         "manifold": "metrics.manifold:Manifold",
         "membership": "tables.metrics.nearest_rows:Membership",
@@ -286,7 +286,7 @@ METRICS = Registry(
         "wasserstein": "metrics.transport:Wasserstein",
     },
     _metrics,
-    refuse="metrics.names:check_metric",
+    refuse="metrics.score:check_metric",
 )
 EXTRACTORS = Registry(
     "feature space",
@@ -294,8 +294,8 @@ EXTRACTORS = Registry(
         "classifier": "extractors.classifier:LastHidden",
         "efficientnet": "extractors.pretrained:EfficientNet",
         "inception": "extractors.pretrained:Inception",
-        "pca": "extractors.raw:PrincipalComponents",
-        "raw": "extractors.raw:Raw",
+        "pca": "extractors.extractor:PrincipalComponents",
+        "raw": "extractors.extractor:Raw",
         "self-supervised": "extractors.self_supervised:SelfSupervised",
     },
     _subclasses("extractors.extractor:Extractor"),

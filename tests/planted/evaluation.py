@@ -120,12 +120,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("known = dtype == example.dtype if", "known = True if", "stored_pictures"),
         ("or not 0 < shape[0] <= most[0]", "", "stored_pictures"),
         ('trajectory_seconds=state.get("store_seconds") or None,', "", "prepared"),
-        (
-            "\n                taken for name, taken in run.seen.seconds.items() if name != "
-            "str(run.folder)\n            )\n           ",
-            "taken for name, taken in run.seen.seconds.items())",
-            "lineage",
-        ),
+        ("        if name != str(run.folder):\n", "        if True:\n", "lineage"),
         ('weights_step=state.get("weights_step"),', "", "finishing"),
         ("for budget in longer)", "for budget in ())", "state_digest"),
         (

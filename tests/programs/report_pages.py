@@ -88,7 +88,6 @@ def toy_content(content):
         "classes": [],
         "columns": ["x", "y"],
     }
-    content["settings"]["shared"] = [list(VALUES)]
     for entry, npe in zip(content["models"], (0.31, 0.48), strict=False):
         entry["trajectory"]["npe"] = npe
     more = {

@@ -106,10 +106,7 @@ def losses(family, steps=300):
 def trajectory(name):
     worse = 0.1 if name == "ddpm" else 0.0
     levels = [9.0, 4.5, 0.0, -4.5, -9.0][: 4 if name == "ddpm" else 5]
-    rows = [
-        {"log_snr": level, "error": 0.4 + worse + level**2 / 100, "spread": 0.012}
-        for level in levels
-    ]
+    rows = [{"log_snr": level, "error": 0.4 + worse + level**2 / 100} for level in levels]
     return {"n": 250, "straightness": 0.125 + 10 * worse, "npe": None, "loss_by_level": rows}
 
 
@@ -125,7 +122,10 @@ def make_model(name):
         {
             "calls": 2 * k - 1 if name == "flow" else k,
             "steps": k,
-            "scores": {"frechet": 0.12 + 2.0 / k**1.5, "coverage": 0.95 - 0.5 / k},
+            "scores": {
+                "frechet": {"value": 0.12 + 2.0 / k**1.5},
+                "coverage": {"value": 0.95 - 0.5 / k},
+            },
         }
         for k in (1, 2, 4, 8, 16, 32)
     ]
@@ -192,7 +192,6 @@ def whole():
             "budget": "60s",
             "k": 5,
             "features": "classifier, 36 dimensions, held-out accuracy 0.98",
-            "shared": [],
         },
         "machine": {
             "cpu": "AMD EPYC",

@@ -1,5 +1,4 @@
 from pushforward.evaluation.comparison import compare as compare, evaluate as evaluate
-from pushforward.evaluation.curves import with_sweep as with_sweep
 from pushforward.evaluation.evaluator import Evaluator as Evaluator
 from pushforward.evaluation.pictures import nearest as nearest
 from pushforward.evaluation.results import Comparison as Comparison, ModelResult as ModelResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -40,7 +40,7 @@ from pushforward.evaluation.samples import ExternalSamples, given_samples
 from pushforward.evaluation.scores import compared
 from pushforward.extractors import Spaces, named_extractors
 from pushforward.files import read_whole
-from pushforward.metrics.names import Choice, check_metrics, chosen
+from pushforward.metrics.score import Choice, check_metrics, chosen
 from pushforward.numbers import duration, listing
 from pushforward.plugins import files_of, load as load_plugin
 from pushforward.runtime import launched
@@ -125,20 +125,13 @@ def compare(
     planned = [*models.values(), *chain.from_iterable(shorter.values())]
     _plan(judge, planned, n, repeats, thorough)
     comparison = _scored(judge, models, curve)
-    comparison = replace(
-        comparison,
-        settings=replace(comparison.settings, budget=budget, seeds=1),
-        commands=tuple(commands),
-    )
-    among: Collection[str] = ()
-    if seeds > 1:
-        among = models
-    elif isinstance(given, Mapping):
-        among = models.keys() - given.keys()  # runs of a list
-    if among:
-        comparison = aggregated(comparison, among)
+    settings = replace(comparison.settings, budget=budget, seeds=1)
+    comparison = replace(comparison, settings=settings, commands=tuple(commands))
+    lists = isinstance(given, Mapping) and len(models) > len(given)
+    if seeds > 1 or lists:
+        comparison = aggregated(comparison)
     if shorter:
-        comparison = with_sweep(comparison, shorter, data, features, tell)
+        comparison = with_sweep(judge, comparison, shorter)
     comparison = _took(judge, comparison)
     if earlier:
         return _joined_rows({**earlier, "the models": comparison}, commands, seeds)
@@ -163,8 +156,6 @@ def _scored(
     sampling = judge.sampling(transports)
     results = []
     pictures = {"real": real_pictures(judge.data)}
-    # equal seeds give equal noise to models whose noise has the same shape
-    same_noise: dict[tuple[int, ...], list[str]] = {}
     for name, model in models.items():
         result, drawn = judge.judge(name, model, curve=bool(curve), sampling=sampling[name])
         if curve:
@@ -176,14 +167,11 @@ def _scored(
             drawn = replace(drawn, landscapes=landscapes_of(model))
         pictures[name] = drawn
         results.append(result)
-        same_noise.setdefault(tuple(transports[name].noise_shape), []).append(name)
     comparison = judge.comparison(results, baselines=True)
-    shared = tuple(tuple(names) for names in same_noise.values() if len(names) > 1)
     return replace(
         comparison,
         title=f"{', '.join(models)} on {judge.data.name}",
         created=datetime.date.today().isoformat(),
-        settings=replace(comparison.settings, shared=shared),
         pictures=pictures,
     )
 

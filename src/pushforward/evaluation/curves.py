@@ -13,17 +13,15 @@ import torch
 from torch import Tensor
 
 from pushforward import spec
-from pushforward.data import Dataset
 from pushforward.denoisers import AtScale, FlowMap, Guided
 from pushforward.errors import Diverged
 from pushforward.evaluation.costs import solver_title
 from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.measurements import CurvePoint, Pictures, StepsCurve, SweepPoint
 from pushforward.evaluation.models import check_model, commands
-from pushforward.evaluation.results import Comparison, ModelResult, check_same
+from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.scores import floors
 from pushforward.evaluation.trajectories import trajectory_of
-from pushforward.extractors import Spaces
 from pushforward.metrics import Score
 from pushforward.numbers import counted, duration
 from pushforward.paths import same_source
@@ -178,7 +176,6 @@ def ladder_of(
         ladder = replace(
             ladder,
             solver=solver_title(teacher),
-            teacher_run=_teacher_run(model),
             finished=isinstance(model.method.parts.get("teacher"), FlowMap),
             learned=model.method.learns or None,
         )
@@ -249,15 +246,6 @@ def _climbed(
         own=teacher_points[0] if teacher_points else None,
         default=default,
     )
-
-
-def _teacher_run(run: Run) -> str | None:
-    frozen = (run.spec.get("asked") or {}).get("frozen") or ()
-    for text in frozen:
-        part, _, folder = str(text).partition("=")
-        if part == "teacher":
-            return folder
-    return None
 
 
 def affordable(
@@ -347,33 +335,15 @@ def with_ladder(
 
 
 def with_sweep(
-    comparison: Comparison,
-    runs: Mapping[str, Sequence[Run]],
-    data: Dataset,
-    features: Spaces = None,
-    tell: Tell = None,
+    judge: Evaluator, comparison: Comparison, runs: Mapping[str, Sequence[Run]]
 ) -> Comparison:
     """Add the scores of shorter training runs, by name of the model, to a comparison."""
+    sweep = {}
     for name, shorter in runs.items():
+        points = []
         for run in shorter:
-            check_model(name, run, data)
-    judge = Evaluator(
-        data,
-        comparison.protocol.n or 0,
-        comparison.settings.repeats or 1,
-        CURVE_SCORES,
-        spaces=features,
-        tell=tell,
-    )
-    judge.follow(comparison.settings.plan)
-    protocols = [
-        ("the comparison", comparison.protocol),
-        ("its shorter training runs", judge.comparison().protocol),
-    ]
-    check_same(protocols)
-    sweep = dict(comparison.sweep)
-    for name, shorter in runs.items():
-        points = [_sweep_point(judge, name, run) for run in shorter]
+            check_model(name, run, judge.data)
+            points.append(_sweep_point(judge, name, run))
         for model in comparison.models:
             if model.name == name:
                 points.append(_longest_point(model))
@@ -385,7 +355,8 @@ def with_sweep(
 def _sweep_point(judge: Evaluator, name: str, run: Run) -> SweepPoint:
     seconds = run.state["seconds"]
     budget = run.spec["budget"]["seconds"]
-    scores, _ = judge.scores(run.transport, f"{name} after {duration(budget or seconds)}")
+    judge.say(f"{name} after {duration(budget or seconds)}")
+    scores, _ = judge.sampled(run.transport, CURVE_SCORES, judge.n, judge.repeats)
     repeat = tuple(commands(run))
     return SweepPoint(seconds, run.state["step"], run.spec["seed"], scores, budget, repeat)
 

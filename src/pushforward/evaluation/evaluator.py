@@ -44,7 +44,7 @@ from pushforward.evaluation.scores import (
 from pushforward.extractors import Extractor, Spaces, check_spaces, named_extractors
 from pushforward.methods.method import parameters
 from pushforward.metrics import MetricInfo, Score, describe
-from pushforward.metrics.names import chosen
+from pushforward.metrics.score import chosen
 from pushforward.registries import METRICS, at
 from pushforward.training.estimates import training_memory
 from pushforward.training.loop.machine import machine

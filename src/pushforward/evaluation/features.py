@@ -214,14 +214,15 @@ class Features:
         extractor: tuple[str, Extractor, nn.Module],
         key: str,
         tensors: Mapping[str, Tensor],
-        accuracy: float | None = None,
     ) -> None:
         self.space = space
         self.key = key
-        self.accuracy = accuracy
         self.name, self.extractor, self._network = extractor
         self.tensors = dict(tensors)
         self.halves = Halves(self.tensors["fitted"].numpy(), self.tensors["drawn"].numpy())
+        self.accuracy: float | None = None
+        if "accuracy" in self.tensors:
+            self.accuracy = float(self.tensors["accuracy"])
         self._mean = self.tensors["mean"].numpy()
         self._axes = self.tensors["axes"].numpy()
         self._load(self._network, "extractor.")
@@ -233,11 +234,10 @@ class Features:
         self.classifies = self._reader is not None
 
     def _load(self, network: nn.Module, prefix: str) -> None:
-        weights = {
-            name.removeprefix(prefix): part
-            for name, part in self.tensors.items()
-            if name.startswith(prefix)
-        }
+        weights = {}
+        for name, part in self.tensors.items():
+            if name.startswith(prefix):
+                weights[name.removeprefix(prefix)] = part
         if weights:
             network.load_state_dict(weights, assign=True)
             laid_out(network, self.space.memory_format)
@@ -381,34 +381,34 @@ def fit_features(
         network = chosen.network(space).eval()
     state = state_hash(network)
     seen = chosen.preprocessing(space), space.shape, space.classes
-    words: Any = VERSION, dataset.fingerprint, seed, name, content, state, *seen
-    words = (*words, reads, None if channels is None else channels.key)
-    folder = None if place is None or content is None else place / "features"
-    path = None if folder is None else folder / f"{_key(words)}.fitted"
+    of_channels = getattr(channels, "key", None)
+    words = (VERSION, dataset.fingerprint, seed, name, content, state, *seen, reads, of_channels)
+    key = _key(words)
+    path = None
+    of_real = None
+    if place is not None and content is not None:
+        path = place / "features" / f"{key}.fitted"
+        of_real = place / "features" / "real"
     stored = read_cached(path)
     if stored is not None:
-        tensors = load(stored)
-        known = tensors.pop("accuracy", None)
-        right = None if known is None else float(known)
-        features = Features(space, (name, chosen, network), _key(words), tensors, right)
+        features = Features(space, (name, chosen, network), key, load(stored))
     else:
         features = fit_on(dataset, halves(dataset, chosen.learns), (name, chosen), seed, reads)
-        features.key = _key(words) if content is not None else _key((*words, features.weights))
+        features.key = key
         if path is not None:
-            tensors = dict(features.tensors)
-            if features.accuracy is not None:
-                tensors["accuracy"] = torch.tensor(features.accuracy, dtype=torch.float64)
-            write_cached(path, save(tensors))
-    if content is not None:
+            write_cached(path, save(features.tensors))
+    if content is None:
+        features.key = _key((*words, features.weights))
+    else:
         # another processor may round the first weights of our own networks otherwise; what a user's
         # hold is in their state alone
-        ours = chosen.learns and type(chosen).__module__.startswith("pushforward.")
-        own = content, None if ours else state, *seen
+        if chosen.learns and type(chosen).__module__.startswith("pushforward."):
+            state = ""
         release = torch.__version__.split("+")[0]
-        known_inputs = (VERSION, dataset.fingerprint, seed, release, own)
+        known_inputs = (VERSION, dataset.fingerprint, seed, release, content, state, *seen)
         features.determined = _key(known_inputs)[:16]
     features.channels = channels
-    features.folder = None if folder is None else folder / "real"
+    features.folder = of_real
     return features
 
 
@@ -461,14 +461,16 @@ def fit_on(
     axes = np.eye(base.shape[1])
     if chosen.reduces:
         _, axes = principal_axes(base - mean, MOST)
-    scale = np.sqrt(total) if total > 0 else 1.0
+    scale = 1.0
+    if total > 0:
+        scale = np.sqrt(total)
     tensors |= {
         "mean": torch.from_numpy(mean),
         "axes": torch.from_numpy(np.ascontiguousarray(axes / scale)),
         "fitted": torch.from_numpy(halved.fitted),
         "drawn": torch.tensor(halved.drawn),
     }
-    right = None
     if reader is not None and dataset.held_out.labels is not None and len(dataset.held_out):
         right = accuracy(reader, space, dataset.held_out)
-    return Features(space, (name, chosen, network), "", tensors, right)
+        tensors["accuracy"] = torch.tensor(right, dtype=torch.float64)
+    return Features(space, (name, chosen, network), "", tensors)

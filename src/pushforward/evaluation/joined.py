@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime
 import re
 import statistics
-from collections import ChainMap, Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 from pushforward.evaluation.intervals import mean_extra, mean_of, over_trainings
-from pushforward.evaluation.measurements import Alarm, CurvePoint
+from pushforward.evaluation.measurements import Alarm, CurvePoint, Pictures, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult, Settings, check_same
 from pushforward.metrics import MetricInfo, Score
 from pushforward.numbers import finite
@@ -29,7 +29,8 @@ KEPT = (
     "label_agreement",
     "weights_step",
 )
-Groups = tuple[tuple[str, ...], ...]
+# Fields that are averaged over training runs
+AVERAGED = ("training", "sampling", "label_agreement", "trajectory")
 
 
 def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
@@ -37,32 +38,49 @@ def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
 
     Models with the same name get the name of their comparison in brackets.
     """
-    protocols = [(name, part.protocol) for name, part in comparisons.items()]
-    check_same(protocols, [part.data.name for part in comparisons.values()])
+    protocols = []
+    data = []
+    for name, part in comparisons.items():
+        protocols.append((name, part.protocol))
+        data.append(part.data.name)
+    check_same(protocols, data)
     if len(comparisons) == 1:
         return next(iter(comparisons.values()))
-    parts = _with_unique_names(comparisons)
-    first = parts[0]
-    models = tuple(chain.from_iterable(part.models for part in parts))
+    whole, *others = _with_unique_names(comparisons)
+    for other in others:
+        whole = _merged(whole, other)
+    today = datetime.date.today().isoformat()
+    return replace(whole, title=_title(whole.models, whole.data.name), created=today)
+
+
+def _merged(first: Comparison, other: Comparison) -> Comparison:
     merged: dict[str, Any] = {}
     for name in ("metrics", "floors", "unscored", "sweep", "pictures"):
-        merged[name] = _union(getattr(part, name) for part in parts)
+        merged[name] = {**getattr(other, name), **getattr(first, name)}
     for name in ("further_baselines", "guesses"):
-        rows = _union({row.name: row for row in getattr(part, name)} for part in parts)
+        rows = {}
+        for row in (*getattr(other, name), *getattr(first, name)):
+            rows[row.name] = row
         merged[name] = tuple(rows.values())
-    baselines = [part.baseline for part in parts if part.baseline is not None]
-    commands = chain.from_iterable(part.commands for part in parts)
+    common = _common(first.settings.to_plain(), other.settings.to_plain())
+    timed = (*(first.settings.timed or ()), *(other.settings.timed or ()))
     return replace(
         first,
-        title=_title(models, first.data.name),
-        created=datetime.date.today().isoformat(),
-        settings=_joined_settings([part.settings for part in parts]),
-        machine=_common([part.machine for part in parts]),
-        models=models,
-        baseline=next(iter(baselines), None),
-        commands=tuple(dict.fromkeys(commands)),
+        settings=replace(Settings.from_plain(common), timed=timed),
+        machine=_common(first.machine, other.machine),
+        models=(*first.models, *other.models),
+        baseline=first.baseline or other.baseline,
+        commands=tuple(dict.fromkeys([*first.commands, *other.commands])),
         **merged,
     )
+
+
+def _common(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    common = {}
+    for key, value in first.items():
+        if other.get(key) == value:
+            common[key] = value
+    return common
 
 
 def _title(models: Iterable[ModelResult], data: str) -> str:
@@ -70,103 +88,70 @@ def _title(models: Iterable[ModelResult], data: str) -> str:
 
 
 def _with_unique_names(comparisons: Mapping[str, Comparison]) -> list[Comparison]:
-    parts = list(comparisons.values())
-    counts = Counter(model.name for part in parts for model in part.models)
+    models = chain.from_iterable(part.models for part in comparisons.values())
+    counts = Counter(model.name for model in models)
     unique = []
     for source, part in comparisons.items():
-        own = [model.name for model in part.models]
-        names = {name: f"{name} ({source})" for name in own if counts[name] > 1}
-        settings = part.settings
-        if not settings.timed:
-            settings = replace(settings, timed=(tuple(own),))
-        models = [replace(model, name=names.get(model.name, model.name)) for model in part.models]
-        part = replace(
-            part,
-            models=tuple(models),
-            settings=_renamed_settings(settings, names),
-            sweep=_renamed(part.sweep, names),
-            pictures=_renamed(part.pictures, names),
-        )
-        unique.append(part)
+        names = {}
+        renamed = []
+        for model in part.models:
+            name = model.name
+            if counts[name] > 1:
+                name = f"{name} ({source})"
+            names[model.name] = name
+            renamed.append(replace(model, name=name))
+        settings = replace(part.settings, timed=part.settings.timed or (tuple(names),))
+        unique.append(_renamed(replace(part, models=tuple(renamed), settings=settings), names))
     return unique
 
 
-def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {names.get(name, name): value for name, value in values.items()}
+def _renamed(comparison: Comparison, names: Mapping[str, str]) -> Comparison:
+    """Rename models in groups, sweeps and pictures; the first of equal names remains."""
+    timed = []
+    for group in comparison.settings.timed or ():
+        timed.append(tuple(dict.fromkeys(names.get(name, name) for name in group)))
+    sweep: dict[str, tuple[SweepPoint, ...]] = {}
+    for name, points in comparison.sweep.items():
+        sweep.setdefault(names.get(name, name), points)
+    pictures: dict[str, Pictures] = {}
+    for name, drawn in comparison.pictures.items():
+        pictures.setdefault(names.get(name, name), drawn)
+    settings = replace(comparison.settings, timed=tuple(timed) or None)
+    return replace(comparison, settings=settings, sweep=sweep, pictures=pictures)
 
 
-def _renamed_settings(settings: Settings, names: Mapping[str, str]) -> Settings:
-    def renamed(groups: Groups | None) -> Groups | None:
-        if groups is None:
-            return None
-        new = []
-        for group in groups:
-            new.append(tuple(dict.fromkeys(names.get(name, name) for name in group)))
-        return tuple(new)
+def aggregated(comparison: Comparison) -> Comparison:
+    """Combine all training runs of a recipe in one row: models whose names differ in the seed.
 
-    return replace(settings, shared=renamed(settings.shared), timed=renamed(settings.timed))
-
-
-def _union(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Merge dicts; earlier ones take precedence."""
-    return dict(ChainMap(*map(dict, parts)))
-
-
-def _common(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    common = {}
-    for key, value in parts[0].items():
-        if all(part.get(key) == value for part in parts):
-            common[key] = value
-    return common
-
-
-def _joined_settings(parts: Sequence[Settings]) -> Settings:
-    common = Settings.from_plain(_common([part.to_plain() for part in parts]))
-    timed = chain.from_iterable(part.timed or () for part in parts)
-    shared = None
-    if all(part.shared is not None for part in parts):
-        shared = tuple(chain.from_iterable(part.shared or () for part in parts))
-    return replace(common, shared=shared, timed=tuple(timed))
-
-
-def aggregated(comparison: Comparison, among: Collection[str] | None = None) -> Comparison:
-    """Combine all training runs of a recipe in one row, among the models of some names or all.
-
-    Names must differ only in the seed at the end. Scores and curves become means; the spread is the
-    larger of the standard deviations over runs and over samplings.
+    Scores and curves become means; the spread is the larger of the standard deviations over runs
+    and over samplings.
     """
     groups: dict[Any, list[ModelResult]] = {}
-    for number, model in enumerate(comparison.models):
-        stem = None
-        if among is None or model.name in among:
-            stem = _stem(model)
-        if stem is None:
-            groups[number] = [model]
-        else:
+    for model in comparison.models:
+        stem = _stem(model)
+        key: tuple[Any, ...] = (model.name,)
+        if stem is not None:
             key = (stem, model.family, model.method, model.parameters)
-            groups.setdefault(key, []).append(model)
-    taken = {group[0].name for group in groups.values() if len(group) == 1}
+        groups.setdefault(key, []).append(model)
+    single = {group[0].name for group in groups.values() if len(group) == 1}
     names: dict[str, str] = {}
     models = []
-    for key, group in groups.items():
+    seeds = 1
+    for (name, *_), group in groups.items():
         row = group[0]
         if len(group) > 1:
-            name = key[0]
-            if name in taken:
+            if name in single:
                 name += f" ({len(group)} runs)"
-            taken.add(name)
             row = _mean_model(name, group, comparison.metrics)
-            names |= {model.name: name for model in group}
+            names |= dict.fromkeys([model.name for model in group], name)
+        seeds = max(seeds, len(row.trainings))
         models.append(row)
-    pictures = dict(reversed([*comparison.pictures.items()]))  # those of the first run remain
-    seeds = max(len(model.trainings) or 1 for model in models)
-    settings = _renamed_settings(comparison.settings, names)
+    comparison = _renamed(comparison, names)
     return replace(
         comparison,
         title=_title(models, comparison.data.name),
-        settings=replace(settings, seeds=seeds),
+        settings=replace(comparison.settings, seeds=seeds),
         models=tuple(models),
-        pictures=_renamed(pictures, names),
     )
 
 
@@ -182,15 +167,19 @@ def _mean_model(
 ) -> ModelResult:
     first = group[0]
     trainings = []
+    averaged = []
     alarms: list[Alarm] = []
     warnings = []
     commands: list[str] = []
+    seeds: list[int | None] = []
     for model in group:
-        kept = {part: getattr(model, part) for part in KEPT}
-        trainings.append(ModelResult(**kept))
-        alarms += [replace(alarm, training=model.name) for alarm in model.alarms]
+        trainings.append(_only(model, KEPT))
+        averaged.append(_only(model, AVERAGED))
+        for alarm in model.alarms:
+            alarms.append(replace(alarm, training=model.name))
         warnings += [f"{model.name}: {text}" for text in model.warnings]
         commands += model.commands
+        seeds.append(model.seed if isinstance(model.seed, int) else None)
     scores = {}
     for metric in dict.fromkeys(chain.from_iterable(model.scores for model in group)):
         parts = [model.scores.get(metric, Score()) for model in group]
@@ -198,34 +187,38 @@ def _mean_model(
     weights_step = None
     if len({model.weights_step for model in group}) == 1:
         weights_step = first.weights_step
-    trajectory = first.trajectory
-    trajectories = [model.trajectory for model in group if model.trajectory is not None]
-    if len(trajectories) == len(group):
-        trajectory = _mean_record(trajectories)
+    mean = _mean_record(averaged)
     return replace(
         first,
         name=name,
-        seed=tuple(model.seed if isinstance(model.seed, int) else None for model in group),
+        seed=tuple(seeds),
         run=", ".join(model.run for model in group if model.run) or None,
         trainings=tuple(trainings),
         scores=scores,
-        training=_mean_record([model.training for model in group]),
-        sampling=_mean_record([model.sampling for model in group]),
-        label_agreement=_mean([model.label_agreement for model in group]),
+        training=mean.training,
+        sampling=mean.sampling,
+        label_agreement=mean.label_agreement,
         weights_step=weights_step,
         curve=_mean_curve([model.curve for model in group]),
-        trajectory=trajectory,
+        trajectory=mean.trajectory,
         alarms=tuple(alarms),
         warnings=tuple(warnings),
         commands=tuple(commands),
     )
 
 
+def _only(model: ModelResult, parts: Sequence[str]) -> ModelResult:
+    return ModelResult(**{part: getattr(model, part) for part in parts})
+
+
 def _mean_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[CurvePoint, ...]:
     by_steps: dict[Any, list[CurvePoint]] = {}
     for point in chain.from_iterable(curves):
         by_steps.setdefault(point.steps, []).append(point)
-    points = [_mean_record(same) for same in by_steps.values() if len(same) == len(curves)]
+    points = []
+    for same in by_steps.values():
+        if len(same) == len(curves):
+            points.append(_mean_record(same))
     return tuple(points)
 
 

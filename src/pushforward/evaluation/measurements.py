@@ -160,7 +160,6 @@ class StepsCurve(Record):
     solver: str | None = None
     default: CurvePoint | None = None
     default_solver: str | None = None
-    teacher_run: str | None = None
     finished: bool = False
     learned: str | None = None
 

@@ -26,7 +26,7 @@ from pushforward.extractors.classifier import SEEN, accuracy, labelled, named, t
 from pushforward.methods import VAE, Method
 from pushforward.methods.likelihoods import HasImportanceWeights, importance_bound
 from pushforward.metrics import Score
-from pushforward.metrics.names import MODEL_SCORES
+from pushforward.metrics.score import MODEL_SCORES
 from pushforward.metrics.uncertainty import Errors, share_error
 from pushforward.training import Run
 from pushforward.training.loop.machine import machine
@@ -89,13 +89,14 @@ def bits(
         conditions = {}
 
     def examples(split: Split, index: np.ndarray) -> tuple[Tensor, Condition]:
-        return split.data_units(index).to(transport.device), split.condition(
-            conditions, index, transport.device
-        )
+        device = transport.device
+        return split.data_units(index).to(device), split.condition(conditions, index, device)
 
-    count = min(len(held_out), 10_000) if n is None else n
-    fitted = np.arange(min(FITTED, len(data.train)))
-    spread = decoder_spread(transport, *examples(data.train, fitted)) if discrete else 1.0
+    spread = 1.0
+    if discrete:
+        fitted = np.arange(min(FITTED, len(data.train)))
+        spread = decoder_spread(transport, *examples(data.train, fitted))
+    count = n or min(len(held_out), 10_000)
     parts = []
     for start in range(0, count, batch):
         x, condition = examples(held_out, np.arange(start, min(start + batch, count)))
@@ -103,9 +104,8 @@ def bits(
             bound = elbo(transport, x, condition, times=times, spread=spread, seed=seed + start)
             parts.append(-bound / (data.space.size * math.log(2)))
         else:
-            parts.append(
-                bits_per_dim(log_prob(transport, x, condition, seed=seed + start), data.space)
-            )
+            nats = log_prob(transport, x, condition, seed=seed + start)
+            parts.append(bits_per_dim(nats, data.space))
     if discrete:
         how = f"variational bound, {times} noise levels per example"
     else:
@@ -114,16 +114,22 @@ def bits(
 
 
 def _score(bits: Tensor, data: Dataset, how: str, conditions: Mapping[str, ConditionKind]) -> Score:
-    mean = float(bits.mean())
-    count = len(bits)
-    error = float(bits.std() / math.sqrt(count)) if count > 1 else None
     given = []
     for name, kind in conditions.items():
         given.append("given the labels" if name == "label" else kind.describe())
     if given:
         how += f", {' and '.join(given)}"
-    extra = {"nats": mean * data.space.size * math.log(2), "how": how}
-    return Score(mean, error, error, (mean,), count, extra=extra)
+    score = _mean_score(bits)
+    extra = {"nats": score.number * data.space.size * math.log(2), "how": how}
+    return replace(score, values=(score.value,), extra=extra)
+
+
+def _mean_score(bits: Tensor) -> Score:
+    count = len(bits)
+    error = None
+    if count > 1:
+        error = float(bits.std() / math.sqrt(count))
+    return Score(float(bits.mean()), error, error, n=count)
 
 
 def coded_bits(
@@ -152,7 +158,7 @@ def coded_bits(
         Burda et al., Importance Weighted Autoencoders (2016), section 5: 5,000 latents per example.
     """
     assert isinstance(method, HasImportanceWeights)
-    count = min(len(data.held_out), EXAMPLES) if n is None else n
+    count = n or min(len(data.held_out), EXAMPLES)
     space = method.space
     conditions = method.space.conditions
     device = next(method.parameters()).device
@@ -321,16 +327,20 @@ def accuracy_score(
     transport = transport_of(model)
     n = check_accuracy(model, data, n)
     parts = list(shared_stream(transport, n, seed=seed + REPEAT_SEEDS, batch=batch))
-    labels = (
-        torch.cat([condition["label"] for _, condition in parts if condition is not None])
-        .cpu()
-        .numpy()
-    )
-    x = torch.cat([part for part, _ in parts])
+    examples = []
+    conditions = []
+    for part, condition in parts:
+        assert condition is not None
+        examples.append(part)
+        conditions.append(condition["label"])
+    x = torch.cat(examples)
+    labels = torch.cat(conditions).cpu().numpy()
     value = classification_accuracy(x, labels, data)
     real = real_accuracy(data, n)
     error, shared = accuracy_errors(value, x, labels, data) or (None, None)
-    ratio = value / real if real else None
+    ratio = None
+    if real:
+        ratio = value / real
     return Score(
         value, None, error, (value,), n, ratio, reference_error=shared, extra={"real": real}
     )
@@ -370,12 +380,13 @@ def ask_model(
         if "real" in score.extra:
             floors[name] = Score(score.extra["real"], n=score.n)
     compared_with = next(iter(scores.values())).n or len(data.held_out)
-    row = None
+    guesses = []
     if "bpd" in scores:
-        method = model.method if isinstance(model, Run) else None
-        discrete = isinstance(method, HasImportanceWeights) and method.discrete
+        discrete = False
+        if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
+            discrete = model.method.discrete
         conditions = transport_of(model).space.conditions
-        row = guess(data, compared_with, discrete=discrete, conditions=conditions)
+        guesses.append(guess(data, compared_with, discrete=discrete, conditions=conditions))
     return Comparison(
         data=DataInfo(data.name, fingerprint=data.fingerprint),
         settings=Settings(n=compared_with),
@@ -383,7 +394,7 @@ def ask_model(
         metrics={name: MODEL_SCORES[name] for name in scores},
         floors=floors,
         models=(ModelResult(scores=scores),),
-        guesses=() if row is None else (row,),
+        guesses=tuple(filter(None, guesses)),
     )
 
 
@@ -415,10 +426,8 @@ def guess(
     nats = GaussianBaseline.fit(known).log_prob(examples, labels)
     if nats is None:
         return None
-    bits = bits_per_dim(nats, data.space)
-    error = float(bits.std() / math.sqrt(n)) if n > 1 else None
     name = "one Gaussian per class" if known.space.classes else "one Gaussian"
-    return ModelResult(name, scores={"bpd": Score(float(bits.mean()), error, error, n=n)})
+    return ModelResult(name, scores={"bpd": _mean_score(bits_per_dim(nats, data.space))})
 
 
 def levels_of(data: Dataset) -> int:

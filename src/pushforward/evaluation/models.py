@@ -243,42 +243,48 @@ def starts_warnings(model: Run | Transport, n: int) -> tuple[str, ...]:
 def of_run(result: ModelResult, run: Run) -> ModelResult:
     """Add family, method, training cost, losses and commands of a run to the result of a model."""
     state = run.state
-    seconds = run.state["seconds"]
+    seconds = state["seconds"]
     losses: dict[str, list[tuple[float, float]]] = {}
     for row in run.losses():
         for player, value in row["loss"].items():
             losses.setdefault(player, []).append((row["step"], value))
+    speed = None
+    if seconds:
+        speed = state["samples"] / seconds
+    ancestors = 0.0
+    for name, taken in run.seen.seconds.items():
+        if name != str(run.folder):
+            ancestors += taken
+    cost = TrainingCost(
+        seconds=seconds,
+        steps=state["step"],
+        samples=state["samples"],
+        precision=state.get("precision"),
+        batch=state.get("batch"),
+        samples_per_second=speed,
+        trajectory_seconds=state.get("store_seconds") or None,
+        ancestor_seconds=ancestors or None,
+    )
+    extension = ""
+    if not run.options:
+        extension = _resume(run, Budget(**run.spec["budget"]).longer(state["step"]))
+    config = {}
+    for name in SETTINGS:
+        if run.spec.get(name) not in (None, {}, []):
+            config[name] = _without_space(run.spec[name])
     return replace(
         result,
         family=run.spec["family"],
         method=run.spec["method"]["part"],
         run=str(run.folder),
         seed=run.spec["seed"],
-        training=TrainingCost(
-            seconds=seconds,
-            steps=state["step"],
-            samples=state["samples"],
-            precision=state.get("precision"),
-            batch=state.get("batch"),
-            samples_per_second=state["samples"] / seconds if seconds else None,
-            trajectory_seconds=state.get("store_seconds") or None,
-            ancestor_seconds=sum(
-                taken for name, taken in run.seen.seconds.items() if name != str(run.folder)
-            )
-            or None,
-        ),
+        training=cost,
         weights_step=state.get("weights_step"),
         other_parameters=training_only(run.method, run.transport),
         losses={player: _series(line, LOSSES) for player, line in losses.items()},
         commands=tuple(commands(run)),
-        extension=""
-        if run.options
-        else _resume(run, Budget(**run.spec["budget"]).longer(state["step"])),
-        config={
-            name: _without_space(run.spec[name])
-            for name in SETTINGS
-            if run.spec.get(name) not in (None, {}, [])
-        },
+        extension=extension,
+        config=config,
         origin=origin_of(run),
     )
 
@@ -411,21 +417,21 @@ def _check_headers(content: IO[bytes], space: Space) -> None:
 def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
     """Return training steps and the samples stored at them, all from the same noise."""
     most = SHOWN[run.space.as_points]
-    return [
-        (step, run.space.drawing(arrays["x"][:most]))
-        for step, arrays in moments_of(run)
-        if "x" in arrays
-    ]
+    history = []
+    for step, arrays in moments_of(run):
+        if "x" in arrays:
+            history.append((step, run.space.drawing(arrays["x"][:most])))
+    return history
 
 
 def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
     """Return training steps and the critic landscapes stored at them."""
-    names = ("scores", "limits", "raw")
-    return [
-        (step, {name: arrays[name] for name in names})
-        for step, arrays in moments_of(run)
-        if {*names} <= arrays.keys()
-    ]
+    landscapes: list[tuple[int, Mapping[str, np.ndarray]]] = []
+    for step, arrays in moments_of(run):
+        arrays.pop("x", None)
+        if arrays.keys() >= {"scores", "limits", "raw"}:
+            landscapes.append((step, arrays))
+    return landscapes
 
 
 def commands(run: Run) -> list[str]:

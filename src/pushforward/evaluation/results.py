@@ -149,7 +149,6 @@ class Settings(Record):
         budget: Training budget, such as "--budget 60s".
         features: Description of the features in which models are ranked.
         classifier_accuracy: Held-out accuracy of the classifier that recognises labels.
-        shared: Groups of models whose samples start from the same noise.
         timed: Groups of models that were timed together; None if all were.
     """
 
@@ -162,7 +161,6 @@ class Settings(Record):
     spaces: Names = ()
     dimensions: int | None = None
     classifier_accuracy: Number = None
-    shared: tuple[Names, ...] | None = None
     timed: tuple[Names, ...] | None = None
     plan: Plan = field(default_factory=Plan)
 

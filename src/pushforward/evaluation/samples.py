@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
@@ -27,7 +26,6 @@ from pushforward.files import plain_path
 # Fewest samples, and tolerance for images outside of [0, 1]
 LEAST = 2
 SLACK = 1e-3
-HELD = 1024  # held-out examples that are read at a time
 
 
 class ExternalSamples:
@@ -53,8 +51,8 @@ class ExternalSamples:
         self.name = name
         self.x = x[torch.from_numpy(order)]
         self.notes = tuple(notes)
-        self.labels = None if labels is None else labels[order]
-        self.values = None if values is None else values[order]
+        self.labels = _at(labels, order)
+        self.values = _at(values, order)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -63,9 +61,13 @@ class ExternalSamples:
         """Return n samples with labels and values, for the seed of a sampling."""
         first = max(0, seed // REPEAT_SEEDS - 1) * n
         part = slice(first, first + n)
-        labels = None if self.labels is None else self.labels[part]
-        values = None if self.values is None else self.values[part]
-        return self.x[part], labels, values
+        return self.x[part], _at(self.labels, part), _at(self.values, part)
+
+
+def _at(values: np.ndarray | None, index: np.ndarray | slice) -> np.ndarray | None:
+    if values is None:
+        return None
+    return np.asarray(values[index])
 
 
 def given_samples(samples: Any, data: Dataset) -> ExternalSamples:
@@ -112,12 +114,6 @@ def given_samples(samples: Any, data: Dataset) -> ExternalSamples:
         notes.append(f"their labels are not classes of {data.name}, so labels are not scored.")
     if values is not None:
         notes += space.notes(values, data.name)
-    copies = 0 if space.repeats else _held_out_copies(examples, data)
-    if copies:
-        notes.append(
-            f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}, so "
-            "scores are not meaningful."
-        )
     return ExternalSamples(name, examples, labels, notes, values)
 
 
@@ -148,36 +144,29 @@ def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
 
 def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     space = data.space
-    own = tuple(data.space.columns)
+    own = tuple(space.columns)
     known = space.read(path)
     if known is not None:
         x, values = known
         return Split(x, table_values=values), ()
     origin = data.origin or {}
-    options: Any = {}
-    if space.has_pixels:
-        for name in ("resize", "channels", "background"):
-            if name in origin:
-                options[name] = origin[name]
-    reading = reading_of(options)
     given = set[str]()
     if path.suffix.lower() == ".csv":
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            cells = re.split("[,;\\t]", file.readline().strip().replace('"', ""))
-        first_line = {cell.strip() for cell in cells}
-        names = first_line - set(own)
-        target = None
-        label = space.label
-        if label is not None and label.target in names:
-            target = label.target
-        elif "label" in names:
-            target = "label"
+            first_line = file.readline().replace('"', "")
+        names = {cell.strip() for cell in re.split("[,;\\t]", first_line)}
+        known_label = space.label.target if space.label is not None else None
+        target = next((name for name in (known_label, "label") if name in names - set(own)), None)
         entries = chain.from_iterable(kind.entries for kind in space.conditions.values())
-        given = names.intersection(entries)
+        given = names.intersection(entries) - set(own)
         header = origin.get("header")
-        if target or given or (own and set(own) <= first_line):
+        if target or given or names >= set(own) > set():
             header = True
         reading = DataOptions(target=target, header=header)
+    else:
+        pixels = ("resize", "channels", "background") if space.has_pixels else ()
+        options: Any = {name: origin[name] for name in pixels if name in origin}
+        reading = reading_of(options)
     split, classes, columns = examples_in(path, reading)
     keep = [name for name in columns if name not in given]  # conditions are not compared
     if own and columns and set(keep) != set(own):
@@ -189,12 +178,3 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     if list(wanted) != list(columns):
         split = replace(split, x=split.x[:, [columns.index(name) for name in wanted]])
     return split, classes
-
-
-def _held_out_copies(examples: Tensor, data: Dataset) -> int:
-    counts = Counter(example.tobytes() for example in examples.numpy())
-    known = set[bytes]()
-    for start in range(0, len(data.held_out), HELD):
-        part = quantised(data.held_out.x[start : start + HELD], data.space).numpy()
-        known |= counts.keys() & {example.tobytes() for example in part}
-    return sum(count for content, count in counts.items() if content in known)

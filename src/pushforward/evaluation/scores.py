@@ -38,7 +38,7 @@ from pushforward.evaluation.intervals import deviation, mean_extra
 from pushforward.extractors.classifier import EXAMPLES
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation, near_copies
-from pushforward.metrics.names import Choice, chosen, measured
+from pushforward.metrics.score import Choice, chosen, measured
 from pushforward.transports import Transport
 
 MOST = 10_000  # examples that are compared at most, unless more are asked for

@@ -23,6 +23,7 @@ from pushforward.errors import DataError, UsageError
 from pushforward.registries import EXTRACTORS, from_text
 from pushforward.spec import describe
 
+MOST = 1024  # Maximum number of columns of raw features: time grows with their third power
 PLAIN = (bool, int, float, str, torch.dtype, torch.device, torch.Size)
 
 
@@ -92,6 +93,54 @@ class Extractor(ABC):
         settings = json.dumps(self.settings(), sort_keys=True)
         words = (type(self).__qualname__, settings, *sources)
         return hashlib.sha256(repr(words).encode()).hexdigest()
+
+
+class ModelUnits(nn.Module):
+    """The examples themselves in model units, (n, *shape) to (n, d)."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__()
+        self.space = space
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.space.to_model(x).flatten(1)
+
+
+class PrincipalComponents(Extractor):
+    """The axes along which training examples vary most."""
+
+    learns = True
+
+    def preprocessing(self, space: Space) -> str:
+        return in_model_units(space)
+
+    def network(self, space: Space) -> nn.Module:
+        return ModelUnits(space)
+
+    def describe(self, sure: str = "") -> str:
+        return "principal components of one half of the training data"
+
+
+class Raw(Extractor):
+    """Raw examples, suitable for points and very small images."""
+
+    reduces = False
+
+    def preprocessing(self, space: Space) -> str:
+        return in_model_units(space)
+
+    def check(self, data: Dataset) -> None:
+        if data.space.size > MOST:
+            raise DataError(
+                f"The features raw support at most {MOST:,} columns, and {data.name} has "
+                f"{data.space.size:,}. Use their principal components: `features=pca`."
+            )
+
+    def network(self, space: Space) -> nn.Module:
+        return ModelUnits(space)
+
+    def describe(self, sure: str = "") -> str:
+        return "the columns themselves"
 
 
 class OfModule(Extractor):

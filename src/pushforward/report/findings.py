@@ -7,7 +7,7 @@ from itertools import permutations
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score
-from pushforward.metrics.names import MODEL_SCORES
+from pushforward.metrics.score import MODEL_SCORES
 from pushforward.numbers import count, duration, listing, plain
 from pushforward.report import ladders, model_findings
 from pushforward.report.model_findings import Finding, Findings, Report, listed

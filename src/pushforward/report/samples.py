@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from pushforward.evaluation.measurements import Field2D, Map2D
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, counted, listing, percent, plain
+from pushforward.numbers import count, counted, percent, plain
 from pushforward.pictures import Limits, landscape_shares, square
 from pushforward.report.charts import svg, text, to_picture, tooltip
 from pushforward.report.distributions import histogram_chart
@@ -58,7 +58,6 @@ def player(comparison: Comparison, look: Look) -> Values:
         "planes": _planes(fields, look) if fields else "",
         "vectors": look.columns(),
         "jumps": sampling and any(panel["jump"] for panel in panels),
-        "same_noise": _same_noise(comparison),
         "closest": _closest(look, panels),
         "absent": absent(comparison),
     }
@@ -130,15 +129,6 @@ def _toggles(panels: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, bool]]
     if any(panel["land"] is not None for panel in panels):
         toggles.append(("land", "Critic’s landscape", True))
     return toggles
-
-
-def _same_noise(comparison: Comparison) -> str:
-    groups = []
-    for stated in comparison.settings.shared or ():
-        names = [model.name for model in comparison.models if model.name in stated]
-        if len(names) > 1:
-            groups.append(listing(names))
-    return "; ".join(groups)
 
 
 COLUMNS = 12  # maximum number of histograms

@@ -18,9 +18,9 @@ from pushforward.denoisers.denoiser import condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged
 from pushforward.methods.method import Guard, Method
-from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import reached
 from pushforward.metrics.modes import Centred, count_modes
+from pushforward.metrics.two_sample import frechet_distance
 from pushforward.training.loop.callbacks import Action, CallbackRequest, Moment, Observer
 from pushforward.training.runs.log import Best, best_of
 from pushforward.transports import BATCH, Flow, Map, Transport, inner_of, with_inner
