@@ -458,6 +458,6 @@ def test_encoding_through_the_latent_space_and_back(tmp_path):
 
 def test_a_map_of_codes_holds_all_of_them():
     chart, _ = code_chart(np.array([[0.0, 1.0], [4.0, 5.0]]), None, [], "codes")
-    places = re.findall(r'c[xy]="(-?\d+)"', chart)
-    assert len(places) == 4
-    assert all(0 <= int(place) <= 400 for place in places)
+    places = re.findall(r'<use [^>]*?x="([\d.]+)" y="([\d.]+)"', chart)
+    assert len(places) == 2
+    assert all(0 <= float(place) <= 400 for pair in places for place in pair)

@@ -332,7 +332,7 @@ def _alarms(model: ModelResult, last: float) -> list[Span]:
     for begin, end in alarm_periods(model):
         if begin.training in (None, first) and begin.step is not None:
             stop = last if end is None or end.step is None else end.step
-            spans.append(Span(begin.step, stop, begin.sentence or "alarm"))
+            spans.append(Span(begin.step, stop))
     return spans
 
 

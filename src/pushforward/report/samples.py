@@ -14,7 +14,7 @@ from pushforward.evaluation.measurements import Field2D, Map2D
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted, listing, percent, plain
 from pushforward.pictures import Limits, landscape_shares, square
-from pushforward.report.charts import svg, text, to_picture, tooltip
+from pushforward.report.charts import Chart
 from pushforward.report.distributions import histogram_chart
 from pushforward.report.plain_text import absent
 from pushforward.report.sprites import TILES, Embedded, Look, Sprite, embedded, sheet, shrunk
@@ -202,6 +202,13 @@ SCALE = 32_000  # positions are 16-bit numbers, from 0 to this inside the square
 QUANTILE = 0.98  # quantile of speeds above which all arrows have the same length
 
 
+def to_picture(points: np.ndarray, limits: Limits, size: float) -> np.ndarray:
+    """Convert points (..., 2) of the plane to positions in a square picture."""
+    left, right, low, high = limits
+    places: np.ndarray = (points - [left, high]) / [right - left, low - high] * size
+    return places
+
+
 def _planes(fields: Mapping[int, Field2D], look: Look) -> Markup:
     models = {str(index): _packed(field, look) for index, field in fields.items()}
     data = {"side": SIDE, "scale": SCALE, "models": models}
@@ -362,23 +369,20 @@ def code_chart(
     else:
         classes = labels[known][:DOTS]
     limits = square(points.min(0), points.max(0), 1.05)
-    places = to_picture(points, limits, SIZE)
-    parts = []
+    chart = Chart(SIZE, SIZE, left=0, right=0, top=0, bottom=0)
+    axes = chart.axes
+    axes.axis("off")
+    axes.axis(limits)
     legend = []
     means = []
-    texts = []
     for number in np.unique(classes).tolist():
-        members = places[classes == number]
-        circles = [f'<circle cx="{x:.0f}" cy="{y:.0f}" r="3.4"/>' for x, y in members]
+        members = points[classes == number]
         hue = HUES[number % len(HUES)]
-        name = names[number] if number < len(names) else ""
-        content = tooltip(name) + "".join(circles)
-        parts.append(f'<g fill="{hue}" opacity=".72">{content}</g>')
-        if name:
-            x, y = members.mean(0)
-            legend.append((hue, name))
-            means.append((x, y))
-            texts.append(text(name, x, y + 5, "middle", "class"))
-    if len(means) > 1 and np.std(means, axis=0).max() >= APART * places.std(axis=0).max():
-        parts += texts
-    return svg(SIZE, SIZE, label, parts, "codes"), legend
+        axes.scatter(*members.T, 36, hue, alpha=0.72, linewidths=0)
+        if number < len(names) and names[number]:
+            legend.append((hue, names[number]))
+            means.append(members.mean(0))
+    if len(means) > 1 and np.std(means, axis=0).max() >= APART * points.std(axis=0).max():
+        for (x, y), (_, name) in zip(means, legend, strict=True):
+            axes.text(x, y, name, ha="center", va="center", gid="class")
+    return chart.svg(label), legend
