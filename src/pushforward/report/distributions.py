@@ -141,23 +141,20 @@ def histogram_chart(
     label: str, real: np.ndarray | None, clouds: Sequence[tuple[str, int, np.ndarray]]
 ) -> Markup:
     """Draw the values of one column, real data as an area and models as lines."""
-    base = real
-    if base is None or not len(base):
-        base = np.concatenate([np.zeros(0), *(values for _, _, values in clouds)])
+    base = np.concatenate([values for _, _, values in clouds]) if real is None else real
     base = base[np.isfinite(base)]
     if not len(base):
         return Markup()
     low, high = np.percentile(base, [0.5, 99.5])
     pad = 0.12 * (high - low) or 0.5
     edges = np.linspace(low - pad, high + pad, BINS + 1)
-    rows = [Shares(name, index, _density(values, edges)) for name, index, values in clouds]
-    behind = np.zeros(BINS) if real is None else _density(real, edges)
+    rows = [Shares(name, index, _shares(values, edges)) for name, index, values in clouds]
+    behind = np.zeros(BINS) if real is None else _shares(real, edges)
     return _numeric_chart(label, edges.tolist(), behind, rows)
 
 
-def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    values = np.clip(values[np.isfinite(values)], edges[0], edges[-1])
-    counts, _ = np.histogram(values, edges)
+def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     return np.asarray(counts / max(1, len(values)))
 
 

@@ -17,7 +17,7 @@ from pushforward.pictures import Limits, landscape_shares, square
 from pushforward.report.charts import Chart
 from pushforward.report.distributions import histogram_chart
 from pushforward.report.plain_text import absent
-from pushforward.report.sprites import TILES, Embedded, Look, Sprite, embedded, sheet, shrunk
+from pushforward.report.sprites import Embedded, Look, Sprite, embedded, sheet, shrunk
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -167,30 +167,19 @@ def histograms(comparison: Comparison, look: Look) -> list[tuple[str, Markup]]:
 CLOSEST = 8  # samples shown with their nearest training images
 
 
-def _with_nearest(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, float] | None:
-    nearest = look.of(name).nearest
-    rows = look.samples(name)
-    if nearest is None or rows is None or rows.ndim != 4 or rows.shape[1:] != nearest.x.shape[1:]:
-        return None
-    number = min(len(rows), len(nearest.x), len(nearest.distances), TILES**2)
-    if not number:
-        return None
-    distances = np.asarray(nearest.distances[:number], dtype=float)
-    return rows[:number], nearest.x[:number], distances, nearest.usual
-
-
 def _closest(look: Look, panels: Sequence[Values]) -> list[Values]:
     drawn = []
     for panel in panels:
-        known = _with_nearest(look, panel["name"])
-        if known is None or not known[-1] > 0:
+        nearest = look.of(panel["name"]).nearest
+        rows = look.samples(panel["name"])
+        if nearest is None or rows is None or not nearest.usual > 0:
             continue
-        rows, partners, distances, usual = known
+        distances = np.asarray(nearest.distances[: len(rows)], dtype=float)
         closest = np.argsort(distances, kind="stable")[:CLOSEST]
-        tiles = shrunk(np.concatenate([rows[closest], partners[closest]]), round(72 * look.detail))
-        ratios = distances[closest] / usual
+        pairs = np.concatenate([rows[closest], nearest.x[closest]])
+        ratios = distances[closest] / nearest.usual
         ends = f"{plain(ratios[0], 2)} to {plain(ratios[-1], 2)}"
-        picture = embedded(tiles, len(closest))
+        picture = embedded(shrunk(pairs, round(72 * look.detail)), len(closest))
         drawn.append({"panel": panel, "picture": picture, "distances": ends})
     return drawn
 
@@ -278,13 +267,7 @@ def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int)
 
 # Latent spaces ----------------------------------------------------------------------------------
 
-CHANGE = 4.0  # mean difference of pixels, of 255, from which an interpolation changes
-ALIKE = 12.0  # mean difference of pixels, of 255, below which two interpolations look the same
-WALKS = {
-    "spherical": "Interpolation along an arc",
-    "linear": "Interpolation along a line",
-    "classes": "The same latent in each class",
-}
+WALKS = {"spherical": "Interpolation", "classes": "The same latent in each class"}
 
 
 def latent_pictures(comparison: Comparison, look: Look) -> list[tuple[int, ModelResult, Values]]:
@@ -298,43 +281,20 @@ def latent_pictures(comparison: Comparison, look: Look) -> list[tuple[int, Model
         if drawn.strip is not None:
             strip = embedded(drawn.strip, len(drawn.strip) // 2)
             panels.append(("Held-out images above their reconstructions", strip))
-        for way, frames in _distinct_walks(drawn.walks).items():
-            heading = WALKS.get(way, f"Interpolation: {way}")
-            panels.append((heading, embedded(frames, len(frames))))
-        if drawn.arithmetic is not None:
-            a, b = drawn.arithmetic.groups
-            picture = embedded(drawn.arithmetic.x, drawn.arithmetic.frames)
-            panels.append((f"{a} + ({b} − {a})", picture))
+        for way, heading in WALKS.items():
+            if way in drawn.walks:
+                frames = drawn.walks[way]
+                panels.append((heading, embedded(frames, len(frames))))
         values = {"panels": panels, "chart": Markup(), "legend": [], "share": ""}
         if drawn.map is not None:
             label = f"Latents of held-out examples of {model.name}"
-            values |= _code_map(drawn.map, comparison.data.classes, label)
+            chart, legend = code_chart(drawn.map, comparison.data.classes, label)
+            share = drawn.map.share
+            values |= {"chart": chart, "legend": legend}
+            if share < 1:
+                values["share"] = f"{percent(share)} of the variance"
         found.append((index, model, values))
     return found
-
-
-def _distinct_walks(walks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    distinct: dict[str, np.ndarray] = {}
-    for way, frames in walks.items():
-        pixels = frames.astype(float)
-        change = np.abs(pixels - pixels[:1]).mean(axis=(1, 2, 3)).max()
-        gaps = []
-        for other in distinct.values():
-            if other.shape == frames.shape:
-                gaps.append(np.abs(pixels - other).mean())
-        if change >= CHANGE and min(gaps, default=ALIKE) >= ALIKE:
-            distinct[way] = frames
-    return distinct
-
-
-def _code_map(codes: Map2D, classes: Sequence[str], label: str) -> Values:
-    names = classes
-    if not names and codes.labels is not None and len(codes.labels):
-        names = [*map(str, range(1 + int(codes.labels.max())))]
-    points = np.asarray(codes.points, dtype=float)
-    chart, legend = code_chart(points, codes.labels, names, label)
-    share = f"{percent(codes.share)} of the variance" if codes.share < 1 else ""
-    return {"chart": chart, "legend": legend, "share": share}
 
 
 DOTS = 800  # maximum number of latents in a map
@@ -356,18 +316,16 @@ HUES = (
 
 
 def code_chart(
-    points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], label: str
+    codes: Map2D, names: Sequence[str], label: str
 ) -> tuple[Markup, list[tuple[str, str]]]:
-    """Draw latents (n, 2), and return the chart and the colour and name of each class."""
+    """Draw a map of latents, and return the chart and the colour and name of each class."""
+    points = np.asarray(codes.points, dtype=float)
     known = np.isfinite(points).all(1)
     points = points[known][:DOTS]
     if not len(points):
         return Markup(), []
-    if labels is None:
-        names = ()
-        classes = np.zeros(len(points), int)
-    else:
-        classes = labels[known][:DOTS]
+    labels = np.zeros(len(known), int) if codes.labels is None else codes.labels
+    labels = labels[known][:DOTS]
     limits = square(points.min(0), points.max(0), 1.05)
     chart = Chart(SIZE, SIZE, left=0, right=0, top=0, bottom=0)
     axes = chart.axes
@@ -375,12 +333,12 @@ def code_chart(
     axes.axis(limits)
     legend = []
     means = []
-    for number in np.unique(classes).tolist():
-        members = points[classes == number]
+    for number in np.unique(labels).tolist():
+        members = points[labels == number]
         hue = HUES[number % len(HUES)]
         axes.scatter(*members.T, 36, hue, alpha=0.72, linewidths=0)
-        if number < len(names) and names[number]:
-            legend.append((hue, names[number]))
+        if codes.labels is not None:
+            legend.append((hue, names[number] if number < len(names) else str(number)))
             means.append(members.mean(0))
     if len(means) > 1 and np.std(means, axis=0).max() >= APART * points.std(axis=0).max():
         for (x, y), (_, name) in zip(means, legend, strict=True):
