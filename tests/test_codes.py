@@ -16,6 +16,7 @@ from pushforward.conditions import Numbers
 from pushforward.data.core.hashes import permutation
 from pushforward.editing.interpolation import walk
 from pushforward.errors import CheckpointError, UsageError
+from pushforward.evaluation.measurements import Map2D
 from pushforward.evaluation.pictures import (
     _walks,
     arithmetic,
@@ -443,7 +444,7 @@ def test_encoding_through_the_latent_space_and_back(tmp_path):
 
 
 def test_a_map_of_codes_holds_all_of_them():
-    chart, _ = code_chart(np.array([[0.0, 1.0], [4.0, 5.0]]), None, [], "codes")
-    places = re.findall(r'c[xy]="(-?\d+)"', chart)
-    assert len(places) == 4
-    assert all(0 <= int(place) <= 400 for place in places)
+    chart, _ = code_chart(Map2D(np.array([[0.0, 1.0], [4.0, 5.0]]), None, 1.0), [], "codes")
+    places = re.findall(r'<use [^>]*?x="([\d.]+)" y="([\d.]+)"', chart)
+    assert len(places) == 2
+    assert all(0 <= float(place) <= 400 for pair in places for place in pair)

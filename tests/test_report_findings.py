@@ -334,13 +334,10 @@ def test_advice_follows_from_the_steps_and_passes_of_the_training(
     assert re.search(f"{why}.*{what}", answered(content)["Next"])
 
 
-def test_collapse_and_improvement_are_told_before_anything_else(content):
+def test_an_alarm_is_told_before_anything_else(content):
     content["models"] = content["models"][2:3]
     (entry,) = content["models"]
     entry["extension"] = "pushforward resume it"
-    series = {"frechet": {"step": [1, 2, 3, 4, 5, 6], "value": [9, 7, 5, 3, 2, 1]}}
-    entry["health"] = {"series": series}
-    assert re.search("can still improve.*`pushforward resume it`", answered(content)["Next"])
     alarm = {"kind": "critic", "step": 3, "sentence": "the critic wins", "advice": "raise gamma"}
     entry["alarms"] = [alarm]
     assert "raise gamma" in answered(content)["Next"]

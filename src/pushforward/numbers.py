@@ -57,7 +57,7 @@ def plain(x: Any, digits: int = 3) -> str:
 
 def _decimals_for(value: float, std: float | None) -> int:
     # three digits, or one digit of the standard deviation, or two if the first is 1 or 2
-    if not std or std < ROUNDING * abs(value):
+    if not std or std < ROUNDING * max(1.0, abs(value)):
         return _decimals_in(plain(value))
     leading = std / 10 ** math.floor(math.log10(std))
     return _decimals(std, 2 if leading < 2.95 else 1)

@@ -31,9 +31,6 @@ from pushforward.report.statistics import (
 )
 from pushforward.training.loop.budget import PASSES, STEPS
 
-# A Fréchet distance below this fraction of the best before is an improvement
-IMPROVED = 0.95
-
 
 def answers(comparison: Comparison) -> dict[str, str]:
     """Return the answers of the first screen by heading."""
@@ -184,9 +181,9 @@ def _speed(comparison: Comparison) -> str:
     grouped: dict[str, list[str]] = {}  # to one digit, because times vary
     for seconds, name in timed:
         grouped.setdefault(f"{plain(seconds / factor, 1)} {unit}", []).append(name)
-    if len(comparison.models) == 1:
-        return f"One sample takes about {next(iter(grouped))}."
-    times = [f"{time} for {named(names)}" for time, names in grouped.items()]
+    times = list(grouped)
+    if len(comparison.models) > 1:
+        times = [f"{time} for {named(names)}" for time, names in grouped.items()]
     text = f"One sample takes about {some(times)}."
     if len(sessions(comparison)) > 1:
         text += " The times cannot be compared, because they were measured in different sessions."
@@ -270,8 +267,6 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> str:
         label = label_in_sentence(comparison, metric)
         same = f"cannot be distinguished from real data in {label}{_at_n(comparison)}."
         return f"{same} Longer training can only be judged with more samples."
-    if _improving(model):
-        return f"can still improve.{LONGER}"
     return f"did not yet reach the quality of real data.{LONGER}"
 
 
@@ -292,11 +287,3 @@ def _smaller(comparison: Comparison, model: ModelResult) -> str:
     if of_its_teacher or asked.get("size") == "tiny":
         return ""
     return "--size tiny"
-
-
-def _improving(model: ModelResult) -> bool:
-    if model.health is None or "frechet" not in model.health.series:
-        return False
-    values = [value for value in model.health.series["frechet"].value if value is not None]
-    earlier = values[: 2 * len(values) // 3]
-    return bool(earlier) and values[-1] < IMPROVED * min(earlier)

@@ -2,89 +2,146 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+import io
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 
-from pushforward.numbers import finite, plain, shortened
-from pushforward.pictures import COLOURS, Limits, colour, marker
+from pushforward.numbers import shortened
+from pushforward.pictures import COLOURS, colour
 from pushforward.report.statistics import Band, Statistic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+# Figures ----------------------------------------------------------------------------------------
+
+# Colours of matplotlib, which the style sheet of the page replaces
+OWN = "#000001"  # the colour of a model, inside a group with its class
+SOFT = "#000002"
+HAIR = "#000003"
+STRONG = "#000004"
+BAND = "#000005"
+PAPER = "#000006"
+WARN = "#000007"
+VARIABLES = {
+    OWN: "var(--c)",
+    SOFT: "var(--soft)",
+    HAIR: "var(--hair)",
+    STRONG: "var(--hair-strong)",
+    BAND: "var(--band)",
+    PAPER: "var(--paper)",
+    WARN: "var(--warn)",
+}
+MARKERS = "os^DvP"  # as `pushforward.pictures.SHAPES`
+DASHES = ("-", (0, (3.3, 1.4)), (0, (1, 1.4)), (0, (4, 1.4, 1, 1.4)), (0, (6, 1.4)), (0, (0.5, 2)))
+
+
+class Chart:
+    """A figure with one pair of axes.
+
+    Args:
+        width, height: The size in CSS pixels.
+        left, right, top, bottom: Margins around the axes.
+    """
+
+    def __init__(
+        self,
+        width: float,
+        height: float,
+        *,
+        left: float = 10,
+        right: float = 14,
+        top: float = 8,
+        bottom: float = 28,
+    ) -> None:
+        from matplotlib.figure import Figure
+
+        self.width = width
+        self.height = height
+        self.figure = Figure(figsize=(width / 72, height / 72))
+        across = (width - left - right) / width
+        along = (height - top - bottom) / height
+        self.axes: Axes = self.figure.add_axes((left / width, bottom / height, across, along))
+        self.axes.patch.set_visible(False)
+        self.figure.patch.set_visible(False)
+        self.axes.spines[["left", "right", "top"]].set_visible(False)
+        self.axes.spines.bottom.set_color(STRONG)
+        self.axes.tick_params(length=0, pad=7, labelsize=12)
+        self.axes.set_axisbelow(True)
+
+    def label(self, words: str, x: float, y: float, align: str = "left") -> None:
+        """Write words at a position in pixels from the upper left corner."""
+        down = 1 - y / self.height
+        self.figure.text(x / self.width, down, words, size=12, gid="label", ha=align)
+
+    def svg(self, label: str) -> Markup:
+        """Return the figure with a label for screen readers."""
+        import matplotlib
+
+        buffer = io.StringIO()
+        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pushforward"}):
+            self.figure.savefig(buffer, format="svg", metadata={"Date": None})
+        text = buffer.getvalue()
+        body = text[text.index('<g id="figure_1">') : text.rindex("</svg>")]
+        for sign, variable in VARIABLES.items():
+            body = body.replace(sign, variable)
+        body = re.sub(r"font[\w-]*: [^;\"]*;? ?", "", body)  # the style sheet sets the font
+        body = re.sub(r' transform="rotate\(-0 [^"]*"', "", body)
+        body = re.sub(r'<g id="[\w.]+_\d+"', "<g", body).replace("<g id=", "<g class=")
+        body = re.sub(r"\s+", " ", body)
+        stamp = hashlib.sha256((label + body).encode()).hexdigest()[:8]
+        body = re.sub(r'( id="|xlink:href="#|url\(#)', rf"\g<1>{stamp}", body)
+        body = body.replace("xlink:href", "href")
+        size = f'style="--w:{self.width}px" viewBox="0 0 {self.width} {self.height}"'
+        kind = " small" if self.width < 500 else ""
+        words = f'role="img" aria-label="{escape(label)}"'
+        return Markup(f'<svg class="chart{kind}" {size} {words}>{body}</svg>')
+
+
+def dashes(index: int) -> Any:
+    """Return the line style of a model."""
+    return DASHES[(index + index // len(COLOURS)) % len(DASHES)]
+
+
+def dots(axes: Axes, index: int | None, x: Any, y: Any, size: float = 72) -> None:
+    """Draw the markers of a model."""
+    number = index or 0
+    marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+    drawn = axes.scatter(
+        x, y, size, OWN, marker, edgecolors=PAPER, linewidths=1.3, clip_on=False, zorder=4
+    )
+    drawn.set_gid(colour(index))
+
+
+def band(axes: Axes, floor: Band | None, upright: bool = False) -> None:
+    """Draw the score of real data, and the scores equal to it as a band."""
+    if floor is None:
+        return
+    middle, half_width = floor
+    if upright:
+        axes.axvspan(middle - half_width, middle + half_width, facecolor=BAND)
+        axes.axvline(middle, color=SOFT, linewidth=1, linestyle=(0, (1, 3)))
+        place = {"xy": (middle, 1.04), "xycoords": axes.get_xaxis_transform(), "ha": "center"}
+    else:
+        axes.axhspan(middle - half_width, middle + half_width, facecolor=BAND)
+        axes.axhline(middle, color=SOFT, linewidth=1, linestyle=(0, (1, 3)))
+        place = {"xy": (1.02, middle), "xycoords": axes.get_yaxis_transform(), "va": "center"}
+    axes.annotate("real data", gid="floortext", **place)
+
 
 # Axes -------------------------------------------------------------------------------------------
 
 NEAR = 0.5  # an axis starts at 0 if the least value is less than this fraction of the greatest
 FAR = 8  # ratio of the greatest to the least value from which an axis is logarithmic
-
-
-class Axis:
-    """A scale from values to pixels with its ticks."""
-
-    def __init__(
-        self,
-        low: float,
-        high: float,
-        start: float,
-        end: float,
-        *,
-        log: bool = False,
-        ticks: int = 5,
-        whole: bool = False,
-    ) -> None:
-        self.log = log and low > 0
-        if high <= low and self.log:
-            low = low / 1.5
-            high = high * 1.5
-        elif high <= low:
-            pad = abs(low) * 0.1 or 1.0
-            low = low - pad
-            high = high + pad
-        self.low = low
-        self.high = high
-        self.start = start
-        self.end = end
-        if self.log:
-            self.ticks = _log_ticks(low, high)
-        else:
-            self.ticks = _linear_ticks(low, high, ticks, whole)
-
-    def __call__(self, value: float) -> float:
-        """Return the position of a value."""
-        low = self.low
-        high = self.high
-        if self.log and value <= 0:
-            return self.start
-        if self.log:
-            low, high, value = map(math.log, (low, high, value))
-        fraction = (value - low) / (high - low)
-        return self.start + min(1.04, max(-0.04, fraction)) * (self.end - self.start)
-
-    @property
-    def note(self) -> str:
-        """A remark on a logarithmic axis, or one without 0."""
-        if self.log:
-            return " · log scale"
-        if self.low <= 0 <= self.high:
-            return ""
-        return " · axis does not start at\u00a00"
-
-
-def spanned(values: Sequence[float], ends: Sequence[float], log: bool) -> tuple[float, float]:
-    """Return the ends of an axis for values and error bars."""
-    if log:
-        least = min(values)
-        shown = [*values, *(max(end, 0.6 * least) for end in ends)]
-        return min(shown) / 1.1, max(shown) * 1.1
-    low = min(*values, *ends)
-    high = max(*values, *ends)
-    room = 0.06 * (high - low)
-    if 0 <= low <= NEAR * high:
-        return 0.0, high + room
-    return low - room, high + room
+DECADE = 10  # ratio of the ends of a logarithmic axis below which its ticks are evenly spaced
 
 
 def far_apart(values: Sequence[float]) -> bool:
@@ -92,142 +149,49 @@ def far_apart(values: Sequence[float]) -> bool:
     return bool(values) and min(values) > 0 and max(values) > FAR * min(values)
 
 
-def _linear_ticks(low: float, high: float, ticks: int, whole: bool = False) -> list[float]:
-    from matplotlib.ticker import MaxNLocator
+def ticked(axis: Axis, ticks: int = 5, unit: str = "") -> None:
+    """Set the ticks of an axis with fixed ends."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-    locator = MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10], integer=whole)
-    slack = 1e-9 * (high - low)
-    places = []
-    for place in map(float, locator.tick_values(low, high)):
-        if low - slack <= place <= high + slack:
-            places.append(0.0 if abs(place) < slack else place)
-    return places
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    steps = (1, 2, 5) if high / low < 10**2.6 else (1,)
-    ticks = []
-    for decade in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
-        for step in steps:
-            tick = step * 10.0**decade
-            if low * 0.999 <= tick <= high * 1.001:
-                ticks.append(tick)
-    if len(ticks) > 1:
-        return ticks
-    return _linear_ticks(low, high, 4)
+    low, high = axis.get_view_interval()
+    if axis.get_scale() == "log" and high > DECADE * low:
+        steps = (1, 2, 5) if high < 40 * DECADE * low else (1,)
+        axis.set_major_locator(LogLocator(subs=steps, numticks=12))
+    else:
+        axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter(f"{{x:,.6g}}{unit}"))
 
 
-SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+def fitted(axis: Axis, values: Sequence[float], log: bool, ticks: int = 5) -> str:
+    """Fit an axis to what is drawn; return a remark if it is logarithmic or lacks 0."""
+    set_ends = getattr(axis.axes, f"set_{axis.axis_name}lim")
+    low, high = axis.get_data_interval()
+    if log:
+        axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+        set_ends(min(*values, max(low, 0.6 * min(values))) / 1.1, high * 1.1)
+        note = " · log scale"
+    elif 0 <= low <= NEAR * high:
+        set_ends(0)
+        note = ""
+    else:
+        note = "" if low <= 0 <= high else " · axis does not start at\u00a00"
+    ticked(axis, ticks)
+    return note
 
 
-def tick_text(value: float) -> str:
-    """Format the number of a tick."""
-    if 1e4 <= value < 1e7:
-        return f"{value / 1000:,.4g}k"
-    if not value or 1e-4 <= abs(value) < 1e4:
-        return f"{value:,.6g}".replace("-", "−")
-    exponent = math.floor(math.log10(abs(value)))
-    lead = value / 10**exponent
-    power = f"10{str(exponent).translate(SUPERSCRIPTS)}"
-    if abs(lead - 1) < 1e-6:
-        return power
-    return f"{lead:.3g}·{power}"
-
-
-def x_ticks(x: Axis, bottom: float, top: float | None = None) -> Iterator[str]:
-    """Draw tick labels and vertical grid lines up to ``top``."""
-    for value in x.ticks:
-        if top is not None:
-            yield line("gridline", x(value), top, x(value), bottom)
-        yield text(tick_text(value), x(value), bottom + 18, "middle")
-
-
-def y_ticks(y: Axis, left: float, right: float) -> Iterator[str]:
-    """Draw tick labels and horizontal grid lines."""
-    for value in y.ticks:
-        yield line("gridline", left, y(value), right, y(value))
-        yield text(tick_text(value), left - 8, y(value) + 4, "end")
-
-
-# Parts of charts --------------------------------------------------------------------------------
-
-DASHES = ("", "7 3", "2 3", "8 3 2 3", "12 3", "1 4")
-
-
-def dot(index: int | None, x: float, y: float, words: str, r: float = 4.5) -> str:
-    """Return the marker of a model with a tooltip."""
-    return group(f"dot {colour(index)}", [marker(index or 0, x, y, r)], words)
-
-
-def group(kind: str, parts: Iterable[str], words: str = "") -> str:
-    """Return parts with a common style and tooltip."""
-    return f'<g class="{kind}">{tooltip(words)}{"".join(parts)}</g>'
-
-
-def tooltip(words: str) -> str:
-    """Return the title of an element."""
-    if not words:
-        return ""
-    return f"<title>{escape(words)}</title>"
-
-
-def dashes(index: int) -> str:
-    """Return the dash pattern of a model's lines as an attribute."""
-    dash = DASHES[(index + index // len(COLOURS)) % len(DASHES)]
-    if dash:
-        return f' stroke-dasharray="{dash}"'
-    return ""
-
-
-def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
-    """Return a straight line with a style."""
-    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def text(words: str, x: float, y: float, anchor: str = "start", kind: str = "tick") -> str:
-    """Return a text, escaped, at a position."""
-    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-    return f'<text class="{kind}" {place}>{escape(words)}</text>'
-
-
-def box(
-    kind: str, x: float, y: float, width: float, height: float, words: str = "", more: str = ""
-) -> str:
-    """Return a rectangle with a style and a tooltip."""
-    size = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
-    return f'<rect class="{kind}" {size}{more}>{tooltip(words)}</rect>'
-
-
-def svg(width: float, height: float, label: str, parts: Iterable[str], kind: str = "") -> Markup:
-    """Return a chart with a label for screen readers."""
-    size = f'style="--w:{width}px" viewBox="0 0 {width} {height}"'
-    words = f'role="img" aria-label="{escape(label)}"'
-    return Markup(f'<svg class="chart {kind}" {size} {words}>{"".join(parts)}</svg>')
-
-
-def path(points: Iterable[Sequence[float]]) -> str:
-    """Return the path through points."""
-    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-
+# Lines ------------------------------------------------------------------------------------------
 
 SMOOTH = 15  # maximum number of points of a running mean
 
 
-def smooth(values: Sequence[float | None]) -> list[float]:
+def smooth(values: np.ndarray) -> np.ndarray:
     """Return the running mean of the running median."""
-    if not values:
-        return []
-    x = np.array([*map(finite, values)], dtype=float)
-    half = min(SMOOTH, max(1, len(x) // 8)) // 2
-    with warnings.catch_warnings(action="ignore"):  # of windows without any finite value
-        for average in (np.nanmedian, np.nanmean):
-            padded = np.pad(x, half, constant_values=np.nan)
-            windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
-            x = average(windows, axis=1)
-    return list(x.tolist())
+    from scipy.ndimage import median_filter, uniform_filter1d
 
-
-# Lines over axes --------------------------------------------------------------------------------
+    size = min(SMOOTH, max(1, len(values) // 8))
+    medians = median_filter(values, size, mode="nearest")
+    return np.asarray(uniform_filter1d(medians, size, mode="nearest"))
 
 
 @dataclass(frozen=True)
@@ -235,11 +199,12 @@ class Series:
     """A line or points of one model.
 
     Args:
-        name: The name in tooltips.
+        name: The name in the legend.
         index: The number of the model, which sets colour, shape and dashes.
         x, y: Values; points that are not finite are left out.
         line, dots: Whether points are connected and marked.
-        style: "", "faint", "solid" or "dashed".
+        style: "" for the dashes of the model, "solid" or "dashed".
+        smoothed: Whether the line is a running mean over a faint line of the values.
         bars: The ends of the error bar of each point.
     """
 
@@ -250,45 +215,40 @@ class Series:
     line: bool = True
     dots: bool = True
     style: str = ""
+    smoothed: bool = False
     bars: Sequence[tuple[float, float] | None] = ()
 
     @property
-    def points(self) -> list[tuple[float, float]]:
-        """The finite points in order."""
-        points = []
-        for x, y in zip(map(finite, self.x), map(finite, self.y), strict=False):
-            if x is not None and y is not None:
-                points.append((x, y))
-        return points
+    def points(self) -> np.ndarray:
+        """The finite points in order, (2, n)."""
+        points = np.array([self.x, self.y], dtype=float)
+        return points[:, np.isfinite(points).all(0)]
 
-    @property
-    def whiskers(self) -> list[tuple[float, float, float]]:
-        """Position, lower and upper end of each error bar."""
-        whiskers = []
-        for x, ends in zip(map(finite, self.x), self.bars, strict=False):
-            if x is not None and ends is not None:
-                whiskers.append((x, *ends))
-        return whiskers
-
-
-@dataclass(frozen=True)
-class Span:
-    """A shaded range of the horizontal axis."""
-
-    start: float
-    stop: float
-    text: str
+    def draw(self, axes: Axes) -> None:
+        """Draw line, error bars and markers."""
+        x, y = self.points
+        own = {"color": OWN, "gid": colour(self.index)}
+        if self.smoothed:
+            axes.plot(x, y, linewidth=1, alpha=0.28, scaley=False, **own)
+            y = smooth(y)
+        if self.line:
+            styles = {"solid": "-", "dashed": (0, (2.4, 1.9)), "": dashes(self.index)}
+            axes.plot(x, y, linewidth=2.1, linestyle=styles[self.style], **own)
+        for place, ends in zip(self.x, self.bars, strict=False):
+            if ends is not None:
+                axes.plot([place, place], ends, linewidth=2.2, alpha=0.6, **own)
+        if self.dots:
+            dots(axes, self.index, x, y)
 
 
 @dataclass(frozen=True)
 class Plot:
-    """Size and axes of a line chart; ``clip`` is the fraction of points beyond either end."""
+    """Size and axes of a line chart; ``ends`` are those of the vertical axis, if fixed."""
 
     width: int = 600
     height: int = 350
     log_x: bool = False
     log_y: bool = False
-    clip: float = 0.0
     ends: tuple[float | None, float | None] = (None, None)
 
 
@@ -299,108 +259,46 @@ def line_chart(
     plot: Plot = Plot(),
     *,
     floor: Band | None = None,
-    spans: Sequence[Span] = (),
+    spans: Sequence[tuple[float, float]] = (),
 ) -> Markup:
-    """Draw lines and points over axes; ``floor`` is the mean and half-width of real data."""
-    points = [point for drawn in series for point in drawn.points]
-    if not points:
+    """Draw lines and points over axes.
+
+    Args:
+        series: What is drawn.
+        x_label, y_label: The names of the axes.
+        plot: Size and kind of the axes.
+        floor: Mean and half-width of the scores of real data.
+        spans: Starts and ends of shaded ranges of the horizontal axis.
+    """
+    points = np.concatenate([np.zeros((2, 0)), *(drawn.points for drawn in series)], axis=1)
+    if not points.size:
         return Markup()
-    xs, ys = np.array(points).T
-    x_low = float(xs.min())
-    x_high = float(xs.max())
-    if plot.log_x and x_low > 0:
-        x_low = x_low / 1.12
-        x_high = x_high * 1.12
-    whole = bool((xs == np.round(xs)).all())
-    low, high, log_y = _vertical(series, ys, plot, floor)
-    bottom = plot.height - 46
-    if plot.width < 500:
-        style = "small"
-        x = Axis(x_low, x_high, 46, plot.width - 14, log=plot.log_x, ticks=4, whole=whole)
-        y = Axis(low, high, bottom, 26, log=log_y, ticks=4)
-    else:
-        style = ""
-        right = plot.width - (80 if floor else 14)
-        x = Axis(x_low, x_high, 56, right, log=plot.log_x, ticks=7, whole=whole)
-        y = Axis(low, high, bottom, 26, log=log_y, ticks=6)
-    parts = [*_band(x, y, floor)]
-    parts += [_shaded(span, x, y) for span in spans]
-    parts += y_ticks(y, x.start, x.end)
-    parts.append(line("axis", x.start, y.start, x.end, y.start))
-    parts += [line("axis", x(value), y.start, x(value), y.start + 4) for value in x.ticks]
-    parts += x_ticks(x, y.start)
-    middle = (x.start + x.end) / 2
-    x_words = f"{x_label}, log scale" if x.log else x_label
-    parts.append(text(x_words, middle, plot.height - 4, "middle", "label"))
-    parts.append(text(y_label + y.note, 0, 14, kind="label"))
-    parts += [_drawn(drawn, x, y) for drawn in series]
-    label = f"{y_label} over {x_label}"
-    return svg(plot.width, plot.height, label, parts, style)
-
-
-def _vertical(
-    series: Sequence[Series], ys: np.ndarray, plot: Plot, floor: Band | None
-) -> tuple[float, float, bool]:
-    low, high = (float(end) for end in np.quantile(ys, [plot.clip, 1 - plot.clip]))
-    ends = [end for drawn in series for _, *bar in drawn.whiskers for end in bar]
+    small = plot.width < 500
+    left = 46 if small else 56
+    right = 80 if floor else 14
+    chart = Chart(plot.width, plot.height, left=left, right=right, top=26, bottom=46)
+    axes = chart.axes
+    for start, stop in spans:
+        axes.axvspan(start, stop, facecolor=WARN, alpha=0.13)
+        axes.axvline(start, color=WARN, linewidth=1.4, linestyle=(0, (3, 2)))
+    band(axes, floor)
+    for drawn in series:
+        drawn.draw(axes)
+    xs, ys = points
+    log_x = plot.log_x and xs.min() > 0
     if floor is not None:
-        top = floor[0] + floor[1]
-        ends += [floor[0] - floor[1], top]
-        if plot.log_y and min(low, floor[0]) <= 0 and 0 < top < high:
-            low = max(low, top / 3)
-    log = plot.log_y and low > 0
-    values = [low, high]
-    if floor is not None and (floor[0] > 0 or not log):
-        values.append(floor[0])
-    low, high = spanned(values, ends, log)
-    first, last = plot.ends
-    if last is not None:
-        high = last
-    if first is not None:
-        low = first
-    if first is not None and high <= low:
-        high = low + 1
-    return low, high, log
+        ys = np.append(ys, floor[0])
+    fitted(axes.xaxis, xs, log_x, 4 if small else 7)
+    note = fitted(axes.yaxis, ys, plot.log_y and ys.min() > 0, 4 if small else 6)
+    axes.set_ylim(*plot.ends)
+    axes.grid(axis="y", color=HAIR, linewidth=1)
+    chart.label(y_label + note, 0, 14)
+    x_words = f"{x_label}, log scale" if log_x else x_label
+    chart.label(x_words, (left + plot.width - right) / 2, plot.height - 4, "center")
+    return chart.svg(f"{y_label} over {x_label}")
 
 
-def _band(x: Axis, y: Axis, floor: Band | None) -> Iterator[str]:
-    if floor is None:
-        return
-    mean, half_width = floor
-    top = y(mean + half_width)
-    middle = y(mean)
-    bottom = y(max(mean - half_width, y.low))
-    yield box("band", x.start, top, x.end - x.start, max(2.0, bottom - top))
-    yield line("floorline", x.start, middle, x.end, middle)
-    yield text("real data", x.end + 8, middle + 4, kind="floortext")
-
-
-def _shaded(span: Span, x: Axis, y: Axis) -> str:
-    start = x(span.start)
-    width = max(2.0, x(span.stop) - start)
-    shade = box("", start, y.end, width, y.start - y.end)
-    return group("alarm", [shade, line("", start, y.end, start, y.start)], span.text)
-
-
-def _drawn(drawn: Series, x: Axis, y: Axis) -> str:
-    parts = []
-    places = [(x(a), y(b)) for a, b in drawn.points]
-    if drawn.line and len(places) > 1:
-        dash = ""
-        if drawn.style == "dashed":
-            dash = ' stroke-dasharray="5 4"'
-        elif not drawn.style:
-            dash = dashes(drawn.index)
-        parts.append(f'<path class="line" d="{path(places)}"{dash}/>')
-    for at, low, high in drawn.whiskers:
-        parts.append(line("whisker", x(at), y(max(low, y.low)), x(at), y(high)))
-    if drawn.dots:
-        for a, b in drawn.points:
-            parts.append(dot(drawn.index, x(a), y(b), f"{drawn.name}: {plain(b)} at {plain(a)}"))
-    return group(f"{colour(drawn.index)} {drawn.style}", parts)
-
-
-# Intervals --------------------------------------------------------------------------------------
+# Rows -------------------------------------------------------------------------------------------
 
 
 def interval_chart(
@@ -411,56 +309,49 @@ def interval_chart(
     log: bool = False,
 ) -> tuple[Markup, str]:
     """Draw scores over the band of real data; return the chart and a note about its axis."""
-    step = 30
-    left = 112
-    right = 386
-    top = 20
-    bottom = top + 10 + step * len(scores)
+    chart = Chart(400, 56 + 30 * len(scores), left=112, top=20)
+    axes = chart.axes
     values = [score.value for _, score in scores]
-    ends = [end for _, score in scores for end in score.bar or ()]
     if floor is not None:
         values.append(floor[0])
-        ends += [floor[0] - floor[1], floor[0] + floor[1]]
-    log = log and min(values) > 0
-    x = Axis(*spanned(values, values + ends, log), left, right, log=log, ticks=5)
-    parts = []
-    if floor is not None:
-        parts += _vertical_band(x, floor, top, bottom)
-    parts += x_ticks(x, bottom, top)
-    names = ["baseline" if index is None else score.name for index, score in scores]
-    for row, name in enumerate(shortened(names, 16)):
-        index, score = scores[row]
-        y = top + step * (row + 0.5)
-        drawn = [text(name, left - 10, y + 4, "end", "rowname")]
-        low, high = score.bar or (score.value, score.value)
-        drawn.append(line("whisker", x(max(low, x.low)), y, x(max(high, x.low)), y))
-        drawn.append(dot(index, x(score.value), y, f"{names[row]}: {score.text}"))
-        parts.append(group(colour(index), drawn))
-    return svg(400, bottom + 26, f"{label} of each model", parts, "intervals"), x.note
+    band(axes, floor, upright=True)
+    for row, (index, score) in enumerate(scores):
+        if score.bar is not None:
+            own = {"color": OWN, "gid": colour(index)}
+            axes.plot(score.bar, [row, row], linewidth=2.2, alpha=0.6, **own)
+        dots(axes, index, [score.value], [row])
+    note = fitted(axes.xaxis, values, log and min(values) > 0)
+    named_rows(axes, ["baseline" if index is None else score.name for index, score in scores])
+    return chart.svg(f"{label} of each model"), note
 
 
-def _vertical_band(x: Axis, floor: Band, top: float, bottom: float) -> list[str]:
-    start = x(max(floor[0] - floor[1], x.low))
-    end = x(max(floor[0] + floor[1], x.low))
-    middle = x(floor[0])
-    if middle > x.end - 30:
-        anchor = "end"
-    elif middle < x.start + 40:
-        anchor = "start"
-    else:
-        anchor = "middle"
-    return [
-        box("band", start, top, max(2.0, end - start), bottom - top),
-        line("floorline", middle, top, middle, bottom),
-        text("real data", middle, top - 5, anchor, "floortext"),
-    ]
+def named_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name the rows of a chart from top to bottom, over vertical grid lines."""
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), shortened(names, 16))
+    for text in axes.get_yticklabels():
+        text.set_gid("rowname")
+    axes.grid(axis="x", color=HAIR, linewidth=1)
 
 
-# Trajectories -----------------------------------------------------------------------------------
-
-
-def to_picture(points: np.ndarray, limits: Limits, size: float) -> np.ndarray:
-    """Convert points (..., 2) of the plane to positions in a square picture."""
-    left, right, low, high = limits
-    places: np.ndarray = (points - [left, high]) / [right - left, low - high] * size
-    return places
+def row_chart(
+    label: str,
+    names: Sequence[str],
+    models: Sequence[tuple[int, Sequence[float]]],
+    real: Sequence[float] = (),
+    *,
+    width: int = 520,
+) -> Markup:
+    """Draw a marker for each model in rows, over bars of real data (in %), if given."""
+    step = max(17, 5 * len(models))
+    chart = Chart(width, 36 + step * len(names), left=128)
+    axes = chart.axes
+    if len(real):
+        axes.barh(range(len(names)), real, 0.8, color=BAND)
+    for order, (index, values) in enumerate(models):
+        shift = 0.7 * ((order + 0.5) / len(models) - 0.5)
+        dots(axes, index, values, [row + shift for row in range(len(names))], 46)
+    axes.set_xlim(0)
+    ticked(axes.xaxis, width // 100, " %" if len(real) else "")
+    named_rows(axes, names)
+    return chart.svg(label)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
@@ -14,11 +14,9 @@ from pushforward.numbers import count
 from pushforward.report.charts import (
     Plot,
     Series,
-    Span,
     far_apart,
     interval_chart,
     line_chart,
-    smooth,
 )
 from pushforward.report.ladders import ladder_metric, rung_of, rungs_of
 from pushforward.report.statistics import (
@@ -195,16 +193,18 @@ def losses(comparison: Comparison) -> list[tuple[int, ModelResult, Markup]]:
     for index, model in enumerate(comparison.models):
         lines = []
         for number, (network, series) in enumerate(model.losses.items()):
-            lines += _smoothed(network, index, series, "dashed" if number else "solid")
-        chart = line_chart(lines, "step", "loss", Plot(350, 210, clip=0.01))
+            style = "dashed" if number else "solid"
+            lines.append(_training_line(network, index, series, style, smoothed=True))
+        chart = line_chart(lines, "step", "loss", Plot(350, 210))
         if chart:
             drawn.append((index, model, chart))
     return drawn
 
 
-def _smoothed(name: str, index: int, series: Any, style: str) -> list[Series]:
-    faint = Series(name, index, series.step, series.value, dots=False, style="faint")
-    return [faint, replace(faint, y=smooth(series.value), style=style)]
+def _training_line(name: str, index: int, series: Any, style: str, smoothed: bool) -> Series:
+    x = series.step
+    y = series.value
+    return Series(name, index, x, y, dots=False, style=style, smoothed=smoothed)
 
 
 def levels(comparison: Comparison) -> Chart | None:
@@ -314,25 +314,21 @@ def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:
         if name == "modes_held" and model.health.modes is not None:
             label = f"{label}, of {count(model.health.modes)}"
             ends = (0.0, model.health.modes)
-        if name in OF_MANY_SAMPLES:
-            lines = [Series(name, index, series.step, series.value, dots=False, style="solid")]
-            plot = Plot(350, 190, ends=ends)
-        else:
-            lines = _smoothed(name, index, series, "solid")
-            plot = Plot(350, 190, clip=0.005, ends=ends)
-        chart = line_chart(lines, "step", label, plot, spans=spans)
+        smoothed = name not in OF_MANY_SAMPLES
+        line = _training_line(name, index, series, "solid", smoothed)
+        chart = line_chart([line], "step", label, Plot(350, 190, ends=ends), spans=spans)
         if chart:
             charts.append((chart, words))
     return charts
 
 
-def _alarms(model: ModelResult, last: float) -> list[Span]:
+def _alarms(model: ModelResult, last: float) -> list[tuple[float, float]]:
     first = model.trainings[0].name if model.trainings else None
     spans = []
     for begin, end in alarm_periods(model):
         if begin.training in (None, first) and begin.step is not None:
             stop = last if end is None or end.step is None else end.step
-            spans.append(Span(begin.step, stop, begin.sentence or "alarm"))
+            spans.append((begin.step, stop))
     return spans
 
 

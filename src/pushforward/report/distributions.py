@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,20 +12,9 @@ from markupsafe import Markup
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Extra
-from pushforward.numbers import finite_all, percent, plain, shortened
-from pushforward.pictures import colour
-from pushforward.report.charts import (
-    Axis,
-    box,
-    dashes,
-    dot,
-    group,
-    line,
-    svg,
-    text,
-    x_ticks,
-    y_ticks,
-)
+from pushforward.numbers import finite_all, percent, shortened
+from pushforward.pictures import COLOURS, colour
+from pushforward.report.charts import BAND, OWN, Chart, dashes, dots, row_chart
 
 Numbered = tuple[int, ModelResult, Extra]  # number, model, and the extra values of a score
 
@@ -42,12 +31,8 @@ def holding(comparison: Comparison, metric: str, name: str) -> list[Numbered]:
 # Single columns ---------------------------------------------------------------------------------
 
 BINS = 24  # bins of a histogram of samples
-# Size of a column's chart, its margin, the width of category names, and the height of a category
-WIDTH = 300
+WIDTH = 300  # size of a column's chart
 HEIGHT = 168
-EDGE = 10
-LABELS = 124
-ROW = 17
 
 
 @dataclass(frozen=True)
@@ -65,7 +50,7 @@ def column_charts(comparison: Comparison) -> list[dict[str, Any]]:
     if not models:
         return []
     first = models[0][2]
-    models = [entry for entry in models if entry[2]["counts"] == first["counts"]]
+    known = [entry for entry in models if entry[2]["counts"] == first["counts"]]
     charts = []
     bins_before = 0
     edges_before = 0
@@ -80,7 +65,7 @@ def column_charts(comparison: Comparison) -> list[dict[str, Any]]:
             edges_before = stop
         rows = []
         errors = []
-        for index, model, extra in models:
+        for index, model, extra in known:
             rows.append(Shares(model.name, index, np.array(finite_all(extra["share"][bins]))))
             if extra["errors"][place] is not None:
                 errors.append(f"{model.name} {percent(extra['errors'][place])}")
@@ -88,18 +73,16 @@ def column_charts(comparison: Comparison) -> list[dict[str, Any]]:
         if edges:
             chart = _numeric_chart(name, edges, real, rows, kind == "date", bool(texts))
         else:
-            chart = _category_chart(name, texts, real, rows)
+            label = f"Frequency of each value of {name} in real data and in samples"
+            shown = [(row.index, percentages(row.share)) for row in rows]
+            chart = row_chart(label, texts, shown, percentages(real), width=WIDTH)
         charts.append({"name": name, "chart": chart, "errors": ", ".join(errors)})
     return charts
 
 
-def _column_chart(name: str, height: int, parts: Sequence[str]) -> Markup:
-    return svg(WIDTH, height, f"Distribution of {name} in real data and in samples", parts, "small")
-
-
-def _top(real: np.ndarray, rows: Sequence[Shares]) -> float:
-    most = max(float(shares.max(initial=0)) for shares in (real, *(row.share for row in rows)))
-    return 1.05 * (most or 1.0)
+def percentages(shares: Iterable[float]) -> list[float]:
+    """Return fractions in percent."""
+    return [100 * share for share in shares]
 
 
 def _numeric_chart(
@@ -110,89 +93,69 @@ def _numeric_chart(
     dates: bool = False,
     missing: bool = False,
 ) -> Markup:
-    right = WIDTH - EDGE - 54 * missing
+    chart = Chart(WIDTH, HEIGHT)
+    axes = chart.axes
     bins = len(edges) - 1
-    x = Axis(edges[0], edges[-1], EDGE, right, ticks=4)
-    y = Axis(0, _top(real, rows), HEIGHT - 28, 8)
-    parts = [f'<path class="area" d="{_steps(real[:bins], edges, x, y)}"/>']
+    width = edges[-1] - edges[0]
+    ticks, labels = _ticks(edges, dates)
+    axes.stairs(real[:bins], edges, fill=True, color=BAND)
     for row in rows:
-        steps = _steps(row.share[:bins], edges, x, y)
-        curve = f'<path class="line thin" d="{steps}"{dashes(row.index)}/>'
-        parts.append(group(colour(row.index), [curve], row.name))
-    parts.append(line("axis", x.start, y.start, x.end, y.start))
-    if dates:
-        for value in (edges[bins // 4], edges[-1 - bins // 4]):
-            day = f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d}"
-            parts.append(text(day, x(value), y.start + 18, "middle"))
-    else:
-        parts += x_ticks(x, y.start)
+        axes.stairs(
+            row.share[:bins],
+            edges,
+            color=OWN,
+            gid=colour(row.index),
+            linewidth=1.6,
+            linestyle=dashes(row.index),
+        )
+    right = edges[-1]
     if missing:
-        parts += _missing_bar(right + 32, float(real[bins]), bins, rows, y)
-    return _column_chart(name, HEIGHT, parts)
-
-
-def _missing_bar(
-    middle: float, real: float, bins: int, rows: Sequence[Shares], y: Axis
-) -> Iterator[str]:
-    words = f"missing: {percent(real)} of real data"
-    yield box("band", middle - 18, y(real), 36, y.start - y(real), words)
-    yield text("missing", middle, HEIGHT - 10, "middle")
-    for order, row in enumerate(rows):
-        x = middle - 14 + 28 * (order + 0.5) / len(rows)
-        share = float(row.share[bins])
-        yield dot(row.index, x, y(share), f"{row.name}, missing: {percent(share)}", 3.4)
-
-
-def _category_chart(
-    name: str, categories: Sequence[str], real: np.ndarray, rows: Sequence[Shares]
-) -> Markup:
-    x = Axis(0, _top(real, rows), LABELS, WIDTH - EDGE)
-    parts = []
-    labels = shortened(categories, 15)
-    for place, (category, label, share) in enumerate(zip(categories, labels, real, strict=True)):
-        top = EDGE + ROW * place
-        words = f"{category}: {percent(share)} of real data"
-        parts.append(box("band", LABELS, top + 2, x(share) - LABELS, ROW - 4, words))
-        parts.append(text(label, LABELS - 6, top + ROW / 2 + 4, "end"))
+        right += 0.36 * width
+        middle = edges[-1] + 0.24 * width
+        ticks.append(middle)
+        labels.append("missing")
+        axes.bar(middle, real[bins], 0.2 * width, color=BAND)
         for order, row in enumerate(rows):
-            own = float(row.share[place])
-            y = top + 3 + (ROW - 6) * (order + 0.5) / len(rows)
-            words = f"{row.name}, {category}: {percent(own)}"
-            parts.append(dot(row.index, x(own), y, words, 3.4))
-    return _column_chart(name, 2 * EDGE + ROW * len(categories), parts)
+            shift = 0.16 * width * ((order + 0.5) / len(rows) - 0.5)
+            dots(axes, row.index, middle + shift, row.share[bins], 46)
+    axes.set_xticks(ticks, labels)
+    axes.set_xlim(edges[0], right)
+    axes.set_ylim(bottom=0)
+    axes.set_yticks([])
+    return chart.svg(f"Distribution of {name} in real data and in samples")
+
+
+def _ticks(edges: Sequence[float], dates: bool) -> tuple[list[float], list[str]]:
+    from matplotlib.ticker import MaxNLocator
+
+    if dates:
+        fourth = (len(edges) - 1) // 4
+        ticks = [edges[fourth], edges[-1 - fourth]]
+        return ticks, [f"{datetime.fromtimestamp(tick, UTC):%Y-%m-%d}" for tick in ticks]
+    places = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(edges[0], edges[-1])
+    ticks = [tick for tick in places.tolist() if edges[0] <= tick <= edges[-1]]
+    return ticks, [f"{tick:,.6g}" for tick in ticks]
 
 
 def histogram_chart(
     label: str, real: np.ndarray | None, clouds: Sequence[tuple[str, int, np.ndarray]]
 ) -> Markup:
     """Draw the values of one column, real data as an area and models as lines."""
-    base = real
-    if base is None or not len(base):
-        base = np.concatenate([np.zeros(0), *(values for _, _, values in clouds)])
+    base = np.concatenate([values for _, _, values in clouds]) if real is None else real
     base = base[np.isfinite(base)]
     if not len(base):
         return Markup()
     low, high = np.percentile(base, [0.5, 99.5])
     pad = 0.12 * (high - low) or 0.5
     edges = np.linspace(low - pad, high + pad, BINS + 1)
-    rows = [Shares(name, index, _density(values, edges)) for name, index, values in clouds]
-    behind = np.zeros(BINS) if real is None else _density(real, edges)
+    rows = [Shares(name, index, _shares(values, edges)) for name, index, values in clouds]
+    behind = np.zeros(BINS) if real is None else _shares(real, edges)
     return _numeric_chart(label, edges.tolist(), behind, rows)
 
 
-def _density(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    values = np.clip(values[np.isfinite(values)], edges[0], edges[-1])
-    counts, _ = np.histogram(values, edges)
+def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     return np.asarray(counts / max(1, len(values)))
-
-
-def _steps(heights: np.ndarray, edges: Sequence[float], x: Axis, y: Axis) -> str:
-    points = [f"{x(edges[0]):.1f} {y(0):.1f}"]
-    for height, left, right in zip(heights, edges[:-1], edges[1:], strict=True):
-        points.append(f"{x(left):.1f} {y(height):.1f}")
-        points.append(f"{x(right):.1f} {y(height):.1f}")
-    points.append(f"{x(edges[-1]):.1f} {y(0):.1f}")
-    return "M" + "L".join(points)
 
 
 # Pairs of columns, and what gives samples away --------------------------------------------------
@@ -213,27 +176,25 @@ def pair_charts(comparison: Comparison) -> tuple[list[tuple[int, ModelResult, Ma
 def _matrix(
     names: Sequence[str], errors: np.ndarray, most: float, index: int, model: str
 ) -> Markup:
+    from matplotlib.colors import to_rgb
+
+    size = 312
     left = 126
     top = 20
-    size = 312
-    step = size / max(1, len(names))
-    parts = []
-    for row, label in enumerate(shortened(names, 15)):
-        middle = step * (row + 0.5)
-        y = top + step * row
-        if step >= 11 or row % 2 == 0:
-            parts.append(text(f"{label} {row + 1}", left - 6, top + middle + 4, "end"))
-            parts.append(text(str(row + 1), left + middle, top - 6, "middle"))
-        for column, error in enumerate(errors[row]):
-            x = left + step * column
-            if np.isnan(error):
-                parts.append(box("band", x, y, step, step))
-            else:
-                words = f"{names[row]} and {names[column]}: {percent(error)}"
-                shade = f' fill-opacity="{error / most:.3f}"'
-                parts.append(box("cell", x, y, step, step, words, shade))
-    label = f"Error of each pair of columns for {model}"
-    return svg(left + size, top + size, label, [group(colour(index), parts)], "small")
+    chart = Chart(left + size, top + size, left=left, right=0, top=top, bottom=0)
+    axes = chart.axes
+    rows = np.arange(len(names))
+    pixels = np.zeros((*errors.shape, 4))
+    pixels[..., :3] = to_rgb(COLOURS[index % len(COLOURS)])
+    pixels[..., 3] = np.nan_to_num(errors) / most
+    axes.imshow(pixels, interpolation="nearest", aspect="auto")
+    every = 1 if size >= 11 * len(names) else 2
+    labels = [f"{label} {row + 1}" for row, label in enumerate(shortened(names, 15))]
+    axes.set_yticks(rows[::every], labels[::every])
+    axes.set_xticks(rows[::every], rows[::every] + 1)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    return chart.svg(f"Error of each pair of columns for {model}")
 
 
 LISTED = 8  # maximum number of columns that give samples away
@@ -244,29 +205,19 @@ def told_chart(comparison: Comparison) -> Markup:
     """Draw the columns by which a classifier tells samples from real rows."""
     models = []
     greatest: dict[str, float] = {}
-    for index, model, extra in holding(comparison, "detection", "falls"):
+    for index, _, extra in holding(comparison, "detection", "falls"):
         falls = dict(zip(extra["columns"], finite_all(extra["falls"]), strict=False))
-        models.append((index, model, falls))
+        models.append((index, falls))
         for name, fall in falls.items():
             greatest[name] = max(fall, greatest.get(name, LEAST))
     telling = [name for name in greatest if greatest[name] > LEAST]
     names = sorted(telling, key=lambda name: -greatest[name])[:LISTED]
     if not names:
         return Markup()
-    step = 28
-    left = 128
-    width = 520
-    height = 10 + step * len(names) + 28
-    x = Axis(0.0, 1.06 * greatest[names[0]], left, width - 14, ticks=5)
-    parts = [*x_ticks(x, height - 26, 6)]
-    for row, (name, label) in enumerate(zip(names, shortened(names, 15), strict=True)):
-        y = 8 + step * (row + 0.5)
-        parts.append(text(label, left - 10, y + 4, "end", "rowname"))
-        for index, model, falls in models:
-            fall = falls.get(name, 0.0)
-            words = f"{model.name}, {name}: {plain(fall, 2)}"
-            parts.append(dot(index, x(max(0.0, fall)), y, words))
-    return svg(width, height, "Columns by which a classifier tells samples from real rows", parts)
+    rows = []
+    for index, falls in models:
+        rows.append((index, [max(0.0, falls.get(name, 0.0)) for name in names]))
+    return row_chart("Columns by which a classifier tells samples from real rows", names, rows)
 
 
 # Classes ----------------------------------------------------------------------------------------
@@ -287,34 +238,6 @@ def class_chart(comparison: Comparison) -> Markup:
     names: Sequence[str] = comparison.data.classes
     if len(names) != len(real):
         names = [*map(str, range(len(real)))]
-    return _class_bars(comparison, names, real, shares)
-
-
-def _class_bars(
-    comparison: Comparison,
-    names: Sequence[str],
-    real: Sequence[float],
-    shares: Mapping[int, Sequence[float]],
-) -> Markup:
-    width = 600
-    height = 250
-    left = 46
-    step = (width - left) / len(names)
-    most = max(max(fractions) for fractions in (real, *shares.values())) or 1.0
-    y = Axis(0.0, 108 * most, height - 28, 28, ticks=4)
-    parts = [
-        text("fraction of samples, %", 0, 14, kind="label"),
-        line("axis", left, y.start, width, y.start),
-        *y_ticks(y, left, width),
-    ]
-    for place, (name, short) in enumerate(zip(names, shortened(names, 12), strict=True)):
-        start = left + step * place
-        bar = y(100 * real[place])
-        words = f"{name}: {percent(real[place])} of real data"
-        parts.append(box("band", start + 0.1 * step, bar, 0.8 * step, y.start - bar, words))
-        parts.append(text(short, start + 0.5 * step, height - 8, "middle"))
-        for order, (index, fractions) in enumerate(shares.items()):
-            x = start + step * (0.16 + 0.68 * (order + 0.5) / len(shares))
-            words = f"{comparison.models[index].name}, {name}: {percent(fractions[place])}"
-            parts.append(dot(index, x, y(100 * fractions[place]), words, 4))
-    return svg(width, height, "Frequency of each class in real data and in samples", parts)
+    label = "Frequency of each class in real data and in samples"
+    models = [(index, percentages(share)) for index, share in shares.items()]
+    return row_chart(label, names, models, percentages(real), width=600)

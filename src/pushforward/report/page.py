@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
-import json
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from pushforward.evaluation.measurements import Pictures
@@ -145,7 +145,9 @@ def _page(
         origins=tables.origins(comparison),
         facts=facts(comparison),
         csv=Markup("data:text/csv;charset=utf-8," + quote(csv_text(comparison), safe="")),
-        data=_json(comparison),
+        data=htmlsafe_json_dumps(
+            comparison.to_plain(), allow_nan=False, ensure_ascii=False, separators=(",", ":")
+        ),
         style=Markup(PALETTE) + _file("style.css"),
         scripts=[*map(_file, SCRIPTS)],
     )
@@ -158,13 +160,3 @@ def numbers(comparison: Comparison, opening: Comparison | None) -> dict[str, int
         models += opening.models
     names = dict.fromkeys(model.name for model in models)
     return {name: number for number, name in enumerate(names)}
-
-
-def _json(comparison: Comparison) -> Markup:
-    """Return JSON that cannot end the script element around it."""
-    text = json.dumps(
-        comparison.to_plain(), allow_nan=False, ensure_ascii=False, separators=(",", ":")
-    )
-    for sign_ in "<\u2028\u2029":
-        text = text.replace(sign_, f"\\u{ord(sign_):04x}")
-    return Markup(text)

@@ -14,10 +14,10 @@ from pushforward.evaluation.measurements import Field2D, Map2D
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted, percent, plain
 from pushforward.pictures import Limits, landscape_shares, square
-from pushforward.report.charts import svg, text, to_picture, tooltip
+from pushforward.report.charts import Chart
 from pushforward.report.distributions import histogram_chart
 from pushforward.report.plain_text import absent
-from pushforward.report.sprites import TILES, Embedded, Look, Sprite, embedded, sheet, shrunk
+from pushforward.report.sprites import Embedded, Look, Sprite, embedded, sheet, shrunk
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -157,30 +157,19 @@ def histograms(comparison: Comparison, look: Look) -> list[tuple[str, Markup]]:
 CLOSEST = 8  # samples shown with their nearest training images
 
 
-def _with_nearest(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, float] | None:
-    nearest = look.of(name).nearest
-    rows = look.samples(name)
-    if nearest is None or rows is None or rows.ndim != 4 or rows.shape[1:] != nearest.x.shape[1:]:
-        return None
-    number = min(len(rows), len(nearest.x), len(nearest.distances), TILES**2)
-    if not number:
-        return None
-    distances = np.asarray(nearest.distances[:number], dtype=float)
-    return rows[:number], nearest.x[:number], distances, nearest.usual
-
-
 def _closest(look: Look, panels: Sequence[Values]) -> list[Values]:
     drawn = []
     for panel in panels:
-        known = _with_nearest(look, panel["name"])
-        if known is None or not known[-1] > 0:
+        nearest = look.of(panel["name"]).nearest
+        rows = look.samples(panel["name"])
+        if nearest is None or rows is None or not nearest.usual > 0:
             continue
-        rows, partners, distances, usual = known
+        distances = np.asarray(nearest.distances[: len(rows)], dtype=float)
         closest = np.argsort(distances, kind="stable")[:CLOSEST]
-        tiles = shrunk(np.concatenate([rows[closest], partners[closest]]), round(72 * look.detail))
-        ratios = distances[closest] / usual
+        pairs = np.concatenate([rows[closest], nearest.x[closest]])
+        ratios = distances[closest] / nearest.usual
         ends = f"{plain(ratios[0], 2)} to {plain(ratios[-1], 2)}"
-        picture = embedded(tiles, len(closest))
+        picture = embedded(shrunk(pairs, round(72 * look.detail)), len(closest))
         drawn.append({"panel": panel, "picture": picture, "distances": ends})
     return drawn
 
@@ -190,6 +179,13 @@ def _closest(look: Look, panels: Sequence[Values]) -> list[Values]:
 SIDE = 1000  # width and height of drawings over the plane in units
 SCALE = 32_000  # positions are 16-bit numbers, from 0 to this inside the square
 QUANTILE = 0.98  # quantile of speeds above which all arrows have the same length
+
+
+def to_picture(points: np.ndarray, limits: Limits, size: float) -> np.ndarray:
+    """Convert points (..., 2) of the plane to positions in a square picture."""
+    left, right, low, high = limits
+    places: np.ndarray = (points - [left, high]) / [right - left, low - high] * size
+    return places
 
 
 def _planes(fields: Mapping[int, Field2D], look: Look) -> Markup:
@@ -261,10 +257,7 @@ def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int)
 
 # Latent spaces ----------------------------------------------------------------------------------
 
-WALKS = {
-    "spherical": "Interpolation along an arc",
-    "classes": "The same latent in each class",
-}
+WALKS = {"spherical": "Interpolation", "classes": "The same latent in each class"}
 
 
 def latent_pictures(comparison: Comparison, look: Look) -> list[tuple[int, ModelResult, Values]]:
@@ -278,24 +271,20 @@ def latent_pictures(comparison: Comparison, look: Look) -> list[tuple[int, Model
         if drawn.strip is not None:
             strip = embedded(drawn.strip, len(drawn.strip) // 2)
             panels.append(("Held-out images above their reconstructions", strip))
-        for way, frames in drawn.walks.items():
-            panels.append((WALKS[way], embedded(frames, len(frames))))
+        for way, heading in WALKS.items():
+            if way in drawn.walks:
+                frames = drawn.walks[way]
+                panels.append((heading, embedded(frames, len(frames))))
         values = {"panels": panels, "chart": Markup(), "legend": [], "share": ""}
         if drawn.map is not None:
             label = f"Latents of held-out examples of {model.name}"
-            values |= _code_map(drawn.map, comparison.data.classes, label)
+            chart, legend = code_chart(drawn.map, comparison.data.classes, label)
+            share = drawn.map.share
+            values |= {"chart": chart, "legend": legend}
+            if share < 1:
+                values["share"] = f"{percent(share)} of the variance"
         found.append((index, model, values))
     return found
-
-
-def _code_map(codes: Map2D, classes: Sequence[str], label: str) -> Values:
-    names = classes
-    if not names and codes.labels is not None and len(codes.labels):
-        names = [*map(str, range(1 + int(codes.labels.max())))]
-    points = np.asarray(codes.points, dtype=float)
-    chart, legend = code_chart(points, codes.labels, names, label)
-    share = f"{percent(codes.share)} of the variance" if codes.share < 1 else ""
-    return {"chart": chart, "legend": legend, "share": share}
 
 
 DOTS = 800  # maximum number of latents in a map
@@ -317,36 +306,31 @@ HUES = (
 
 
 def code_chart(
-    points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], label: str
+    codes: Map2D, names: Sequence[str], label: str
 ) -> tuple[Markup, list[tuple[str, str]]]:
-    """Draw latents (n, 2), and return the chart and the colour and name of each class."""
+    """Draw a map of latents, and return the chart and the colour and name of each class."""
+    points = np.asarray(codes.points, dtype=float)
     known = np.isfinite(points).all(1)
     points = points[known][:DOTS]
     if not len(points):
         return Markup(), []
-    if labels is None:
-        names = ()
-        classes = np.zeros(len(points), int)
-    else:
-        classes = labels[known][:DOTS]
+    labels = np.zeros(len(known), int) if codes.labels is None else codes.labels
+    labels = labels[known][:DOTS]
     limits = square(points.min(0), points.max(0), 1.05)
-    places = to_picture(points, limits, SIZE)
-    parts = []
+    chart = Chart(SIZE, SIZE, left=0, right=0, top=0, bottom=0)
+    axes = chart.axes
+    axes.axis("off")
+    axes.axis(limits)
     legend = []
     means = []
-    texts = []
-    for number in np.unique(classes).tolist():
-        members = places[classes == number]
-        circles = [f'<circle cx="{x:.0f}" cy="{y:.0f}" r="3.4"/>' for x, y in members]
+    for number in np.unique(labels).tolist():
+        members = points[labels == number]
         hue = HUES[number % len(HUES)]
-        name = names[number] if number < len(names) else ""
-        content = tooltip(name) + "".join(circles)
-        parts.append(f'<g fill="{hue}" opacity=".72">{content}</g>')
-        if name:
-            x, y = members.mean(0)
-            legend.append((hue, name))
-            means.append((x, y))
-            texts.append(text(name, x, y + 5, "middle", "class"))
-    if len(means) > 1 and np.std(means, axis=0).max() >= APART * places.std(axis=0).max():
-        parts += texts
-    return svg(SIZE, SIZE, label, parts, "codes"), legend
+        axes.scatter(*members.T, 36, hue, alpha=0.72, linewidths=0)
+        if codes.labels is not None:
+            legend.append((hue, names[number] if number < len(names) else str(number)))
+            means.append(members.mean(0))
+    if len(means) > 1 and np.std(means, axis=0).max() >= APART * points.std(axis=0).max():
+        for (x, y), (_, name) in zip(means, legend, strict=True):
+            axes.text(x, y, name, ha="center", va="center", gid="class")
+    return chart.svg(label), legend

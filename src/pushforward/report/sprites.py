@@ -67,14 +67,13 @@ def shrunk(rows: np.ndarray, most: int) -> np.ndarray:
     """Reduce images (n, height, width, channels) to a maximum number of pixels."""
     from PIL import Image
 
-    height, width = rows.shape[1:3]
-    longest = max(height, width)
-    most = max(most, 16)
-    if longest <= most:
-        return rows
-    size = (max(1, round(width * most / longest)), max(1, round(height * most / longest)))
-    small = [np.asarray(image(row).resize(size, Image.Resampling.LANCZOS)) for row in rows]
-    return np.stack(small).reshape(len(rows), size[1], size[0], -1)
+    small = []
+    for row in rows:
+        picture = image(row)
+        picture.thumbnail((max(most, 16), max(most, 16)), Image.Resampling.LANCZOS)
+        pixels = np.asarray(picture)
+        small.append(pixels.reshape(*pixels.shape[:2], -1))
+    return np.stack(small)
 
 
 @dataclass(frozen=True)

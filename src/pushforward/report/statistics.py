@@ -204,17 +204,14 @@ def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
     names = dict.fromkeys(comparison.metrics)
     for row in rows_of(comparison):
         names |= dict.fromkeys(row.scores)
-    first = comparison.ranking_metric("quality")
+    main = main_metrics(comparison)
+    first = (*main[:1], "near_copies", "unique_texts")
     headings: dict[str, list[str]] = {}
-    for name in sorted(names, key=lambda name: name != first):
+    for name in sorted(names, key=lambda name: name not in first):
         scored = any(statistic(comparison, row, name) for row in rows_of(comparison))
         if scored or floor_of(comparison, name)[0] is not None:
             headings.setdefault(comparison.info(name).group, []).append(name)
-    ranking = set()
-    for heading, members in headings.items():
-        members.sort(key=lambda name: name not in (first, "near_copies", "unique_texts"))
-        if any(comparison.info(name).role for name in members):
-            ranking.add(heading)
+    ranking = {comparison.info(name).group for name in main}
     return sorted(headings.items(), key=lambda item: (item[0] == FURTHER, item[0] not in ranking))
 
 
