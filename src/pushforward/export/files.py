@@ -17,7 +17,7 @@ import torch
 
 from pushforward.arguments import whole
 from pushforward.denoisers import Autoguided, Guided, Thresholded
-from pushforward.denoisers.denoiser import Predictor, trained
+from pushforward.denoisers.denoiser import Predictor, guidance_range, trained
 from pushforward.denoisers.guidance import AtScale
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import PushforwardError, UsageError, unknown
@@ -285,10 +285,11 @@ def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:
         inner = getattr(inner, "denoiser", None)
     if inner is not None:
         return denoiser, float(inner.scale)
-    known = trained(denoiser)
-    if known is not None and known.preconditioning.guidance is not None:
-        low, high = known.preconditioning.guidance
+    scales = guidance_range(denoiser)
+    if scales is not None:
+        low, high = scales
         return denoiser, 1.0 if low <= 1 <= high else float(low)
+    known = trained(denoiser)
     free = denoiser.space.conditions and (known is None or known.unconditional)
     if free and not isinstance(denoiser, (Autoguided, Thresholded)):
         return Guided(denoiser), 1.0
