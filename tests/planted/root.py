@@ -6,14 +6,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "denoisers/denoiser.py": [
         ('signature.bind("x", "t", "condition")', 'signature.bind("x", "t")', "newcomers"),
-        ("x_t / k.r if self.preconditioning", "x_t * k.r if self.preconditioning", "paths"),
+        ("scaled = x_t / k.r", "scaled = x_t * k.r", "paths"),
         (
             "return self.preconditioning.output or self.prediction",
             "return self.prediction",
             "paths",
         ),
         ("convert(self.output, self.prediction,", "convert(self.prediction, self.output,", "paths"),
-        ("solve(self.output,", "solve(self.prediction,", "paths"),
         (
             "scale = self.denoiser.path.at(then).r / here.r",
             "scale = torch.ones_like(t)",
@@ -43,11 +42,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return 2 * calls", "return calls", "guidance"),
         ("(level >= interval[0]) &", "(level <= interval[0]) |", "guidance"),
         ("not inner.unconditional", "False", "interop"),
-        (
-            "torch.lerp(weak, y[index], scale[index])",
-            "torch.lerp(y[index], weak, scale[index])",
-            "guidance",
-        ),
+        ("return _lerp(weak, y, scale)", "return _lerp(y, weak, scale)", "guidance"),
         ("Rescheduled(weaker, denoiser.path)", "weaker", "guidance"),
         ("quantile.clamp(min=1)", "quantile", "guidance"),
     ],

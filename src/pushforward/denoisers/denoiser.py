@@ -20,11 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pushforward.arguments import number
 from pushforward.data.core.sampler import Condition
 from pushforward.data.spaces import Space
 from pushforward.errors import UsageError, unknown
-from pushforward.paths import Coefficients, Narrowed, Path, Source, affine, check, convert, solve
+from pushforward.paths import Coefficients, Narrowed, Path, Source, affine, check, convert
 
 # The time input of networks: t itself, or log(sigma / alpha) / 4, EDM's c_noise on any path
 CLOCKS = {
@@ -62,13 +61,15 @@ class Preconditioning:
         if self.output is not None:
             check(self.output)
         if self.guidance is not None:
-            low, high = (number("guidance", scale) for scale in self.guidance)
-            if not -math.inf < low < high < math.inf:
-                raise UsageError(
-                    "A guidance range needs two finite scales, the lower first; got "
-                    f"{low:g} and {high:g}."
-                )
-            object.__setattr__(self, "guidance", (low, high))
+            object.__setattr__(self, "guidance", rising("A guidance range", self.guidance))
+
+
+def rising(name: str, pair: Sequence[float]) -> tuple[float, float]:
+    """Return two finite numbers, the lower first, or raise a `UsageError`."""
+    low, high = map(float, pair)
+    if not -math.inf < low < high < math.inf:
+        raise UsageError(f"{name} needs two numbers, the lower first; got {low:g} and {high:g}.")
+    return low, high
 
 
 # Coefficients by name: numbers or tensors; a dict for those of a wrapped predictor
@@ -110,10 +111,7 @@ class Predictor(Protocol):
 def check_predictor(denoiser: object) -> None:
     """Raise a `UsageError` if the object is not a predictor."""
     if not callable(getattr(denoiser, "predict", None)):
-        raise UsageError(
-            f"Expected a denoiser, got a {type(denoiser).__name__}. Use run.denoiser for a run, or "
-            "flow.denoiser for a flow."
-        )
+        raise UsageError(f"Expected a denoiser (run.denoiser), got a {type(denoiser).__name__}.")
 
 
 class Predicting(nn.Module, ABC):
@@ -337,19 +335,16 @@ class Denoiser(Predicting):
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         k = self.coefficients(x_t, t)
-        output = self._output(x_t, t, condition, k)
-        return convert(self.output, self.prediction, output, x_t, k)
-
-    def _output(self, x_t: Tensor, t: Tensor, condition: Condition, k: Coefficients) -> Tensor:
-        scaled = x_t / k.r if self.preconditioning.scale_input else x_t
+        scaled = x_t
+        if self.preconditioning.scale_input:
+            scaled = x_t / k.r
         output = call(self.network, scaled, self.time(t), condition)
         if output.shape != x_t.shape:
             raise UsageError(
-                f"{type(self.network).__name__} returned a tensor of shape {tuple(output.shape)} "
-                f"for x of shape {tuple(x_t.shape)}. A denoiser's network must return the shape of "
-                "x."
+                f"{type(self.network).__name__} returned shape {tuple(output.shape)} for x of "
+                f"shape {tuple(x_t.shape)}. A denoiser's network must return the shape of x."
             )
-        return output
+        return convert(self.output, self.prediction, output, x_t, k)
 
     def coefficients(self, x_t: Tensor, t: Tensor) -> Coefficients:
         """Return the path's coefficients at t, reshaped to multiply x_t."""
@@ -359,7 +354,7 @@ class Denoiser(Predicting):
         if self.source is not None and kind in ("noise", "score"):
             raise UsageError(
                 f"This model was trained from {self.source.data} instead of noise, so it has no "
-                f'"{kind}". Sample it with euler, heun, midpoint or rk4.'
+                f'"{kind}". Sample it with heun or rk4.'
             )
         k = self.path.at(t)
         columns = {"time": self.time(t)}
@@ -370,27 +365,25 @@ class Denoiser(Predicting):
     def evaluate(
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
     ) -> Tensor:
-        scaled = x_t * columns["scale"] if "scale" in columns else x_t
-        output = call(self.network, scaled, self._times(columns, x_t), condition)
+        output = call(self.network, *self._inputs(columns, x_t), condition)
         return blend(columns, x_t, output)
 
     def network_features(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> list[Tensor]:
         """Compute the features (`UNet.features`) of the network for x_t (n, *shape) at t (n,)."""
         columns = over(self.columns(self.output, t), x_t)
-        scaled = x_t * columns["scale"] if "scale" in columns else x_t
         condition, _ = without_scale(condition)
         features: Any = self.network.features
-        maps: list[Tensor] = call(features, scaled, self._times(columns, x_t), condition)
+        maps: list[Tensor] = call(features, *self._inputs(columns, x_t), condition)
         return maps
+
+    def _inputs(self, columns: TimeColumns, x_t: Tensor) -> tuple[Tensor, Tensor]:
+        times = self._times(columns, x_t)
+        if "scale" in columns:
+            return x_t * columns["scale"], times
+        return x_t, times
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
         return times_for(columns["time"], x_t)
-
-    def pair(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
-        """Compute the estimates of data and noise with one network call."""
-        k = self.coefficients(x_t, t)
-        output = self._output(x_t, t, condition, k)
-        return solve(self.output, output, x_t, k)
 
     def calls(self, t: float = 0.5) -> int:
         return 1
@@ -463,11 +456,8 @@ class FlowMap(Denoiser):
         return super().evaluate(kind, x_t, columns, condition)
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
-        times = []
-        for name in ("time", "until", "guidance"):
-            if name in columns:
-                times.append(times_for(columns[name], x_t))
-        return torch.stack(times, dim=1)
+        names = [name for name in ("time", "until", "guidance") if name in columns]
+        return torch.stack([times_for(columns[name], x_t) for name in names], dim=1)
 
     def forward(
         self, x_t: Tensor, t: Tensor, condition: Condition = None, to: Tensor | None = None
@@ -476,9 +466,6 @@ class FlowMap(Denoiser):
         columns = over(self.columns(self.prediction, t, to), x_t)
         return self.evaluate(self.prediction, x_t, columns, condition)
 
-    def _output(self, x_t: Tensor, t: Tensor, condition: Condition, k: Coefficients) -> Tensor:
-        return self.predict(self.output, x_t, t, condition)
-
 
 def trained(denoiser: Predictor) -> Denoiser | None:
     """Return the trained denoiser inside guidance and path wrappers; None for other predictors."""
@@ -486,6 +473,14 @@ def trained(denoiser: Predictor) -> Denoiser | None:
     while inner is not None and not isinstance(inner, Denoiser):
         inner = getattr(inner, "denoiser", None)
     return inner
+
+
+def guidance_range(denoiser: Predictor) -> Sequence[float] | None:
+    """Return the guidance scales for which a map was distilled, if any."""
+    inner = trained(denoiser)
+    if inner is None:
+        return None
+    return inner.preconditioning.guidance
 
 
 class Rescheduled(Wrapped):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pushforward.arguments import number
+from pushforward.arguments import number, share as within
 from pushforward.conditions.kind import hidden as hide, known_to
 from pushforward.denoisers.denoiser import (
     SCALE,
@@ -23,7 +23,9 @@ from pushforward.denoisers.denoiser import (
     columns_of,
     condition_at,
     evaluate,
+    guidance_range,
     mapped,
+    rising,
     shaped,
     trained,
     without_scale,
@@ -38,21 +40,7 @@ Interval = tuple[float, float] | None
 def _checked(interval: Interval) -> Interval:
     if interval is None:
         return None
-    low = float(interval[0])
-    high = float(interval[1])
-    if not 0 <= low < high:
-        raise UsageError(
-            "A guidance interval needs two noise levels (sigma / alpha), the lower first; got "
-            f"{low:g} and {high:g}."
-        )
-    return low, high
-
-
-def _scale(value: float) -> float:
-    value = number("scale", value)
-    if not math.isfinite(value):
-        raise UsageError(f"The guidance scale must be finite, got {value}.")
-    return value
+    return rising("A guidance interval", interval)
 
 
 def _inside(interval: Interval, path: Path, t: Tensor) -> Tensor:
@@ -68,10 +56,6 @@ def _acts(scale: float, interval: Interval, path: Path, t: float) -> bool:
 
 def _per_example(part: float | Tensor, x: Tensor) -> bool:
     return isinstance(part, Tensor) and part.dim() > 0 and part.shape[0] == x.shape[0]
-
-
-def _guided_examples(scale: Tensor) -> Tensor:
-    return (scale.reshape(-1) != 1).nonzero().flatten()
 
 
 def _with_null(
@@ -112,23 +96,14 @@ class Guided(Wrapped):
     def __init__(self, denoiser: Predictor, scale: float = 1.0, interval: Interval = None) -> None:
         super().__init__(denoiser)
         if not denoiser.space.conditions:
-            raise UsageError(
-                "Guidance needs a model trained with labels or other conditions; this model was "
-                "trained without any."
-            )
+            raise UsageError("Guidance needs a model trained with labels or other conditions.")
         inner = trained(denoiser)
-        if inner is not None and inner.preconditioning.guidance is not None:
-            raise UsageError(
-                "This map was distilled with guidance. Set the guidance `scale` when you sample "
-                "its run, or use pf.AtScale."
-            )
         if inner is not None and not inner.unconditional:
             raise UsageError(
                 "Guidance needs an unconditional branch, and this model was built without one "
-                "(unconditional=False). Train a denoiser with unconditional=True, the default, or "
-                "guide with a weaker model (`weaker=RUN`; pf.Autoguided in Python)."
+                "(unconditional=False). Guide it with a weaker model (`weaker=RUN`)."
             )
-        self.scale = _scale(scale)
+        self.scale = number("scale", scale)
         self.interval = _checked(interval)
 
     @property
@@ -163,7 +138,7 @@ class Guided(Wrapped):
             given, null = y.unflatten(0, (2, -1)).unbind(0)
             return _lerp(null, given, scale)
         n = x_t.shape[0]
-        index = _guided_examples(scale)
+        index = (scale.reshape(-1) != 1).nonzero().flatten()
         again = x_t[index]
         conditions = _with_null(condition, condition_at(condition, index) or {}, x_t, again)
 
@@ -196,14 +171,8 @@ class AtScale(Wrapped):
 
     def __init__(self, denoiser: Predictor, scale: float) -> None:
         super().__init__(denoiser)
-        inner = trained(denoiser)
-        self.scale = _scale(scale)
-        if inner is None or inner.preconditioning.guidance is None:
-            raise UsageError(
-                "This map was distilled without a guidance range. Guide it with pf.Guided, or "
-                "distil it with a range."
-            )
-        low, high = inner.preconditioning.guidance
+        self.scale = number("scale", scale)
+        low, high = guidance_range(denoiser) or (1.0, 1.0)
         if not low <= self.scale <= high:
             raise UsageError(
                 f"This map was distilled with guidance scales from {low:g} to {high:g}, got "
@@ -243,12 +212,9 @@ class Autoguided(Wrapped):
         super().__init__(denoiser)
         check_predictor(weaker)
         if tuple(denoiser.space.shape) != tuple(weaker.space.shape):
-            raise UsageError(
-                f"The weaker model makes examples of shape {tuple(weaker.space.shape)}, but the "
-                f"model makes {tuple(denoiser.space.shape)}. Guide with a model of the same data."
-            )
+            raise UsageError("The weaker model makes examples of another shape.")
         self.weaker = weaker
-        self.scale = _scale(scale)
+        self.scale = number("scale", scale)
         self.interval = _checked(interval)
         self._matched = Rescheduled(weaker, denoiser.path)
 
@@ -272,15 +238,8 @@ class Autoguided(Wrapped):
         if usual == 1:
             return y
         known = known_to(self.weaker.space.conditions, condition)
-        weaker = columns["weaker"]
-        if not _per_example(scale, x_t):
-            return _lerp(self._matched.evaluate(kind, x_t, weaker, known), y, scale)
-        index = _guided_examples(scale)
-        if not len(index):
-            return y
-        some = mapped(weaker, lambda part: part[index] if _per_example(part, x_t) else part)
-        weak = self._matched.evaluate(kind, x_t[index], some, condition_at(known, index))
-        return y.index_copy(0, index, torch.lerp(weak, y[index], scale[index]))
+        weak = self._matched.evaluate(kind, x_t, columns["weaker"], known)
+        return _lerp(weak, y, scale)
 
     def calls(self, t: float = 0.5) -> int:
         calls = self.denoiser.calls(t)
@@ -305,12 +264,8 @@ class Thresholded(ChangesData):
     def __init__(self, denoiser: Predictor, share: float = 0.995) -> None:
         super().__init__(denoiser)
         if denoiser.space.bounds is None:
-            raise UsageError(
-                "Thresholding needs data with bounds, such as images; this data has none."
-            )
-        if not 0 < share <= 1:
-            raise UsageError(f"Thresholding needs a fraction of pixels in (0, 1], got {share}.")
-        self.share = float(share)
+            raise UsageError("Thresholding needs data with bounds, such as images.")
+        self.share = within("threshold", share)
 
     def evaluate(
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None

@@ -10,7 +10,7 @@ import numpy as np
 from pushforward.conditions.columns import Numbers
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
-from pushforward.denoisers.denoiser import trained
+from pushforward.denoisers.denoiser import guidance_range
 from pushforward.draws import key
 from pushforward.export.program import Flows, decoder_draws, noise_count
 from pushforward.transports import Flow, Transport, inner_of
@@ -36,9 +36,7 @@ def describe(
         draws = noise_count(transport)
     scales = None
     if isinstance(inner, Flow):
-        known = trained(inner.denoiser)
-        if known is not None and known.preconditioning.guidance:
-            scales = list(known.preconditioning.guidance)
+        scales = guidance_range(inner.denoiser)
     layout = space.export_layout()
     return {
         "name": name,

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import hashlib
 import json
-import lzma
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from pushforward.arguments import whole
 from pushforward.denoisers import Autoguided, Guided, Thresholded
-from pushforward.denoisers.denoiser import Predictor, trained
+from pushforward.denoisers.denoiser import Predictor, guidance_range, trained
 from pushforward.denoisers.guidance import AtScale
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import PushforwardError, UsageError, unknown
@@ -45,7 +42,6 @@ FORMATS = {
 }
 SOLVERS = ("dpm", "heun", "euler")  # besides the model's own
 MOST_STEPS = 50
-DIGITS = 7  # decimals of a score in the metadata, float32's
 LIVE_STEPS = (30, 50)  # bounds of the most steps on the page of a report or a server
 LIVE_WEIGHTS = 50_000_000  # of all models on such a page
 LIVE_BYTES = 5  # of such a page for each weight
@@ -123,14 +119,11 @@ def export(
                 f"{out / file} already exists. Choose another `out`, or add `overwrite=True`."
             )
     target = out / FORMATS[format][0]
-    if format in ("diffusers", "pt2"):
-        options = {"solvers": solvers, "steps_up_to": steps_up_to, "half": half}
-        for option, value in options.items():
-            if value:
-                raise UsageError(
-                    f"The format {format} does not support `{option}`. Leave it out, or use onnx "
-                    "or html."
-                )
+    if format in ("diffusers", "pt2") and (solvers or steps_up_to or half):
+        raise UsageError(
+            f"The format {format} does not support `solvers`, `steps_up_to` and `half`. Leave them "
+            "out, or use onnx or html."
+        )
     if format == "diffusers":
         from pushforward.interop.diffusers import to_diffusers
 
@@ -206,11 +199,7 @@ def graph(
     model.producer_name = "pushforward"
     content = model.SerializeToString() + _compact(description)
     description["export"] = hashlib.sha256(content).hexdigest()
-    facts = dict(description)
-    if description["table"]:  # most of the file but for its tensors
-        columns = _compact([_short(column) for column in facts.pop("columns")])
-        packed = base64.b85encode(lzma.compress(columns))
-        model.metadata_props.add(key="columns", value=packed)
+    facts = description | {"columns": []}  # most of the file but for its tensors
     model.metadata_props.add(key="pushforward", value=_compact(facts))
     return Graph(transport, model, description, flows)
 
@@ -285,10 +274,11 @@ def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:
         inner = getattr(inner, "denoiser", None)
     if inner is not None:
         return denoiser, float(inner.scale)
-    known = trained(denoiser)
-    if known is not None and known.preconditioning.guidance is not None:
-        low, high = known.preconditioning.guidance
+    scales = guidance_range(denoiser)
+    if scales is not None:
+        low, high = scales
         return denoiser, 1.0 if low <= 1 <= high else float(low)
+    known = trained(denoiser)
     free = denoiser.space.conditions and (known is None or known.unconditional)
     if free and not isinstance(denoiser, (Autoguided, Thresholded)):
         return Guided(denoiser), 1.0
@@ -320,12 +310,6 @@ def _flows(
     if learned:
         flows[LEARNED] = learned
     return flows
-
-
-def _short(column: dict[str, Any]) -> dict[str, Any]:
-    if "edges" in column:
-        return column | {"edges": np.round(column["edges"], DIGITS).tolist()}
-    return column
 
 
 def _compact(value: Any) -> bytes:

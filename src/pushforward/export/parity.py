@@ -13,9 +13,8 @@ from torch import Tensor
 
 from pushforward.denoisers.denoiser import SCALE
 from pushforward.draws import ExampleDraws
-from pushforward.export.program import Flows, GivenNoise, decoder_draws, inputs_of, noise_count
-from pushforward.solvers import name_of
-from pushforward.transports import Flow, Transport, inner_of, with_inner
+from pushforward.export.program import Flows, Sampler, decoder_draws, inputs_of, noise_count
+from pushforward.transports import Transport, inner_of, with_inner
 
 BAR = 1e-4  # a graph that is farther from its sampler is not written
 STEPS = (1, 4, 25, 50)  # compared, if a graph has them
@@ -79,11 +78,9 @@ def by_torch(transport: Transport, feeds: Mapping[str, np.ndarray]) -> Tensor:
     condition = {name: given[name] for name in transport.space.conditions if name in given}
     if "scale" in given:
         condition[SCALE] = given["scale"]
-    draws = None
-    if "noise" in given or "decoder_noise" in given:
-        draws = GivenNoise(given.get("noise"), given.get("decoder_noise"))
+    noises = (given.get("noise"), given.get("decoder_noise"))
     with torch.inference_mode():
-        return transport.space.to_data(transport(given["z"], condition or None, draws))
+        return Sampler(transport)(given["z"], condition or None, *noises)
 
 
 def distances(
@@ -105,34 +102,31 @@ def distances(
         for count in sorted(compared):
             cases.append((with_inner(transport, several[count]), solver, number, count))
     shape = transport.space.shape
-    std = np.array(transport.space.scale).reshape(1, *shape)
     for model, solver, number, count in cases or [(transport, "", 0, 1)]:
         for n in examples:
             feeds = feeds_of(session, model, n, 0, True, number)
             x = session.run(["x"], feeds)[0].reshape(n, *shape)
-            away = np.abs(x - by_torch(model, feeds).numpy()) / std
-            yield Distance(solver, count, n, float(away.max()))
+            away = x - by_torch(model, feeds).numpy()
+            yield Distance(solver, count, n, _worst(away, model))
 
 
 def program_distances(
     program: Callable[..., Tensor], transport: Transport, examples: Sequence[int] = EXAMPLES
 ) -> Iterator[Distance]:
     """Measure the distances between a `torch.export` program and its sampler, by batch size."""
-    inner = inner_of(transport)
-    space = transport.space
-    solver = ""
-    steps = 1
-    if isinstance(inner, Flow):
-        solver = name_of(inner.solver)
-        steps = inner.steps
-    std = torch.tensor(space.scale).reshape(1, *space.shape)
+    sampler = Sampler(transport)
+    steps = getattr(inner_of(transport), "steps", 1)
     for n in examples:
         inputs = inputs_of(transport, n)
-        draws = GivenNoise(inputs["noise"], inputs["decoder_noise"])
         with torch.inference_mode():
-            x = space.to_data(transport(inputs["z"], inputs["condition"], draws))
-            away = (program(**inputs) - x).abs().cpu() / std
-        yield Distance(solver, steps, n, float(away.max()))
+            away = (program(**inputs) - sampler(**inputs)).cpu()
+        yield Distance("", steps, n, _worst(away.numpy(), transport))
+
+
+def _worst(away: np.ndarray, transport: Transport) -> float:
+    space = transport.space
+    std = np.array(space.scale).reshape(1, *space.shape)
+    return float(np.abs(away / std).max())
 
 
 def halved(transport: Transport, least: int) -> Transport:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from pushforward import paths
 from pushforward.conditions.label import Label
 from pushforward.data.spaces import ImageSpace, Space
 from pushforward.denoisers import Condition, Denoiser, Preconditioning
-from pushforward.errors import CheckpointError, UsageError, did_you_mean, imported
+from pushforward.errors import CheckpointError, UsageError, imported
 from pushforward.files import parse_json, read_whole, replacing
 from pushforward.networks.blocks import check_condition
+from pushforward.numbers import some
 from pushforward.paths import Linear, Tabulated
 
 # File name of diffusers for a network's weights
@@ -46,11 +47,15 @@ def _read_settings(path: Path) -> dict[str, Any]:
             "diffusers pipeline with a UNet2DModel."
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(
-            f"{path} is damaged: it contains no settings. Restore the file, or save the pipeline "
-            "again."
-        )
+        raise CheckpointError(f"{path} is damaged: it contains no settings. Restore the file.")
     return content
+
+
+def check_setting(name: str, value: Any, supported: Collection[Any]) -> None:
+    """Raise a `UsageError` if a setting of diffusers does not have a supported value."""
+    if value not in supported:
+        values = ", ".join(map(str, supported))
+        raise UsageError(f"{name} = {value!s:.300} is not supported; expected {values}.")
 
 
 def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
@@ -61,9 +66,7 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
         UsageError: If weights are pickled, or the class is different.
     """
     config = _read_settings(folder / "config.json")
-    given = config.get("_class_name", kind)
-    if given != kind:
-        raise UsageError(f"{folder}/config.json describes a {given}; only {kind} is supported.")
+    check_setting(f"_class_name of {folder}", config.get("_class_name", kind), [kind])
     weights = folder / f"{WEIGHTS}.safetensors"
     if not weights.is_file() and not Path(f"{weights}.index.json").is_file():
         raise UsageError(
@@ -89,8 +92,7 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
         keys = loading[what]
         if keys:
             raise CheckpointError(
-                f"The weights in {folder} do not fit its config.json ({what.replace('_', ' ')}: "
-                f"{keys[0]}, {len(keys)} in all). Restore both files."
+                f"The weights in {folder} do not fit its config.json: {what} {some(keys)}."
             )
     return network.float().to(memory_format=torch.channels_last)
 
@@ -126,25 +128,16 @@ _LEAST = 2.0**-24
 
 def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[paths.Path, str]:
     """Return path and prediction from a sampler's settings."""
-    if settings.get("invert_sigmas") or settings.get("timestep_type", "discrete") != "discrete":
-        raise UsageError(
-            "Samplers with invert_sigmas or continuous timesteps are not supported: they count "
-            "time in another way."
-        )
-    supported = PREDICTIONS
-    usual = "epsilon"
+    check_setting("invert_sigmas", settings.get("invert_sigmas", False), [False])
+    check_setting("timestep_type", settings.get("timestep_type", "discrete"), ["discrete"])
     if name in FLOW or settings.get("use_flow_sigmas"):
-        supported = {"flow_prediction": "velocity"}
-    if name in FLOW:
-        usual = "flow_prediction"
-    kind = settings.get("prediction_type", usual)
-    if kind not in supported:
-        raise UsageError(
-            f'The prediction_type "{kind}" is not supported for this {name}; supported: '
-            f"{', '.join(supported)}."
-        )
-    path = _tabulated(settings) if supported is PREDICTIONS else Linear()
-    return path, supported[kind]
+        usual = "flow_prediction" if name in FLOW else "epsilon"
+        kind = settings.get("prediction_type", usual)
+        check_setting("prediction_type", kind, ["flow_prediction"])
+        return Linear(), "velocity"
+    kind = settings.get("prediction_type", "epsilon")
+    check_setting("prediction_type", kind, PREDICTIONS)
+    return _tabulated(settings), PREDICTIONS[kind]
 
 
 def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
@@ -161,22 +154,6 @@ def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
         # log-SNR must fall from level to level, also if the last but one is below `_LEAST`
         betas[-1] = 1 - min(_LEAST, before / 4) / before
     return Tabulated(betas.tolist())
-
-
-def settings_of(betas: tuple[float, ...]) -> dict[str, Any]:
-    """Return the diffusers settings for these betas, by name if they have one."""
-    wanted = torch.tensor(betas, dtype=torch.float64)
-    settings: dict[str, Any] = {
-        "beta_start": float(f"{betas[0]:.6g}"),
-        "beta_end": float(f"{betas[-1]:.6g}"),
-        "num_train_timesteps": len(betas),
-    }
-    for name in ("linear", "scaled_linear", "squaredcos_cap_v2"):
-        settings["beta_schedule"] = name
-        rebuilt = library().DDPMScheduler(**settings).betas.double()
-        if torch.allclose(rebuilt, wanted, rtol=1e-6, atol=1e-7 * max(betas)):
-            return settings
-    return {"trained_betas": list(betas), "num_train_timesteps": len(betas)}
 
 
 class DiffusersUNet(nn.Module):
@@ -208,26 +185,14 @@ class DiffusersUNet(nn.Module):
         super().__init__()
         self.unet: nn.Module = network_of("UNet2DModel", config)
         self.config = config_of(self.unet)
-        wanted = {
-            "out_channels": self.config["in_channels"],
-            "time_embedding_type": "positional",
-            "class_embed_type": None,
-        }
-        for name, value in wanted.items():
-            if self.config[name] != value:
-                raise UsageError(
-                    f"This UNet2DModel has {name}={self.config[name]!r}; expected {value!r}. "
-                    "Networks that output a variance, take an image as a condition, or embed times "
-                    "or classes in other ways are not supported."
-                )
+        check_setting("out_channels", self.config["out_channels"], [self.config["in_channels"]])
+        check_setting("time_embedding_type", self.config["time_embedding_type"], ["positional"])
+        check_setting("class_embed_type", self.config["class_embed_type"], [None])
         self.levels = levels
         self.offset = offset
         self.null = null
-        if null is not None and not 0 <= null < self.embedded:
-            raise UsageError(
-                f"null must be one of the {self.embedded} classes that the UNet2DModel embeds, got "
-                f"{null}."
-            )
+        if null is not None:
+            check_setting("null", null, range(self.embedded))
 
     @property
     def embedded(self) -> int:
@@ -235,16 +200,8 @@ class DiffusersUNet(nn.Module):
         return self.config["num_class_embeds"] or 0
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        channels = self.config["in_channels"]
-        multiple = 2 ** (len(self.config["block_out_channels"]) - 1)
-        if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % multiple or x.shape[3] % multiple:
-            raise UsageError(
-                f"This UNet2DModel got x of shape {tuple(x.shape)}; expected (n, {channels}, "
-                f"height, width), with height and width multiples of {multiple}. Choose suitable "
-                "images, or another network."
-            )
-        if t is None or t.shape != (len(x),):
-            raise UsageError(f"This UNet2DModel needs one time per example: t of ({len(x)},).")
+        _check_images(self.config, tuple(x.shape[1:]))
+        assert t is not None
         # in float64, since float32 would round a timestep of 1,000 by more than the time itself is
         timestep = (t.double() * self.levels - self.offset).to(x.dtype)
         label = self._labels(len(x), x.device, condition)
@@ -262,9 +219,7 @@ class DiffusersUNet(nn.Module):
         if self.null is None and (label is None or masked is not None):
             raise UsageError(
                 f"This DiffusersUNet embeds {self.embedded} classes, and none of them is "
-                "unconditional. Pass a label for each example, and train it in pf.Denoiser(..., "
-                "unconditional=False). If the last class is the unconditional one, use "
-                f"DiffusersUNet(..., null={self.embedded - 1}); to add one, build the network with "
+                "unconditional. Pass a label for each example, or build the network with "
                 f"num_class_embeds={self.embedded + 1} and null={self.embedded}."
             )
         null = self.null or 0
@@ -327,20 +282,14 @@ def _sampler(folder: Path) -> str:
     for part, value in _public(_read_settings(folder / "model_index.json")).items():
         if isinstance(value, list) and any(value):
             parts[part] = [str(word) for word in value]
-    known = (*DISCRETE, *FLOW)
-    module, name = (*parts.get("scheduler", ()), "", "")[:2]
-    own = parts.get("unet") == ["diffusers", "UNet2DModel"] and module == "diffusers"
-    if not own or len(parts) != 2:
-        raise UsageError(
-            f"{folder} is a pipeline with {parts!s:.300}; only diffusers' own UNet2DModel with a "
-            "sampler is supported."
-        )
-    if name not in known:
-        raise UsageError(
-            f"The sampler in {folder} is {name}; supported: {', '.join(known)}."
-            f"{did_you_mean(name, known)}"
-        )
-    return name
+    unet = ["diffusers", "UNet2DModel"]
+    for name in (*DISCRETE, *FLOW):
+        if parts == {"unet": unet, "scheduler": ["diffusers", name]}:
+            return name
+    raise UsageError(
+        f"{folder} is a pipeline with {parts!s:.300}; only diffusers' own UNet2DModel with one of "
+        f"the samplers {', '.join((*DISCRETE, *FLOW))} is supported."
+    )
 
 
 def _images(shape: tuple[int, ...], conditions: Mapping[str, Label] | None = None) -> ImageSpace:
@@ -356,20 +305,14 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
     if given is None:
         side = unet.config["sample_size"]
         if side is None:
-            raise UsageError(
-                "This UNet2DModel has no sample_size. Pass the shape: from_diffusers(..., "
-                "space=...)."
-            )
+            raise UsageError("This UNet2DModel has no sample_size: from_diffusers(..., space=...).")
         sides = (side, side) if isinstance(side, int) else side
         conditions = {"label": Label.numbered(classes)} if classes else {}
         return _images((channels, *sides), conditions)
     _check_units(given)
     extra = classes - len(given.classes)  # one for an unconditional class
     if given.shape[0] != channels or not (extra == 0 or (extra == 1 and given.classes)):
-        raise UsageError(
-            f"The space has {given.shape[0]} channels and {len(given.classes)} classes, but the "
-            f"UNet2DModel has {channels} channels and {classes} classes. Expected equal numbers."
-        )
+        raise UsageError(f"The UNet2DModel has {channels} channels and {classes} classes.")
     return given
 
 
@@ -379,9 +322,7 @@ def _check_units(space: Space) -> None:
     if not space.has_pixels or {*mean, *std} != {0.5}:
         raise UsageError(
             "diffusers networks take images in [-1, 1], so the space needs a mean and a standard "
-            f"deviation of 0.5 in every channel; got {mean} and {std} for examples of shape "
-            f"{space.shape}. Before training: space = dataclasses.replace(data.space, mean=(0.5,) "
-            "* C, std=(0.5,) * C), data = dataclasses.replace(data, space=space)."
+            f"deviation of 0.5 in every channel; got {mean} and {std}."
         )
 
 
@@ -402,7 +343,19 @@ def to_diffusers(model: Any, folder: str | Path) -> None:
             "to_diffusers needs a denoiser, or a run or flow with a denoiser (without guidance); "
             f"got a {type(denoiser).__name__}."
         )
-    network = _expressible(denoiser)
+    network = denoiser.network
+    if not isinstance(network, DiffusersUNet):
+        raise UsageError(
+            f"diffusers does not support the network {type(network).__name__}. Train with "
+            "network=DiffusersUNet(...)."
+        )
+    _check_units(denoiser.space)
+    if denoiser.source is not None:
+        raise UsageError("diffusers samplers start from noise, but this model from other data.")
+    preconditioning = denoiser.preconditioning
+    check_setting("clock", preconditioning.clock, ["t"])
+    if not isinstance(denoiser.path, Tabulated):  # on which hypot(alpha, sigma) is 1
+        check_setting("scale_input", preconditioning.scale_input, [False])
     sampler = _sampler_for(denoiser, network)
     if folder.exists():
         raise UsageError(f"{folder} already exists. Choose another folder.")
@@ -416,54 +369,36 @@ def to_diffusers(model: Any, folder: str | Path) -> None:
             raise OSError(str(error)) from error
 
 
-def _expressible(denoiser: Denoiser) -> DiffusersUNet:
-    network = denoiser.network
-    if not isinstance(network, DiffusersUNet):
-        raise UsageError(
-            f"diffusers does not support the network {type(network).__name__}. Train with "
-            "network=DiffusersUNet(...)."
-        )
-    _check_units(denoiser.space)
-    if denoiser.source is not None:
-        raise UsageError(
-            "The model was trained from other data instead of noise, but diffusers samplers start "
-            "from noise."
-        )
-    # on a discrete schedule hypot(alpha, sigma) is 1
-    scaled = denoiser.preconditioning.scale_input and not isinstance(denoiser.path, Tabulated)
-    clock = denoiser.preconditioning.clock
-    if scaled or clock != "t":
-        raise UsageError(
-            f'The network takes a scaled input or the time "{clock}", but diffusers networks take '
-            "an unscaled input and t. Train with "
-            "preconditioning=Preconditioning(scale_input=False)."
-        )
-    return network
-
-
 def _sampler_for(denoiser: Denoiser, network: DiffusersUNet) -> Any:
     path = denoiser.path
-    prediction = denoiser.output
-    names = {ours: theirs for theirs, ours in PREDICTIONS.items()}
-    if type(path) is Linear and prediction == "velocity":
+    if type(path) is Linear:
+        check_setting("prediction", denoiser.output, ["velocity"])
         _check_clock(network, network.levels, 0)
         return library().FlowMatchEulerDiscreteScheduler(num_train_timesteps=network.levels)
-    if type(path) is Tabulated and prediction in names:
-        _check_clock(network, path.levels, 1)
-        return library().DDPMScheduler(**settings_of(path.betas), prediction_type=names[prediction])
-    raise UsageError(
-        f'diffusers has no sampler for the prediction "{prediction}" on the path '
-        f"{type(path).__name__}. It supports velocity on Linear, and {', '.join(names)} on "
-        "Tabulated."
+    if type(path) is not Tabulated:
+        raise UsageError(f"diffusers does not support the path {type(path).__name__}.")
+    names = {ours: theirs for theirs, ours in PREDICTIONS.items()}
+    check_setting("prediction", denoiser.output, names)
+    _check_clock(network, path.levels, 1)
+    return library().DDPMScheduler(
+        num_train_timesteps=path.levels,
+        trained_betas=list(path.betas),
+        prediction_type=names[denoiser.output],
     )
 
 
 def _check_clock(network: DiffusersUNet, levels: int, offset: int) -> None:
-    if network.levels != levels or network.offset != offset:
+    check_setting("levels", network.levels, [levels])
+    check_setting("offset", network.offset, [offset])
+
+
+def _check_images(config: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+    channels = config["in_channels"]
+    multiple = 2 ** (len(config["block_out_channels"]) - 1)
+    if len(shape) != 3 or shape[0] != channels or shape[1] % multiple or shape[2] % multiple:
         raise UsageError(
-            f"The network's time is {network.levels} t - {network.offset}, but diffusers uses "
-            f"{levels} t - {offset} on this path. Train with DiffusersUNet(..., levels={levels}, "
-            f"offset={offset})."
+            f"This network takes images with {channels} channels and sides that are multiples of "
+            f"{multiple}; got examples of shape {shape}. Resize the images: `resize=N`."
         )
 
 
@@ -514,17 +449,9 @@ def autoencoder_from_diffusers(
         UsageError: If weights are pickled, or the network or the data is not supported.
     """
     model = load_network(Path(folder), "AutoencoderKL")
-    channels = model.config["in_channels"]
-    made = model.config["out_channels"]
-    multiple = 2 ** (len(model.config["block_out_channels"]) - 1)
     shape = tuple(data.shape)
-    fits = len(shape) == 3 and shape[0] == channels == made
-    if not fits or shape[1] % multiple or shape[2] % multiple:
-        raise UsageError(
-            f"{folder} takes images with {channels} channels and sides that are multiples of "
-            f"{multiple}, and outputs {made} channels; got examples of shape {shape}. Resize the "
-            "images: `resize=N`."
-        )
+    _check_images(model.config, shape)
+    check_setting("out_channels", model.config["out_channels"], [model.config["in_channels"]])
     return DiffusersEncoder(model), DiffusersDecoder(model), _images(shape)
 
 

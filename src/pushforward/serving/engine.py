@@ -25,9 +25,9 @@ from pushforward.denoisers.denoiser import (
     Condition,
     Predictor,
     evaluate,
+    guidance_range,
     network_precision,
     over,
-    trained,
 )
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged, PushforwardError, UsageError
@@ -128,9 +128,9 @@ class _Row:
 
 def scaled(denoiser: Predictor) -> tuple[Predictor, float] | None:
     """Return a denoiser with a guidance scale per example, and its neutral scale, if supported."""
-    inner = trained(denoiser)
-    if inner is not None and inner.preconditioning.guidance is not None:
-        low, high = inner.preconditioning.guidance
+    scales = guidance_range(denoiser)
+    if scales is not None:
+        low, high = scales
         if isinstance(denoiser, AtScale):
             return denoiser, denoiser.scale
         return denoiser, min(max(1.0, low), high)

@@ -412,11 +412,6 @@ class TableDenoiser(Denoiser):
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         return self.predict(self.prediction, x_t, t, condition)
 
-    def pair(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
-        k = self.coefficients(x_t, t)
-        data = self.predict("data", x_t, t, condition)
-        return data, (x_t - k.alpha * data) / k.sigma
-
 
 def _shares(logarithms: Tensor) -> Tensor:
     return logarithms.clamp(min=LEAST_LOG).exp()

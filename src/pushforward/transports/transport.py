@@ -185,7 +185,10 @@ def as_examples(space: Space, x: Any) -> Tensor:
     examples = torch.as_tensor(x)
     if examples.shape[1:] != torch.Size(space.shape):
         wanted = ("n", *space.shape)
-        raise UsageError(f"Expected examples of shape {wanted}; got {tuple(examples.shape)}.")
+        raise UsageError(
+            f"Expected examples of shape {wanted}; got {tuple(examples.shape)}. For one example, "
+            "use x[None]."
+        )
     if isinstance(x, Tensor) and examples.is_floating_point():
         return examples
     return examples.float()
