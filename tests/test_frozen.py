@@ -160,7 +160,7 @@ def test_a_source_takes_the_place_of_noise(coupling):
     """Every row is one of the source's, in the model units of the data; plans permute them."""
     space = pf.data.load("moons-c2ot", limit=100).space
     source = Source("8gaussians-c2ot", space)
-    couple = coupling(source=source) if coupling is Independent else coupling(64, 1, source)
+    couple = coupling(source=source) if coupling is Independent else coupling(64, source)
     x, z = couple(torch.randn(128, 2), None, BlockDraws(0, 3, 128))
     rows = {tuple(row) for row in source.examples.tolist()}
     assert all(tuple(row) in rows for row in z.tolist())

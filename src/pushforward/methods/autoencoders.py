@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -208,22 +208,6 @@ def _length(slope: Tensor) -> Tensor:
     return shaped(slope.flatten(1).norm(dim=1), slope)
 
 
-@runtime_checkable
-class Following(Protocol):
-    """Codebook that follows the vectors assigned to it."""
-
-    def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """Sum the vectors of h (n, dim, ...) by their codes: ``counts`` and ``sums``."""
-
-    def candidates(self, h: Tensor, place: Tensor) -> Tensor:
-        """Choose a vector from each example, (n, dim), to replace unused codes."""
-
-    def follow(
-        self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1
-    ) -> None:
-        """Move codes towards the vectors of the whole batch."""
-
-
 class Snapped(nn.Module):
     """Decoder that quantises its input first."""
 
@@ -272,7 +256,8 @@ class QuantisedAutoencoder(Method):
     Args:
         encoder: Network from data to (n, codebook.dim, *places).
         decoder: Network from codes to ``likelihood.outputs``.
-        codebook: ``codebook(h) -> (quantised, numbers)``, with ``size``, ``dim`` and ``look_up``.
+        codebook: ``codebook(h) -> (quantised, numbers)``, with ``size``, ``dim`` and ``look_up``;
+            one that learns also has ``assigned``, ``candidates`` and ``follow``.
         space: Shape and units of the data.
         places: Shape of the code map, such as (7, 7).
         likelihood: Distribution of data around the decoder output; `Gaussian` by default.
@@ -330,7 +315,7 @@ class QuantisedAutoencoder(Method):
     def _use(self, h: Tensor, index: Tensor, now: StepContext) -> Sums:
         values = {"use": _counts(index, self.codebook.size)}
         examples = {}
-        if isinstance(self.codebook, Following):
+        if hasattr(self.codebook, "follow"):
             restart = now.draws.stream("restart")
             examples["choice"] = restart.uniform()
             examples["candidates"] = self.codebook.candidates(h, restart.uniform())
@@ -338,7 +323,7 @@ class QuantisedAutoencoder(Method):
         return Sums(len(index), values, examples, then=self._followed)
 
     def _followed(self, total: Sums) -> None:
-        if isinstance(self.codebook, Following):
+        if hasattr(self.codebook, "follow"):
             moved = {name: total.values[name] for name in ("counts", "sums")}
             self.codebook.follow(**moved, **total.examples, places=math.prod(self.places))
         self.use.lerp_(total.values["use"] / total.count, 1 - MEMORY)

@@ -21,7 +21,6 @@ from pushforward.paths import (
     Times,
     Uniform,
     Weight,
-    same_source,
     target,
 )
 from pushforward.solvers import Heun, Solver
@@ -42,15 +41,6 @@ def dropout_share(denoiser: Denoiser, given: float | None) -> float:
             return 0.1
         return 0.0
     return share("label_dropout", given)
-
-
-def check_sources(couple: Coupling, denoiser: Denoiser) -> None:
-    """Raise a `UsageError` if coupling and denoiser have different noise sources."""
-    if not same_source(couple.source, denoiser.source):
-        raise UsageError(
-            "The coupling and the denoiser have different noise sources. Pass the coupling's "
-            f"source to the denoiser: {type(denoiser).__name__}(..., source=source)."
-        )
 
 
 class DenoiserMethod(Method):
@@ -123,7 +113,6 @@ class Denoising(DenoiserMethod):
                 f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, but "
                 f"the denoiser does not match. Use Denoiser(..., unconditional={hides})."
             )
-        check_sources(self.couple, self.denoiser)
 
     @property
     def group(self) -> int:

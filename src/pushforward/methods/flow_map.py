@@ -18,7 +18,7 @@ from pushforward.denoisers import Condition, FlowMap, Predicting, Rescheduled
 from pushforward.denoisers.denoiser import condition_at, over, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.denoising import check_sources, dropout_share, dropped
+from pushforward.methods.denoising import dropout_share, dropped
 from pushforward.methods.flow_map_targets import Rule, StartTarget, TargetInputs
 from pushforward.methods.method import Method, Modules, Move, StepContext, Sums
 from pushforward.methods.trajectories import scaled
@@ -142,11 +142,6 @@ class MapMethod(Method):
 
     def __init__(self, flow_map: Any, steps: int, *, compared: bool = False) -> None:
         super().__init__()
-        if not getattr(flow_map, "jumps", False):
-            raise UsageError(
-                f"{type(self).__name__} trains a FlowMap (a map between two times), got a "
-                f"{type(flow_map).__name__}."
-            )
         if compared and flow_map.preconditioning.guidance is not None:
             raise UsageError(
                 "This map was distilled with a range of guidance scales, so its guided samples do "
@@ -256,7 +251,6 @@ class FlowMapMatching(MapMethod):
         self.rule = rule or StartTarget()
         self.pairs = pairs or Sorted()
         self.couple = couple or Independent(flow_map.source)
-        check_sources(self.couple, flow_map)
         flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
         self.power = weight("power", power)
         self.label_dropout = dropout_share(flow_map, label_dropout)

@@ -290,7 +290,7 @@ class EvidenceBound:
             landing").
 
     Raises:
-        UsageError: If a value is out of range, or settings exclude each other.
+        UsageError: If a value is out of range.
 
     References:
         Higgins et al., beta-VAE (2017); Sønderby et al., Ladder VAE (2016), section 2.2, for the
@@ -309,11 +309,6 @@ class EvidenceBound:
         weight("free_bits", self.free_bits)
         share("warmup", self.warmup, " of training")
         whole("importance_samples", self.samples, 1)
-        if self.weighted and (self.free_bits or self.beta == 0):
-            raise UsageError(
-                "The importance-weighted bound has no KL term of its own. Leave out free_bits, and "
-                "use a beta above 0."
-            )
 
     @property
     def weighted(self) -> bool:

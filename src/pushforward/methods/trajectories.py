@@ -75,11 +75,6 @@ class Trajectories(Freezing):
         guidance: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if guidance is not None and unconditional:
-            raise UsageError(
-                "Trajectories without conditions do not support guidance. Leave out `guidance` or "
-                "`unconditional`."
-            )
         self.freeze("teacher", teacher)
         self.space = teacher.space
         self.count = whole("count", count)

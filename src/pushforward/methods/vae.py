@@ -12,7 +12,6 @@ from pushforward.conditions.kind import mask_of
 from pushforward.data import Batch, Space
 from pushforward.denoisers.denoiser import Condition, call, condition_at
 from pushforward.draws import Draws
-from pushforward.errors import UsageError
 from pushforward.methods.likelihoods import (
     SPEED,
     EvidenceBound,
@@ -122,7 +121,34 @@ class Deterministic(nn.Module):
         return torch.cat([mean, torch.full_like(mean, NOTHING)], dim=1)
 
 
-class VAE(Method):
+class BoundedVAE(Method):
+    """Base class of variational autoencoders, with the evidence bound and a likelihood."""
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        space: Space,
+        likelihood: Likelihood | None,
+        bound: EvidenceBound | None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.space = space
+        self.likelihood = likelihood or Gaussian(space)
+        self.bound = bound or EvidenceBound()
+
+    @property
+    def players(self) -> Modules:
+        return {"autoencoder": self}
+
+    @property
+    def discrete(self) -> bool:
+        return self.likelihood.discrete
+
+
+class VAE(BoundedVAE):
     """Variational autoencoder: maximises E_q log p(x | z) - beta KL(q(z | x) | N(0, 1)).
 
     The loss is the negative bound, or a tighter bound, in nats per entry of x. ``encoder(x, None,
@@ -153,22 +179,13 @@ class VAE(Method):
         classes: int = 0,
         bound: EvidenceBound | None = None,
     ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-        self.space = space
+        super().__init__(encoder, decoder, space, likelihood, bound)
         self.latent = latent if isinstance(latent, int) else tuple(latent)
-        self.likelihood = Gaussian(space) if likelihood is None else likelihood
-        self.bound = bound or EvidenceBound()
         self.classes = classes
         self.prior: ClassPrior | None = None
         if classes and self.bound.beta:
             absent = [number for number, share in enumerate(space.frequencies) if share == 0]
             self.prior = ClassPrior(classes, self.code, absent)
-
-    @property
-    def players(self) -> Modules:
-        return {"autoencoder": self}
 
     @property
     def group(self) -> int:
@@ -181,10 +198,6 @@ class VAE(Method):
         if isinstance(self.latent, int):
             return (self.latent,)
         return self.latent
-
-    @property
-    def discrete(self) -> bool:
-        return self.likelihood.discrete
 
     @property
     def code_encoder(self) -> nn.Module:
@@ -351,7 +364,7 @@ class Descent(nn.Module):
         return self.decoder(h, None, condition)
 
 
-class HierarchicalVAE(Method):
+class HierarchicalVAE(BoundedVAE):
     """Variational autoencoder with two latent layers, p(u) p(h | u) p(x | h) and q(h | x) q(u | h).
 
     The lower latent h is Gaussian given the upper latent u, with bounded variances (`gaussian_of`).
@@ -386,29 +399,11 @@ class HierarchicalVAE(Method):
         likelihood: Likelihood | None = None,
         bound: EvidenceBound | None = None,
     ) -> None:
-        super().__init__()
-        self.bound = bound or EvidenceBound()
-        if self.bound.beta == 0 or self.bound.free_bits:
-            raise UsageError(
-                "beta must be above 0 and free_bits 0 here: the upper latent layer has no meaning "
-                "without its prior."
-            )
-        self.encoder = encoder
-        self.decoder = decoder
-        self.space = space
+        super().__init__(encoder, decoder, space, likelihood, bound)
         self.upper_encoder = upper_encoder
         self.upper_decoder = upper_decoder
         lower, upper = map(int, latent)
         self.latent = (lower, upper)
-        self.likelihood = Gaussian(space) if likelihood is None else likelihood
-
-    @property
-    def players(self) -> Modules:
-        return {"autoencoder": self}
-
-    @property
-    def discrete(self) -> bool:
-        return self.likelihood.discrete
 
     def losses(self, batch: Batch, now: StepContext) -> Iterator[Turn]:
         bound = self.bound
