@@ -83,10 +83,9 @@ class Standardised(nn.Module):
 class PerceptualAutoencoder(Method):
     """Autoencoder with the loss |x - d(z)| + feature distance + adversarial term + small KL term.
 
-    The critic scores reconstructions with the hinge loss. In the autoencoder loss, its gradient at
-    each reconstruction is scaled to the norm of the gradient of the other terms, times
-    ``weights.adversarial``. (In the paper, norms are measured in the last decoder layer, over the
-    batch.) Sampled alone, it decodes normal numbers with the measured moments of the latents.
+    The critic scores reconstructions with the hinge loss. Its gradient at each reconstruction is
+    scaled to the norm of the gradient of the other terms, times ``weights.adversarial``. Sampled
+    alone, it decodes normal numbers with the measured moments of the latents.
 
     Args:
         encoder: Network from images to means then log-variances, (n, 2 c, h, w).
@@ -99,8 +98,8 @@ class PerceptualAutoencoder(Method):
 
     References:
         Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022), section
-        3.1; Esser et al., Taming Transformers (VQGAN, 2021), eq. 7, for the adaptive weight; Larsen
-        et al., Autoencoding beyond Pixels (2016), for features of the critic.
+        3.1; Esser et al., Taming Transformers (VQGAN, 2021), eq. 7; Larsen et al., Autoencoding
+        beyond Pixels (2016), for features of the critic.
     """
 
     def __init__(
@@ -249,9 +248,8 @@ class Drawn(nn.Module):
 class QuantisedAutoencoder(Method):
     """Autoencoder with a codebook and the loss -log p(x | q(h)) + commitment |h - q(h)|^2.
 
-    Here h = encoder(x), and q(h) is the nearest code, with straight-through gradients. A `Codebook`
-    follows the vectors of the whole batch after each update. Sampled alone, codes are drawn at each
-    position independently; a model in the latent space learns which occur together.
+    Here h = encoder(x), and q(h) is the nearest code, with straight-through gradients. Sampled
+    alone, codes are drawn at each position independently.
 
     Args:
         encoder: Network from data to (n, codebook.dim, *places).

@@ -61,17 +61,15 @@ class DenoiserMethod(Method):
 class Denoising(DenoiserMethod):
     """Training of a denoiser by regression at x_t, a mixture of data and noise.
 
-    loss = mean w(t) |network(x_t, t) - (a x + b z)|^2, averaged over samples, entries and times; a
-    and b depend on the prediction. Path, prediction, times and weight determine whether this is
-    DDPM, EDM or flow matching.
+    loss = mean w(t) |network(x_t, t) - (a x + b z)|^2, where a and b depend on the prediction.
 
     Args:
         denoiser: Denoiser, with its network, path and prediction.
         couple: Coupling of data and noise.
         times: Distribution of training times.
         weight: Weight of each time in the loss.
-        label_dropout: Fraction of samples without conditions, for classifier-free guidance; None
-            means 0.1, or 0 if the denoiser has no unconditional branch.
+        label_dropout: Fraction of samples without conditions; None for 0.1, or 0 if the denoiser
+            has no unconditional branch.
         solver: Default solver of the transport.
         steps: Default number of steps.
         grid: Default time grid.

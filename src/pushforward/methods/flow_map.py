@@ -106,8 +106,8 @@ def plain(times: Times) -> Times:
 class Dyadic(Pairs):
     """Steps of length 1, 1/2, ..., 2^-levels on their own grids, with equal frequency.
 
-    Times of the fraction ``diagonal`` are uniform. If ``staged``, training begins with the shortest
-    steps, and doubles the length after each of levels + 1 equal parts.
+    If ``staged``, training begins with the shortest steps, and doubles the length after each of
+    levels + 1 equal parts.
 
     References:
         Frans et al., One Step Diffusion via Shortcut Models (2025), section 4.
@@ -215,9 +215,8 @@ class FlowMapMatching(MapMethod):
     """Training of a map between two times: regresses its mean velocity on a target.
 
     loss = mean w |F(x_t, t, s) - target|^2 with x_t = (1 - t) x + t z. For s = t the target is the
-    velocity, as in flow matching: z - x, or a teacher's velocity. Otherwise a rule derives the
-    target from the map itself, without gradients. Rule, time pairs and teacher determine whether
-    this is a consistency model, a mean flow, a shortcut model or their distillation.
+    velocity z - x, or a teacher's; otherwise a rule derives it from the map itself, without
+    gradients.
 
     Args:
         flow_map: Map on any path, which is converted to the straight path for training.
@@ -226,13 +225,13 @@ class FlowMapMatching(MapMethod):
         teacher: Frozen flow whose velocity replaces z - x.
         couple: Coupling of data and noise, independent by default.
         power: Each example's squared error e is divided by (e + 0.001)^power, without gradients.
-        label_dropout: Fraction of examples without conditions; None means 0.1, or 0 if the map has
-            no unconditional branch.
+        label_dropout: Fraction of examples without conditions; None for 0.1, or 0 if the map has no
+            unconditional branch.
         steps: Default number of jumps of the transport.
 
     References:
-        Boffi et al. (2025), flow map matching; Geng et al., Mean Flows (2025), for the power (eq.
-        22); Song et al., Consistency Models (2023).
+        Boffi et al. (2025), flow map matching; Geng et al., Mean Flows (2025), eq. 22; Song et al.,
+        Consistency Models (2023).
     """
 
     def __init__(

@@ -45,9 +45,8 @@ class Trajectories(Freezing):
     """Stored states of a flow on the straight path between noise and data, float16, model units.
 
     Trajectory i starts from the noise and the condition of seed + i, or from a training example if
-    the teacher has a source. On other paths, a state at (alpha, sigma) is converted to x_t / (alpha
-    + sigma) at t = sigma / (alpha + sigma). Trajectories are not part of checkpoints: a training
-    run stores them in its folder; otherwise they are computed on first use.
+    the teacher has a source. A training run stores them in its folder; otherwise they are computed
+    on first use.
 
     Args:
         teacher: Flow, which is not changed.
@@ -55,11 +54,10 @@ class Trajectories(Freezing):
         seed: Seed of the first trajectory.
         to_data: Fraction of pairs from `draw` that end at the data.
         legs: Fraction of pairs from `draw` that are jumps of sampling in 1, 2 or 4 calls, half of
-            them for 1; or two fractions, for 1 call and for 2 or 4 (equally often).
-        unconditional: Fraction of trajectories without conditions; 0 with guidance.
+            them for 1; or two fractions, for 1 call and for 2 or 4.
+        unconditional: Fraction of trajectories without conditions.
         ends: Whether to store only noise and data.
-        guidance: Range of guidance scales, from which each trajectory draws one uniformly; the
-            teacher is `pushforward.Guided`.
+        guidance: Range of guidance scales, from which each trajectory draws one uniformly.
     """
 
     def __init__(
@@ -234,9 +232,6 @@ def _condition(name: str) -> str:
 
 class TeacherPairs(Coupling, nn.Module):
     """Coupling that replaces data and independent noise by a teacher's noise and samples.
-
-    The trajectories of a flow do not cross, so a flow trained on these pairs needs fewer steps. It
-    is at best as good as its teacher.
 
     References:
         Liu et al., Flow Straight and Fast: Rectified Flow (2023), algorithm 1; Lee et al.,

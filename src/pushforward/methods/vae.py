@@ -33,10 +33,8 @@ from pushforward.transports import Autoencoder, Map
 
 
 class ClassPrior(nn.Module):
-    """Learned prior p(z | label) = N(mean, diag(std^2)) per class.
+    """Learned prior p(z | label) = N(mean, diag(std^2)) per class, z = mean + std * w.
 
-    A short training run does not bring the latents of all classes to N(0, I), so the prior follows
-    the latents instead, by ``z = mean + std * w`` with ``w ~ N(0, I)``; everything outside uses w.
     Averaged over classes, means and log standard deviations are 0, so that the scale is fixed.
     Examples without a label and ``absent`` classes have N(0, I).
 
@@ -151,16 +149,14 @@ class BoundedVAE(Method):
 class VAE(BoundedVAE):
     """Variational autoencoder: maximises E_q log p(x | z) - beta KL(q(z | x) | N(0, 1)).
 
-    The loss is the negative bound, or a tighter bound, in nats per entry of x. ``encoder(x, None,
-    condition)`` returns means then log-variances along axis 1; ``decoder(z, None, condition)`` the
-    outputs of the likelihood, a `Gaussian` by default.
+    The loss is the negative bound, or a tighter bound, in nats per entry of x.
 
     Args:
-        encoder: Network from data to moments of latents.
+        encoder: Network from data to means then log-variances of latents, along axis 1.
         decoder: Network from latents to ``likelihood.outputs``.
         space: Shape and units of the data.
         latent: Shape or length of one latent.
-        likelihood: Distribution of data around the decoder output.
+        likelihood: Distribution of data around the decoder output; `Gaussian` by default.
         classes: Number of classes with a learned prior each (`ClassPrior`); 0 for N(0, I).
         bound: Evidence bound and its weights.
 
@@ -367,7 +363,6 @@ class Descent(nn.Module):
 class HierarchicalVAE(BoundedVAE):
     """Variational autoencoder with two latent layers, p(u) p(h | u) p(x | h) and q(h | x) q(u | h).
 
-    The lower latent h is Gaussian given the upper latent u, with bounded variances (`gaussian_of`).
     The loss is the negative importance-weighted bound in nats per entry of x; beta is the weight of
     all terms except log p(x | h).
 
@@ -382,9 +377,9 @@ class HierarchicalVAE(BoundedVAE):
         bound: Evidence bound, with beta above 0 and without free bits.
 
     References:
-        Burda et al., Importance Weighted Autoencoders (2016), the networks with two stochastic
-        layers; Tucker et al. (2019), and Bauer and Mnih, Generalized Doubly Reparameterized
-        Gradient Estimators (2021), for several latent layers.
+        Burda et al., Importance Weighted Autoencoders (2016); Tucker et al. (2019), and Bauer and
+        Mnih, Generalized Doubly Reparameterized Gradient Estimators (2021), for several latent
+        layers.
     """
 
     def __init__(

@@ -81,10 +81,9 @@ class Training:
 
     Args:
         batch: Batch size.
-        accumulate: Number of micro-batches per batch, to save memory; batch normalisation is not
-            supported.
+        accumulate: Number of micro-batches per batch; batch normalisation is not supported.
         lr: Learning rate on the plateau.
-        schedule: Schedule of the learning rate and other settings.
+        schedule: Schedule of the learning rate.
         betas: Betas of AdamW.
         weight_decay: Weight decay of AdamW.
         clip: Maximum gradient norm per network; None for no clipping.
@@ -167,8 +166,7 @@ class Recipe:
         family: Family of models, in words.
         builds_on: Names of the models and data sets that the method builds on, with the training
             examples of each.
-        first_weights: Function that sets initial weights, for example a student's from its teacher.
-            Not called if training starts from a run's weights or is resumed.
+        first_weights: Function that sets the initial weights of a training run that starts anew.
         samplers: Default samplers of the runs of frozen parts, by part.
     """
 

@@ -27,9 +27,8 @@ def student_of(
 ) -> FlowMap:
     """Build a map between two times on the straight path, initialised as a denoiser on any path.
 
-    Its network is the teacher's with a second time, and receives the input of the teacher's network
-    at the same log-SNR. ``guidance`` is the range of guidance scales that it receives as a third
-    time, initially without effect.
+    Its network is the teacher's with a second time. ``guidance`` is the range of guidance scales
+    that it receives as a third time, initially without effect.
 
     Raises:
         UsageError: If the network does not support a second time, or its input or output depends on
@@ -109,8 +108,7 @@ def with_second_time(
 ) -> nn.Module:
     """Copy a network to one with two or more times, which initially depends only on the first.
 
-    The time embedding of the copy has lower frequencies. Its two layers are fitted to the original
-    embedding by linear regression; all other weights are copied.
+    The two layers of the copy's time embedding are fitted to the original by linear regression.
 
     Args:
         network: Network with one time; its class must accept ``times``.
