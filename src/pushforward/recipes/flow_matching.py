@@ -127,8 +127,11 @@ def _reflow(
     guide = teacher
     if not teacher.solver.jumps:
         from_data = teacher.source is not None
-        if steps is None:
-            steps = 32 if from_data else 16
-        guide = teacher.with_solver("unipc", steps, "time" if from_data else None)
+        usual = 16
+        grid = None
+        if from_data:
+            usual = 32
+            grid = "time"
+        guide = teacher.with_solver("unipc", steps or usual, grid)
     count = pairs or trajectories_for(2, guide.space.size)
     return TeacherPairs(Trajectories(guide, count, ends=True))

@@ -44,7 +44,10 @@ def student_of(
         )
     if unconditional is None:
         unconditional = teacher.unconditional
-    network, straight = straightened(teacher, 2 if guidance is None else 3)
+    times = 2
+    if guidance is not None:
+        times = 3
+    network, straight = straightened(teacher, times)
     return FlowMap(
         network,
         straight,
