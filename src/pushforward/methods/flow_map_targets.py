@@ -16,7 +16,6 @@ References:
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pushforward.arguments import number, one_of, whole
+from pushforward.arguments import one_of, weight, whole
 from pushforward.denoisers.denoiser import shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
@@ -68,11 +67,8 @@ class Rule(ABC):
     average: float | None = None
 
     def __init__(self, average: float | None = None) -> None:
-        if average is not None and not 0 < number("average", average) < math.inf:
-            raise UsageError(
-                f"average is a half-life in samples and must be above 0; got {average}."
-            )
-        self.average = average
+        if average is not None:
+            self.average = weight("average", average)
 
     @property
     def separate(self) -> bool:

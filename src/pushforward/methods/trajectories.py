@@ -80,14 +80,11 @@ class Trajectories(Freezing):
         self.to_data = share("to_data", to_data)
         self.unconditional = share("unconditional", unconditional)
         self.ends = ends
+        self.legs = legs
         if isinstance(legs, (int, float)):
-            self.legs: float | tuple[float, ...] = legs
-            single = others = legs / 2
-        else:
-            self.legs = tuple(legs)
-            single, others = legs
-        self._legs = share("legs", single + others)
-        self._single = single / (self._legs or 1)
+            legs = (legs / 2, legs / 2)
+        self._legs = share("legs", sum(legs))
+        self._single = legs[0] / (self._legs or 1)
         self.guidance: tuple[float, ...] | None = None
         self.names = tuple(self.space.conditions)
         if guidance is not None:
