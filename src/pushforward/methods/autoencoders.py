@@ -163,7 +163,6 @@ class PerceptualAutoencoder(Method):
         return (F.relu(1 - on_real) + F.relu(1 + on_made)).mean(1).mean()
 
     def _slope(self, x: Tensor, reconstructed: Tensor, now: StepContext) -> tuple[Tensor, Tensor]:
-        """Return the loss at the reconstructions, and each example's gradient there."""
         reconstructed.requires_grad_()
         weight = self.weights.adversarial
         with torch.enable_grad():

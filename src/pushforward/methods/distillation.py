@@ -174,7 +174,6 @@ class Distillation(FlowMapMatching):
         equal: Tensor,
         stored: tuple[Tensor, Tensor, Tensor, Tensor, Condition],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Condition]:
-        """Replace examples where ``equal`` by noisy data and the teacher's velocity there."""
         states, t, s, target, condition = stored
         if not bool(equal.any()):
             return stored

@@ -243,7 +243,6 @@ def in_end(where: TargetInputs, derivative: str) -> tuple[Tensor, Tensor]:
 def _slope(
     function: Callable[[Tensor], Tensor], places: tuple[Tensor, Tensor, Tensor], x: Tensor
 ) -> Tensor:
-    """Return the derivative, at ``at``, of the parabola through values at low, middle and high."""
     low, at, high = places
     share = shaped((at - low) / (high - low), x)
     total = torch.stack(

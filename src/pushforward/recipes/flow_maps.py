@@ -316,7 +316,6 @@ def _denoiser(flow: Any) -> Denoiser:
 
 
 def _guidance(given: float | str | Sequence[float]) -> tuple[float, ...]:
-    """Read one scale, or the least and the greatest."""
     parts = given.split(",") if isinstance(given, str) else given
     try:
         scales = np.atleast_1d(np.array(parts, float))

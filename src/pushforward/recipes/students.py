@@ -175,7 +175,6 @@ def _fit(fitted: TimeEmbedding, embedding: TimeEmbedding, times: Tensor, receive
 
 
 def _regression(inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Fit a linear layer by ridge regression: its weight and bias."""
     mean = inputs.mean(0)
     center = outputs.mean(0)
     x = inputs - mean
