@@ -34,7 +34,8 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.interop import from_diffusers
-from pushforward.networks import UNet, parameter_count
+from pushforward.methods.method import parameters
+from pushforward.networks import UNet
 
 SOLVERS = ("dpm", "unipc", "ddim", "heun", "deis")
 Work = Callable[[], object]
@@ -106,9 +107,7 @@ def pipeline_pairs(steps: int, batch: int) -> tuple[dict[str, tuple[Work, Work]]
 
     for pipeline in theirs.values():
         pipeline.set_progress_bar_config(disable=True)
-    return {name: (ours(name), of(pipeline)) for name, pipeline in theirs.items()}, parameter_count(
-        unet
-    )
+    return {name: (ours(name), of(pipeline)) for name, pipeline in theirs.items()}, parameters(unet)
 
 
 def measure(pairs: dict[str, tuple[Work, Work]], repeats: int) -> dict[str, dict[str, float]]:

@@ -28,7 +28,8 @@ from torch import Tensor, nn
 
 import pushforward as pf
 from pushforward.denoisers.denoiser import resolve_precision
-from pushforward.networks import UNet, parameter_count
+from pushforward.methods.method import parameters
+from pushforward.networks import UNet
 from pushforward.training.loop.optimizers import PlayerOptimizer
 
 SHAPE = (1, 28, 28)
@@ -86,7 +87,7 @@ def models(batch: int) -> tuple[dict[str, Callable], dict[str, int]]:
     steps["ours, float32"] = training_step(plain, plain, batch, False, "muon")
     if resolve_precision("auto", "cpu") == "bfloat16":
         steps["ours, bfloat16"] = training_step(ours, ours, batch, True, "muon")
-    return steps, {"ours": parameter_count(ours), "diffusers": parameter_count(theirs)}
+    return steps, {"ours": parameters(ours), "diffusers": parameters(theirs)}
 
 
 def measure(turns: int, batch: int) -> dict:

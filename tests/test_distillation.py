@@ -344,8 +344,6 @@ def test_a_trajectory_is_that_of_its_own_scale(path):
         alone = guided(path, float(scale[row]))
         own = alone.sample(40, {"label": condition["label"].tolist()}, seed=3)[row]
         assert (own - ends[row]).abs().max() < 4e-3
-    with pytest.raises(UsageError, match="guidance"):
-        Trajectories(teacher, 4, guidance=RANGE, unconditional=0.1)
 
 
 @pytest.mark.parametrize("number", [1, 5])

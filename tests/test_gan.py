@@ -23,14 +23,13 @@ from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import CriticInput, Penalties, StepContext, Sums
 from pushforward.methods.adversarial import OBJECTIVES, DiffAugment, between, slope
-from pushforward.methods.method import answered
+from pushforward.methods.method import answered, parameters
 from pushforward.networks import (
     DCGANCritic,
     DCGANGenerator,
     ProjectionHead,
     TextbookCritic,
     TextbookGenerator,
-    parameter_count,
 )
 from pushforward.networks.gan import ScaleCritic
 from pushforward.testing import recipe_for, space_data
@@ -663,8 +662,8 @@ def test_textbook_pair_is_its_formula():
     torch.testing.assert_close(
         critic(x), hidden @ critic.leave.linear.weight[0] + critic.leave.linear.bias
     )
-    assert parameter_count(network) == 101 * 256 + 257 * 784
-    assert parameter_count(critic) == 785 * 256 + 257
+    assert parameters(network) == 101 * 256 + 257 * 784
+    assert parameters(critic) == 785 * 256 + 257
 
 
 @pytest.mark.parametrize(("side", "last"), [(56, 3), (8, 4), (4, 4), (1, 1)])

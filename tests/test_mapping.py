@@ -193,7 +193,7 @@ def test_targets_come_from_an_average_that_follows_each_update(moons):
             targets.append(method.target(where, x, None, StepContext(BlockDraws(0, 0, 4), 0, 0.5)))
         method.target_map = own
     assert not torch.allclose(*targets)
-    with pytest.raises(UsageError, match="half-life"):
+    with pytest.raises(UsageError, match="average"):
         MiddleTarget(average=-1.0)
 
 

@@ -19,7 +19,7 @@ from pushforward.methods.distillation import FeatureDistance
 from pushforward.methods.flow_map import starts
 from pushforward.methods.refinement import FeatureCritic
 from pushforward.networks import MLP, UNet
-from pushforward.paths import Independent, Linear, Source
+from pushforward.paths import Linear, Source
 from pushforward.testing import space_data
 from pushforward.training.api import distil
 from pushforward.training.loop.callbacks import Moment
@@ -178,11 +178,6 @@ def test_a_map_and_its_coupling_start_from_the_same_data(moons):
         MLP(2, 2, width=8, depth=1, times=2), Linear(), "velocity", moons.space, source=source
     )
     assert FlowMapMatching(flow_map).couple.source is source
-    for other in (None, Source(GAUSSIANS, moons.space, limit=10)):
-        with pytest.raises(
-            UsageError, match=r"different noise sources.* FlowMap\(\.\.\., source=source\)"
-        ):
-            FlowMapMatching(flow_map, couple=Independent(other))
 
 
 def test_teachers_of_other_data_take_more_steps(moons):

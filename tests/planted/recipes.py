@@ -2,10 +2,10 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "recipes/defaults.py": [
-        ("flat(space, DENOISED)", "flat(space)", "recipes"),
+        ('("unet", "dit"), DENOISED)', '("unet", "dit"))', "recipes"),
     ],
     "recipes/adversarial.py": [
-        ('"mlp" if flat(space) else "dcgan"', '"mlp" if flat(space) else "residual"', "recipes"),
+        ('("dcgan", "residual"))', '("residual", "dcgan"))', "recipes"),
         ("part * (size // pack) + place", "part + place", "table_models"),
         ("high=HIGHEST, ", "", "table_models"),
         (

@@ -28,8 +28,7 @@ HOLE = 1 / 2
 class DiffAugment(nn.Module):
     """Random differentiable augmentation of images in model units, independent for each example.
 
-    * color: brightness, x + range (u - 1/2) / 2; saturation, away from the mean of the channels by
-      a factor in [0, 2]; contrast, away from the mean of the image by a factor in [1/2, 3/2].
+    * color: random brightness, saturation and contrast.
     * translation: by up to an eighth of each side, in whole pixels; new pixels are 0.
     * cutout: a square of half of each side becomes 0; it may hang over the edge.
 
@@ -154,10 +153,9 @@ class Penalties:
             loss.
         gamma: Initial weight; 0 for no penalties.
         gamma_end: Weight at the end of a cosine schedule; None for a constant weight.
-        interval: Steps between penalties, whose weight is multiplied by this number (lazy
-            regularisation).
+        interval: Steps between penalties (lazy regularisation), which multiply the weight.
         difference: Step of finite differences in r1 and r2; None for exact gradients.
-        shortest_ramp: Minimum length of this schedule in samples; None for no minimum.
+        shortest_ramp: Minimum length of the schedule in samples.
     """
 
     kind: str | None = None
@@ -210,10 +208,7 @@ def held(critic: nn.Module) -> Iterator[None]:
 
 
 def slope(scores: Tensor, x: Tensor) -> Tensor:
-    """Compute the squared gradient norm (n / m,) of scores of m examples each.
-
-    It is differentiable again. The mean over real examples times gamma / 2 is R1; over generated
-    examples, R2.
+    """Compute the squared gradient norm (n / m,) of scores of m examples each, differentiable.
 
     References:
         Mescheder et al., Which Training Methods for GANs do actually Converge? (2018), eq. 9, 10.
@@ -226,9 +221,6 @@ def differences(
     critic: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, step: float
 ) -> tuple[Tensor, Tensor]:
     """Compute scores of x, and their squared gradient norms by finite differences, (n / m,) each.
-
-    If D is linear, (D(x + h n) - D(x))^2 / h^2 has the mean |grad D|^2 over standard normal n. No
-    second derivative is needed.
 
     References:
         Lin et al., Diffusion Adversarial Post-Training (APT, 2025); Lin et al., Adversarial Flow
@@ -261,13 +253,13 @@ class CriticInput:
         pack: Number of examples scored together (`pushforward.networks.Packed`).
         minibatch_std: Number of scores per group of minibatch standard deviation; 0 for none.
         augment: Random augmentation.
-        strength: Probability of each change; with ``ada_target``, the initial probability.
-        ada_target: Target for the mean sign of the critic's scores of real examples (of score gaps
-            for paired losses), reached by adapting the strength.
+        strength: Probability of each change, initially if there is a target.
+        ada_target: Target for the mean sign of scores of real examples (paired losses: of score
+            gaps).
 
     References:
         Lin et al., PacGAN (2018); Karras et al., Progressive Growing of GANs (2018), section 3;
-        Karras et al., Training GANs with Limited Data (2020), section 3, for the adaptive strength.
+        Karras et al., Training GANs with Limited Data (2020), section 3, for the target.
     """
 
     pack: int = 1
@@ -412,14 +404,12 @@ class Adversarial(Method):
 class GAN(Adversarial):
     """Generative adversarial network: one step from noise to data.
 
-    The critic loss is the adversarial loss (`OBJECTIVES`) plus gamma / 2 |grad D(x)|^2 (r1),
-    gamma / 2 |grad D(G(z))|^2 (r2) or gamma (|grad D| - 1)^2 in between (gradient). The default, a
-    paired loss with r1 + r2, converges; the original loss without penalties is known to lose modes.
+    The critic loss is the adversarial loss (`OBJECTIVES`) plus gamma / 2 |grad D(x)|^2 (r1), gamma
+    / 2 |grad D(G(z))|^2 (r2) or gamma (|grad D| - 1)^2 in between (gradient).
 
     Args:
         generator: ``generator(z, None, condition) -> x``, model units.
-        critic: ``critic(x, None, condition)`` -> one score per ``pack`` examples, or k scores per
-            example, (n, k), each with its own loss.
+        critic: ``critic(x, None, condition)`` -> one score per ``pack`` examples, or scores (n, k).
         space: Shape and units of the data.
         latent: Length of the noise vector z.
         loss: Name in `OBJECTIVES`.
@@ -429,9 +419,9 @@ class GAN(Adversarial):
     References:
         Goodfellow et al., Generative Adversarial Nets (2014); Jolicoeur-Martineau, The Relativistic
         Discriminator (2019); Huang et al., The GAN Is Dead; Long Live the GAN! (R3GAN, 2024), eq. 2
-        and section 2.2 for R1 + R2; Karras et al., StyleGAN2 (2020), appendix B, for lazy
-        penalties; Karras et al., Training GANs with Limited Data (2020), section 3, for the
-        adaptive strength, which here moves in proportion to the difference, not by its sign.
+        and section 2.2; Karras et al., StyleGAN2 (2020), appendix B, for lazy penalties; Karras et
+        al., Training GANs with Limited Data (2020), section 3, for the adaptive strength, which
+        here moves in proportion to the difference.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,10 +83,9 @@ class Standardised(nn.Module):
 class PerceptualAutoencoder(Method):
     """Autoencoder with the loss |x - d(z)| + feature distance + adversarial term + small KL term.
 
-    The critic scores reconstructions with the hinge loss. In the autoencoder loss, its gradient at
-    each reconstruction is scaled to the norm of the gradient of the other terms, times
-    ``weights.adversarial``. (In the paper, norms are measured in the last decoder layer, over the
-    batch.) Sampled alone, it decodes normal numbers with the measured moments of the latents.
+    The critic scores reconstructions with the hinge loss. Its gradient at each reconstruction is
+    scaled to the norm of the gradient of the other terms, times ``weights.adversarial``. Sampled
+    alone, it decodes normal numbers with the measured moments of the latents.
 
     Args:
         encoder: Network from images to means then log-variances, (n, 2 c, h, w).
@@ -99,8 +98,8 @@ class PerceptualAutoencoder(Method):
 
     References:
         Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022), section
-        3.1; Esser et al., Taming Transformers (VQGAN, 2021), eq. 7, for the adaptive weight; Larsen
-        et al., Autoencoding beyond Pixels (2016), for features of the critic.
+        3.1; Esser et al., Taming Transformers (VQGAN, 2021), eq. 7; Larsen et al., Autoencoding
+        beyond Pixels (2016), for features of the critic.
     """
 
     def __init__(
@@ -164,7 +163,6 @@ class PerceptualAutoencoder(Method):
         return (F.relu(1 - on_real) + F.relu(1 + on_made)).mean(1).mean()
 
     def _slope(self, x: Tensor, reconstructed: Tensor, now: StepContext) -> tuple[Tensor, Tensor]:
-        """Return the loss at the reconstructions, and each example's gradient there."""
         reconstructed.requires_grad_()
         weight = self.weights.adversarial
         with torch.enable_grad():
@@ -208,22 +206,6 @@ def _length(slope: Tensor) -> Tensor:
     return shaped(slope.flatten(1).norm(dim=1), slope)
 
 
-@runtime_checkable
-class Following(Protocol):
-    """Codebook that follows the vectors assigned to it."""
-
-    def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """Sum the vectors of h (n, dim, ...) by their codes: ``counts`` and ``sums``."""
-
-    def candidates(self, h: Tensor, place: Tensor) -> Tensor:
-        """Choose a vector from each example, (n, dim), to replace unused codes."""
-
-    def follow(
-        self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1
-    ) -> None:
-        """Move codes towards the vectors of the whole batch."""
-
-
 class Snapped(nn.Module):
     """Decoder that quantises its input first."""
 
@@ -265,14 +247,14 @@ class Drawn(nn.Module):
 class QuantisedAutoencoder(Method):
     """Autoencoder with a codebook and the loss -log p(x | q(h)) + commitment |h - q(h)|^2.
 
-    Here h = encoder(x), and q(h) is the nearest code, with straight-through gradients. A `Codebook`
-    follows the vectors of the whole batch after each update. Sampled alone, codes are drawn at each
-    position independently; a model in the latent space learns which occur together.
+    Here h = encoder(x), and q(h) is the nearest code, with straight-through gradients. Sampled
+    alone, codes are drawn at each position independently.
 
     Args:
         encoder: Network from data to (n, codebook.dim, *places).
         decoder: Network from codes to ``likelihood.outputs``.
-        codebook: ``codebook(h) -> (quantised, numbers)``, with ``size``, ``dim`` and ``look_up``.
+        codebook: ``codebook(h) -> (quantised, numbers)``, with ``size``, ``dim`` and ``look_up``;
+            one that learns also has ``assigned``, ``candidates`` and ``follow``.
         space: Shape and units of the data.
         places: Shape of the code map, such as (7, 7).
         likelihood: Distribution of data around the decoder output; `Gaussian` by default.
@@ -330,7 +312,7 @@ class QuantisedAutoencoder(Method):
     def _use(self, h: Tensor, index: Tensor, now: StepContext) -> Sums:
         values = {"use": _counts(index, self.codebook.size)}
         examples = {}
-        if isinstance(self.codebook, Following):
+        if hasattr(self.codebook, "follow"):
             restart = now.draws.stream("restart")
             examples["choice"] = restart.uniform()
             examples["candidates"] = self.codebook.candidates(h, restart.uniform())
@@ -338,7 +320,7 @@ class QuantisedAutoencoder(Method):
         return Sums(len(index), values, examples, then=self._followed)
 
     def _followed(self, total: Sums) -> None:
-        if isinstance(self.codebook, Following):
+        if hasattr(self.codebook, "follow"):
             moved = {name: total.values[name] for name in ("counts", "sums")}
             self.codebook.follow(**moved, **total.examples, places=math.prod(self.places))
         self.use.lerp_(total.values["use"] / total.count, 1 - MEMORY)

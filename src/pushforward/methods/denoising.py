@@ -21,7 +21,6 @@ from pushforward.paths import (
     Times,
     Uniform,
     Weight,
-    same_source,
     target,
 )
 from pushforward.solvers import Heun, Solver
@@ -44,15 +43,6 @@ def dropout_share(denoiser: Denoiser, given: float | None) -> float:
     return share("label_dropout", given)
 
 
-def check_sources(couple: Coupling, denoiser: Denoiser) -> None:
-    """Raise a `UsageError` if coupling and denoiser have different noise sources."""
-    if not same_source(couple.source, denoiser.source):
-        raise UsageError(
-            "The coupling and the denoiser have different noise sources. Pass the coupling's "
-            f"source to the denoiser: {type(denoiser).__name__}(..., source=source)."
-        )
-
-
 class DenoiserMethod(Method):
     """Base class of methods that train a ``denoiser``, with a default sampler."""
 
@@ -71,17 +61,15 @@ class DenoiserMethod(Method):
 class Denoising(DenoiserMethod):
     """Training of a denoiser by regression at x_t, a mixture of data and noise.
 
-    loss = mean w(t) |network(x_t, t) - (a x + b z)|^2, averaged over samples, entries and times; a
-    and b depend on the prediction. Path, prediction, times and weight determine whether this is
-    DDPM, EDM or flow matching.
+    loss = mean w(t) |network(x_t, t) - (a x + b z)|^2, where a and b depend on the prediction.
 
     Args:
         denoiser: Denoiser, with its network, path and prediction.
         couple: Coupling of data and noise.
         times: Distribution of training times.
         weight: Weight of each time in the loss.
-        label_dropout: Fraction of samples without conditions, for classifier-free guidance; None
-            means 0.1, or 0 if the denoiser has no unconditional branch.
+        label_dropout: Fraction of samples without conditions; None for 0.1, or 0 if the denoiser
+            has no unconditional branch.
         solver: Default solver of the transport.
         steps: Default number of steps.
         grid: Default time grid.
@@ -123,7 +111,6 @@ class Denoising(DenoiserMethod):
                 f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, but "
                 f"the denoiser does not match. Use Denoiser(..., unconditional={hides})."
             )
-        check_sources(self.couple, self.denoiser)
 
     @property
     def group(self) -> int:

@@ -33,11 +33,10 @@ GROUP = 16
 
 @dataclass(frozen=True)
 class FeatureDistance:
-    """Image distance by features of a frozen denoiser, with a weight for use in a loss.
+    """Distance of images in features of a frozen denoiser, and its weight in a loss.
 
     Both images receive the same noise, at uniform times from ``low`` to ``high`` on the straight
-    path. The features at one level are normalised in groups of 16 channels of one example, and
-    their squared differences are averaged over entries and levels.
+    path. Features are normalised in groups of 16 channels.
 
     References:
         Lin and Yang, Diffusion Model with Perceptual Loss (2024), for the features of the denoiser
@@ -90,16 +89,14 @@ class FeatureDistance:
 class Distillation(FlowMapMatching):
     """A `FlowMapMatching` with a teacher whose training begins with stored trajectories.
 
-    In the first part of training, a fraction ``stored``, the target is the mean velocity (x_t -
-    x_s) / (t - s) between two states of one teacher trajectory. Then the rule takes over, with the
-    teacher's velocity at noisy data, so all data can be used. Examples with equal times always
-    learn the teacher's velocity. ``likeness`` also compares jumps to data with the teacher's
-    samples, for a teacher that is a U-Net.
+    In the first fraction ``stored`` of training, the target is the mean velocity (x_t - x_s) / (t -
+    s) between two states of one teacher trajectory; then the rule takes over. Examples with equal
+    times always learn the teacher's velocity. ``likeness`` also compares jumps to data with the
+    teacher's samples.
 
     References:
         Hu et al., CMT: Mid-Training for Efficient Learning of Consistency, Mean Flow, and Flow Map
-        Models (2025), for the regression along trajectories; Liu et al., Rectified Flow (2023), for
-        pairs of noise and data.
+        Models (2025); Liu et al., Rectified Flow (2023), for pairs of noise and data.
     """
 
     def __init__(
@@ -177,7 +174,6 @@ class Distillation(FlowMapMatching):
         equal: Tensor,
         stored: tuple[Tensor, Tensor, Tensor, Tensor, Condition],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Condition]:
-        """Replace examples where ``equal`` by noisy data and the teacher's velocity there."""
         states, t, s, target, condition = stored
         if not bool(equal.any()):
             return stored

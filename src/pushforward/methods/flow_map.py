@@ -18,7 +18,7 @@ from pushforward.denoisers import Condition, FlowMap, Predicting, Rescheduled
 from pushforward.denoisers.denoiser import condition_at, over, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.denoising import check_sources, dropout_share, dropped
+from pushforward.methods.denoising import dropout_share, dropped
 from pushforward.methods.flow_map_targets import Rule, StartTarget, TargetInputs
 from pushforward.methods.method import Method, Modules, Move, StepContext, Sums
 from pushforward.methods.trajectories import scaled
@@ -106,8 +106,8 @@ def plain(times: Times) -> Times:
 class Dyadic(Pairs):
     """Steps of length 1, 1/2, ..., 2^-levels on their own grids, with equal frequency.
 
-    Times of the fraction ``diagonal`` are uniform. If ``staged``, training begins with the shortest
-    steps, and doubles the length after each of levels + 1 equal parts.
+    If ``staged``, training begins with the shortest steps, and doubles the length after each of
+    levels + 1 equal parts.
 
     References:
         Frans et al., One Step Diffusion via Shortcut Models (2025), section 4.
@@ -142,11 +142,6 @@ class MapMethod(Method):
 
     def __init__(self, flow_map: Any, steps: int, *, compared: bool = False) -> None:
         super().__init__()
-        if not getattr(flow_map, "jumps", False):
-            raise UsageError(
-                f"{type(self).__name__} trains a FlowMap (a map between two times), got a "
-                f"{type(flow_map).__name__}."
-            )
         if compared and flow_map.preconditioning.guidance is not None:
             raise UsageError(
                 "This map was distilled with a range of guidance scales, so its guided samples do "
@@ -220,9 +215,8 @@ class FlowMapMatching(MapMethod):
     """Training of a map between two times: regresses its mean velocity on a target.
 
     loss = mean w |F(x_t, t, s) - target|^2 with x_t = (1 - t) x + t z. For s = t the target is the
-    velocity, as in flow matching: z - x, or a teacher's velocity. Otherwise a rule derives the
-    target from the map itself, without gradients. Rule, time pairs and teacher determine whether
-    this is a consistency model, a mean flow, a shortcut model or their distillation.
+    velocity z - x, or a teacher's; otherwise a rule derives it from the map itself, without
+    gradients.
 
     Args:
         flow_map: Map on any path, which is converted to the straight path for training.
@@ -231,13 +225,13 @@ class FlowMapMatching(MapMethod):
         teacher: Frozen flow whose velocity replaces z - x.
         couple: Coupling of data and noise, independent by default.
         power: Each example's squared error e is divided by (e + 0.001)^power, without gradients.
-        label_dropout: Fraction of examples without conditions; None means 0.1, or 0 if the map has
-            no unconditional branch.
+        label_dropout: Fraction of examples without conditions; None for 0.1, or 0 if the map has no
+            unconditional branch.
         steps: Default number of jumps of the transport.
 
     References:
-        Boffi et al. (2025), flow map matching; Geng et al., Mean Flows (2025), for the power (eq.
-        22); Song et al., Consistency Models (2023).
+        Boffi et al. (2025), flow map matching; Geng et al., Mean Flows (2025), eq. 22; Song et al.,
+        Consistency Models (2023).
     """
 
     def __init__(
@@ -256,7 +250,6 @@ class FlowMapMatching(MapMethod):
         self.rule = rule or StartTarget()
         self.pairs = pairs or Sorted()
         self.couple = couple or Independent(flow_map.source)
-        check_sources(self.couple, flow_map)
         flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
         self.power = weight("power", power)
         self.label_dropout = dropout_share(flow_map, label_dropout)

@@ -16,7 +16,6 @@ References:
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pushforward.arguments import number, one_of, whole
+from pushforward.arguments import one_of, weight, whole
 from pushforward.denoisers.denoiser import shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
@@ -68,11 +67,8 @@ class Rule(ABC):
     average: float | None = None
 
     def __init__(self, average: float | None = None) -> None:
-        if average is not None and not 0 < number("average", average) < math.inf:
-            raise UsageError(
-                f"average is a half-life in samples and must be above 0; got {average}."
-            )
-        self.average = average
+        if average is not None:
+            self.average = weight("average", average)
 
     @property
     def separate(self) -> bool:
@@ -97,17 +93,10 @@ class Rule(ABC):
 class StartTarget(Rule):
     """Rule with a short known first leg, and a second leg by the map: m = t - a (t - s).
 
-    The fraction a falls from ``first`` to ``last`` over training. With a = 1 this is flow matching;
-    with small a, the map is consistent along the velocity. With s = 0 it is consistency training
-    (velocity from data) or consistency distillation (velocity from a teacher).
-
-    Args:
-        first: Fraction a at the start of training, in (0, 1].
-        last: Fraction a at the end, in (0, first].
-        over: Fraction of training over which a falls.
-        derivative: "forward" or "difference" for the limit a -> 0, F = v - (t - s) dF/dt along the
-            velocity, by forward-mode differentiation or central differences; "none" for finite a.
-        average: See `Rule`.
+    The fraction a falls geometrically from ``first`` to ``last`` over the fraction ``over`` of
+    training. With a = 1 this is flow matching; with small a, the map is consistent along the
+    velocity. ``derivative`` selects the limit a -> 0, F = v - (t - s) dF/dt along the velocity:
+    "forward" for forward-mode differentiation, "difference" for central differences, or "none".
 
     References:
         Zhang et al., AlphaFlow (2025), eq. 8; Luo et al., SoFlow (2025), for the geometric
@@ -193,8 +182,7 @@ class Progressive(Rule):
 class EndTarget(Rule):
     """Rule with a short second leg along the map's velocity at its start: m = s + h (t - s).
 
-    ``share`` is h, in (0, 1]. With a ``derivative``, "forward" or "difference", it is the limit h
-    -> 0: the velocity at the end of the jump, plus (t - s) times the derivative of F in s.
+    ``share`` is h, in (0, 1]; ``derivative`` selects the limit h -> 0, as in `StartTarget`.
 
     References:
         Boffi et al. (2025), LSD; Zhou et al., Terminal Velocity Matching (2025).
@@ -255,7 +243,6 @@ def in_end(where: TargetInputs, derivative: str) -> tuple[Tensor, Tensor]:
 def _slope(
     function: Callable[[Tensor], Tensor], places: tuple[Tensor, Tensor, Tensor], x: Tensor
 ) -> Tensor:
-    """Return the derivative, at ``at``, of the parabola through values at low, middle and high."""
     low, at, high = places
     share = shaped((at - low) / (high - low), x)
     total = torch.stack(

@@ -82,19 +82,13 @@ class Likelihood(nn.Module, ABC):
 class Gaussian(Likelihood):
     """Normal distributions around the output with one learned variance, in model units.
 
-    The variance is learned with the weights, which balances reconstruction and KL term. On vectors
-    it starts at exp(-2): the latent is only useful along directions in which the data varies more
-    than the decoder noise, so a start at 1, the variance of each standardised column, would
-    collapse the posterior before anything is learned. Neighbouring pixels vary together, far more
-    than 1 in sum, so on images the variance starts at 1.
-
-    Args:
-        space: Shape and units of the data.
+    On vectors the variance starts at exp(-2), because a start at the variance of each standardised
+    column would collapse the posterior before anything is learned; on images, whose neighbouring
+    pixels vary together, it starts at 1.
 
     References:
         Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders (sigma-VAE, 2021);
-        Lucas et al., Don't Blame the ELBO! (2019), section 4, for the variance at which a linear
-        VAE's posterior collapses.
+        Lucas et al., Don't Blame the ELBO! (2019), section 4.
     """
 
     discrete = False
@@ -154,12 +148,8 @@ class Bernoulli(Likelihood):
 class LogisticMixture(Likelihood):
     """Mixture of logistic distributions per pixel, discretised to 256 levels.
 
-    The channels of a pixel share the component, and are independent given the component. The lowest
-    level includes everything below, the highest everything above.
-
-    Args:
-        space: Shape and units of the data; images only.
-        components: Number of mixture components.
+    The channels of a pixel share the component, and are independent given it. The outer levels
+    include everything beyond them.
 
     Raises:
         UsageError: If the data is not images.
@@ -286,16 +276,12 @@ class EvidenceBound:
         warmup: Fraction of training over which the weight rises from 0 to beta.
         free_bits: Nats that each latent dimension may carry without cost (`above_free_bits`).
         samples: Number of latents per example for the importance-weighted bound.
-        dreg: Whether to use the doubly reparameterised gradient (with one latent: "sticking the
-            landing").
-
-    Raises:
-        UsageError: If a value is out of range, or settings exclude each other.
+        dreg: Whether to use the doubly reparameterised gradient.
 
     References:
-        Higgins et al., beta-VAE (2017); Sønderby et al., Ladder VAE (2016), section 2.2, for the
-        warm-up; Burda et al., Importance Weighted Autoencoders (2016); Tucker et al., Doubly
-        Reparameterized Gradient Estimators (2019).
+        Higgins et al., beta-VAE (2017); Sønderby et al., Ladder VAE (2016), section 2.2; Burda et
+        al., Importance Weighted Autoencoders (2016); Tucker et al., Doubly Reparameterized Gradient
+        Estimators (2019).
     """
 
     beta: float = 1.0
@@ -309,11 +295,6 @@ class EvidenceBound:
         weight("free_bits", self.free_bits)
         share("warmup", self.warmup, " of training")
         whole("importance_samples", self.samples, 1)
-        if self.weighted and (self.free_bits or self.beta == 0):
-            raise UsageError(
-                "The importance-weighted bound has no KL term of its own. Leave out free_bits, and "
-                "use a beta above 0."
-            )
 
     @property
     def weighted(self) -> bool:
@@ -345,14 +326,7 @@ class HasImportanceWeights(Protocol):
     def log_weights(
         self, x: Tensor, samples: int, draws: Draws, condition: Condition = None
     ) -> Tensor:
-        """Compute log p(x, z) - log q(z | x) for latents z drawn from q, in nats (n, samples).
-
-        Args:
-            x: Data in model units, (n, *shape).
-            samples: Number of latents drawn for each example.
-            draws: Random numbers for n examples.
-            condition: None or a dict of tensors with n examples.
-        """
+        """Compute log p(x, z) - log q(z | x) in nats for latents z drawn from q, (n, samples)."""
 
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor, first: int = 1) -> Tensor:
@@ -374,12 +348,7 @@ def divergences(mean: Tensor, log_variance: Tensor) -> Tensor:
 def above_free_bits(divergence: Tensor, free: float) -> Tensor:
     """Compute the KL term of each example (n,); ``free`` nats per dimension cost nothing.
 
-    A dimension whose mean KL over a group of 64 examples is below ``free`` counts as ``free``, so
-    nothing reduces it further.
-
-    Args:
-        divergence: KL term of each dimension, (n, *latent), from `divergences`.
-        free: Nats per latent dimension; 0 for the unchanged KL term.
+    A dimension whose mean KL over a group of 64 examples is below ``free`` counts as ``free``.
 
     References:
         Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow (2016), eq.
@@ -401,11 +370,8 @@ def explained(x: Tensor, reconstructed: Tensor) -> Tensor:
 def active_units(mean: Tensor, label: Tensor | None = None) -> Tensor:
     """Count the latent dimensions whose variance over a batch is above 0.01.
 
-    Args:
-        mean: Mean latents, (n, *latent).
-        label: Labels of encoder and decoder, (n,). If given, variance is measured within classes,
-            because the latent need not encode the label. With fewer than `FREEDOM` examples beyond
-            one per class, variance is measured over all examples.
+    With labels (n,), variance is measured within classes, if at least `FREEDOM` examples are left
+    beyond one per class.
 
     References:
         Burda et al., Importance Weighted Autoencoders (2016), section 5.2.
@@ -429,12 +395,9 @@ def importance_bound(
 ) -> Tensor:
     """Compute log mean_k w_k of each example (n,), the evidence bound for one latent.
 
-    With ``codes``, the gradient is doubly reparameterised, so its noise does not grow with the
-    number of latents. The weights must then be computed from these latents with the encoder
-    distribution held constant, so that the whole encoder gradient passes through the latents. Where
-    a decoder's is weighted by the normalised weights w, an encoder's is by w (1 - beta + beta w):
-    of log w_k = log p(x | z) + beta log(p(z) / q(z | x)) only the second part has a density of q,
-    whose gradient by its own parameters is turned into one through z.
+    With ``codes``, the gradient is doubly reparameterised. The weights must then be computed from
+    these latents with the encoder distribution held constant; where a decoder's gradient is
+    weighted by the normalised weights w, an encoder's is by w (1 - beta + beta w).
 
     Args:
         log_weights: Log weights in nats, (n, k).

@@ -81,10 +81,9 @@ class Freezing(nn.Module):
 class Guard:
     """Early stopping if the averaged sampler covers less of the data than a reference sampler.
 
-    At regular points of training, samples of both from the same noise are compared with training
-    examples (`pushforward.metrics.manifold.prdc`). If coverage or recall falls significantly below
-    its limit, a fraction of the reference (0 for no limit), training ends with the weights of the
-    last check that passed. Sample quality is not checked.
+    Training ends with the weights of the last passed check if coverage or recall
+    (`pushforward.metrics.manifold.prdc`) falls significantly below its limit, a fraction of the
+    reference; 0 for no limit.
     """
 
     coverage: float = 0.97
@@ -134,12 +133,9 @@ class StepContext:
 class Sums:
     """Statistics of a micro-batch, which a method yields to receive those of the whole batch.
 
-    ``total = yield Sums(len(x), {"square": x.square().sum(0)})`` adds up over micro-batches and
-    processes, so ``total.values["square"] / total.count`` is the same in all.
-
     Args:
         count: Number of examples.
-        values: Detached tensors to add up, by name.
+        values: Detached tensors to add up over micro-batches and processes, by name.
         examples: Detached tensors with one entry per example, by name, which are concatenated.
         then: Function called once per process with the total, to update the method's buffers.
     """
@@ -202,9 +198,8 @@ class PrecomputesInputs(Protocol):
 class Method(Freezing, ABC):
     """Base class of training methods: a method trains a transport.
 
-    A method holds its networks, names those that are trained (``players``), and yields the losses
-    in the order of the published algorithm. It is independent of optimisers, devices and files, and
-    has no counters: schedules are functions of `StepContext`.
+    A method holds its networks, names those that are trained (``players``), and yields the losses.
+    It has no counters: schedules are functions of `StepContext`.
     """
 
     space: Space
@@ -232,9 +227,8 @@ class Method(Freezing, ABC):
     def losses(self, batch: Batch, now: StepContext) -> Iterator[Move]:
         """Yield (network name, loss) for each update of one step; losses are means over samples.
 
-        The code after a ``yield`` runs after that network's update. Outputs of one network are
-        detached in the loss of another. Statistics are yielded as `Sums`, which returns the sums of
-        the whole batch; the given batch, in model units, may be a micro-batch.
+        The code after a ``yield`` runs after that network's update. `Sums` are answered by the sums
+        of the whole batch; the given batch, in model units, may be a micro-batch.
         """
 
     def turns(self, batch: Batch, now: StepContext) -> Iterator[Turn]:

@@ -32,20 +32,17 @@ class DistributionMatching(MapMethod):
     """Training of a map's jump so that its samples match the teacher's distribution, without data.
 
     Two denoisers are evaluated at samples with added noise: the frozen teacher, which knows the
-    score of the data, and ``fake``, which learns the score of the samples. Their difference is the
-    gradient of the divergence between the two distributions, averaged over noise levels:
+    score of the data, and ``fake``, which learns the score of the samples:
 
         step = (x_fake(x_t) - x_real(x_t)) / mean |x - x_real(x_t)|
         loss = mean |x - (x - step)|^2 / 2
 
-    without gradients through the bracket, so the loss moves each sample against its step. ``fake``
-    is updated in several ``rounds`` before each update of the map; ``ends`` are the smallest and
-    largest fraction sigma / (alpha + sigma) of added noise.
+    without gradients through the bracket. ``fake`` is updated in several ``rounds`` per update of
+    the map; ``ends`` are the smallest and largest fraction sigma / (alpha + sigma) of added noise.
 
     References:
-        Yin et al., One-step Diffusion with Distribution Matching Distillation (2024), for the step;
-        Yin et al., Improved Distribution Matching Distillation (DMD2, 2024), for the two time
-        scales and the omission of a regression.
+        Yin et al., One-step Diffusion with Distribution Matching Distillation (2024); Yin et al.,
+        Improved Distribution Matching Distillation (DMD2, 2024), for the two time scales.
     """
 
     def __init__(
@@ -138,13 +135,12 @@ LEVEL = "noise_of_critic"
 class FeatureCritic(Freezing):
     """Small trainable critics on features of a frozen denoiser (`look_through`).
 
-    Real and generated examples are mixed with noise at a uniform time, (1 - t) x + t n, so that the
-    critic cannot tell them apart by their finest details alone; no gradient penalty is needed.
+    Real and generated examples are mixed with noise at a uniform time, (1 - t) x + t n.
 
     References:
         Sauer et al., Fast High-Resolution Image Synthesis with Latent Adversarial Diffusion
-        Distillation (2024), for the features and the noise; Xiao et al., Tackling the Generative
-        Learning Trilemma with Denoising Diffusion GANs (2022).
+        Distillation (2024); Xiao et al., Tackling the Generative Learning Trilemma with Denoising
+        Diffusion GANs (2022), for the noise.
     """
 
     def __init__(self, heads: nn.Module, *, low: float = 0.02, high: float = 0.5) -> None:
@@ -203,11 +199,8 @@ class AnchorPenalty:
 class AdversarialRefinement(Adversarial, MapMethod):
     """Adversarial training of a map: sharpens the jump from noise to data.
 
-    The critic compares single jumps with data, using a relativistic paired loss with R1 and R2. The
-    map's loss is the adversarial loss plus ``weight |G(z) - G_0(z)|^2``, where G_0 is the frozen
-    starting map. Adversarial training can gain sharpness by dropping rare examples, so the guard
-    ends training if coverage or recall falls. ``steps`` is the default number of jumps of the
-    transport; training uses a single jump.
+    The loss is a relativistic paired loss with R1 and R2, plus ``weight |G(z) - G_0(z)|^2`` for the
+    map, where G_0 is the frozen starting map. The guard ends training if coverage or recall falls.
 
     References:
         Lin et al., Adversarial Flow Models (2025), for the anchor and penalties by finite

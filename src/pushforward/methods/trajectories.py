@@ -45,9 +45,8 @@ class Trajectories(Freezing):
     """Stored states of a flow on the straight path between noise and data, float16, model units.
 
     Trajectory i starts from the noise and the condition of seed + i, or from a training example if
-    the teacher has a source. On other paths, a state at (alpha, sigma) is converted to x_t / (alpha
-    + sigma) at t = sigma / (alpha + sigma). Trajectories are not part of checkpoints: a training
-    run stores them in its folder; otherwise they are computed on first use.
+    the teacher has a source. A training run stores them in its folder; otherwise they are computed
+    on first use.
 
     Args:
         teacher: Flow, which is not changed.
@@ -55,11 +54,10 @@ class Trajectories(Freezing):
         seed: Seed of the first trajectory.
         to_data: Fraction of pairs from `draw` that end at the data.
         legs: Fraction of pairs from `draw` that are jumps of sampling in 1, 2 or 4 calls, half of
-            them for 1; or two fractions, for 1 call and for 2 or 4 (equally often).
-        unconditional: Fraction of trajectories without conditions; 0 with guidance.
+            them for 1; or two fractions, for 1 call and for 2 or 4.
+        unconditional: Fraction of trajectories without conditions.
         ends: Whether to store only noise and data.
-        guidance: Range of guidance scales, from which each trajectory draws one uniformly; the
-            teacher is `pushforward.Guided`.
+        guidance: Range of guidance scales, from which each trajectory draws one uniformly.
     """
 
     def __init__(
@@ -75,11 +73,6 @@ class Trajectories(Freezing):
         guidance: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if guidance is not None and unconditional:
-            raise UsageError(
-                "Trajectories without conditions do not support guidance. Leave out `guidance` or "
-                "`unconditional`."
-            )
         self.freeze("teacher", teacher)
         self.space = teacher.space
         self.count = whole("count", count)
@@ -87,14 +80,11 @@ class Trajectories(Freezing):
         self.to_data = share("to_data", to_data)
         self.unconditional = share("unconditional", unconditional)
         self.ends = ends
+        self.legs = legs
         if isinstance(legs, (int, float)):
-            self.legs: float | tuple[float, ...] = legs
-            single = others = legs / 2
-        else:
-            self.legs = tuple(legs)
-            single, others = legs
-        self._legs = share("legs", single + others)
-        self._single = single / (self._legs or 1)
+            legs = (legs / 2, legs / 2)
+        self._legs = share("legs", sum(legs))
+        self._single = legs[0] / (self._legs or 1)
         self.guidance: tuple[float, ...] | None = None
         self.names = tuple(self.space.conditions)
         if guidance is not None:
@@ -239,9 +229,6 @@ def _condition(name: str) -> str:
 
 class TeacherPairs(Coupling, nn.Module):
     """Coupling that replaces data and independent noise by a teacher's noise and samples.
-
-    The trajectories of a flow do not cross, so a flow trained on these pairs needs fewer steps. It
-    is at best as good as its teacher.
 
     References:
         Liu et al., Flow Straight and Fast: Rectified Flow (2023), algorithm 1; Lee et al.,

@@ -12,7 +12,6 @@ from pushforward.conditions.kind import mask_of
 from pushforward.data import Batch, Space
 from pushforward.denoisers.denoiser import Condition, call, condition_at
 from pushforward.draws import Draws
-from pushforward.errors import UsageError
 from pushforward.methods.likelihoods import (
     SPEED,
     EvidenceBound,
@@ -34,10 +33,8 @@ from pushforward.transports import Autoencoder, Map
 
 
 class ClassPrior(nn.Module):
-    """Learned prior p(z | label) = N(mean, diag(std^2)) per class.
+    """Learned prior p(z | label) = N(mean, diag(std^2)) per class, z = mean + std * w.
 
-    A short training run does not bring the latents of all classes to N(0, I), so the prior follows
-    the latents instead, by ``z = mean + std * w`` with ``w ~ N(0, I)``; everything outside uses w.
     Averaged over classes, means and log standard deviations are 0, so that the scale is fixed.
     Examples without a label and ``absent`` classes have N(0, I).
 
@@ -122,19 +119,44 @@ class Deterministic(nn.Module):
         return torch.cat([mean, torch.full_like(mean, NOTHING)], dim=1)
 
 
-class VAE(Method):
+class BoundedVAE(Method):
+    """Base class of variational autoencoders, with the evidence bound and a likelihood."""
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        space: Space,
+        likelihood: Likelihood | None,
+        bound: EvidenceBound | None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.space = space
+        self.likelihood = likelihood or Gaussian(space)
+        self.bound = bound or EvidenceBound()
+
+    @property
+    def players(self) -> Modules:
+        return {"autoencoder": self}
+
+    @property
+    def discrete(self) -> bool:
+        return self.likelihood.discrete
+
+
+class VAE(BoundedVAE):
     """Variational autoencoder: maximises E_q log p(x | z) - beta KL(q(z | x) | N(0, 1)).
 
-    The loss is the negative bound, or a tighter bound, in nats per entry of x. ``encoder(x, None,
-    condition)`` returns means then log-variances along axis 1; ``decoder(z, None, condition)`` the
-    outputs of the likelihood, a `Gaussian` by default.
+    The loss is the negative bound, or a tighter bound, in nats per entry of x.
 
     Args:
-        encoder: Network from data to moments of latents.
+        encoder: Network from data to means then log-variances of latents, along axis 1.
         decoder: Network from latents to ``likelihood.outputs``.
         space: Shape and units of the data.
         latent: Shape or length of one latent.
-        likelihood: Distribution of data around the decoder output.
+        likelihood: Distribution of data around the decoder output; `Gaussian` by default.
         classes: Number of classes with a learned prior each (`ClassPrior`); 0 for N(0, I).
         bound: Evidence bound and its weights.
 
@@ -153,22 +175,13 @@ class VAE(Method):
         classes: int = 0,
         bound: EvidenceBound | None = None,
     ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-        self.space = space
+        super().__init__(encoder, decoder, space, likelihood, bound)
         self.latent = latent if isinstance(latent, int) else tuple(latent)
-        self.likelihood = Gaussian(space) if likelihood is None else likelihood
-        self.bound = bound or EvidenceBound()
         self.classes = classes
         self.prior: ClassPrior | None = None
         if classes and self.bound.beta:
             absent = [number for number, share in enumerate(space.frequencies) if share == 0]
             self.prior = ClassPrior(classes, self.code, absent)
-
-    @property
-    def players(self) -> Modules:
-        return {"autoencoder": self}
 
     @property
     def group(self) -> int:
@@ -181,10 +194,6 @@ class VAE(Method):
         if isinstance(self.latent, int):
             return (self.latent,)
         return self.latent
-
-    @property
-    def discrete(self) -> bool:
-        return self.likelihood.discrete
 
     @property
     def code_encoder(self) -> nn.Module:
@@ -351,10 +360,9 @@ class Descent(nn.Module):
         return self.decoder(h, None, condition)
 
 
-class HierarchicalVAE(Method):
+class HierarchicalVAE(BoundedVAE):
     """Variational autoencoder with two latent layers, p(u) p(h | u) p(x | h) and q(h | x) q(u | h).
 
-    The lower latent h is Gaussian given the upper latent u, with bounded variances (`gaussian_of`).
     The loss is the negative importance-weighted bound in nats per entry of x; beta is the weight of
     all terms except log p(x | h).
 
@@ -369,9 +377,9 @@ class HierarchicalVAE(Method):
         bound: Evidence bound, with beta above 0 and without free bits.
 
     References:
-        Burda et al., Importance Weighted Autoencoders (2016), the networks with two stochastic
-        layers; Tucker et al. (2019), and Bauer and Mnih, Generalized Doubly Reparameterized
-        Gradient Estimators (2021), for several latent layers.
+        Burda et al., Importance Weighted Autoencoders (2016); Tucker et al. (2019), and Bauer and
+        Mnih, Generalized Doubly Reparameterized Gradient Estimators (2021), for several latent
+        layers.
     """
 
     def __init__(
@@ -386,29 +394,11 @@ class HierarchicalVAE(Method):
         likelihood: Likelihood | None = None,
         bound: EvidenceBound | None = None,
     ) -> None:
-        super().__init__()
-        self.bound = bound or EvidenceBound()
-        if self.bound.beta == 0 or self.bound.free_bits:
-            raise UsageError(
-                "beta must be above 0 and free_bits 0 here: the upper latent layer has no meaning "
-                "without its prior."
-            )
-        self.encoder = encoder
-        self.decoder = decoder
-        self.space = space
+        super().__init__(encoder, decoder, space, likelihood, bound)
         self.upper_encoder = upper_encoder
         self.upper_decoder = upper_decoder
         lower, upper = map(int, latent)
         self.latent = (lower, upper)
-        self.likelihood = Gaussian(space) if likelihood is None else likelihood
-
-    @property
-    def players(self) -> Modules:
-        return {"autoencoder": self}
-
-    @property
-    def discrete(self) -> bool:
-        return self.likelihood.discrete
 
     def losses(self, batch: Batch, now: StepContext) -> Iterator[Turn]:
         bound = self.bound

@@ -10,7 +10,6 @@ from pushforward.networks.autoencoder import (
 from pushforward.networks.blocks import (
     Conditioning as Conditioning,
     TimeEmbedding as TimeEmbedding,
-    parameter_count as parameter_count,
 )
 from pushforward.networks.gan import (
     Critic as Critic,

@@ -283,12 +283,12 @@ def _straight_through(h: Tensor, q: Tensor) -> Tensor:
 class Codebook(nn.Module):
     """Vector quantisation: replaces the vector at each position by the nearest learned vector.
 
-    The vectors are running means of the vectors assigned to them, with a rate ``decay`` per step.
-    Dead codes, which are hardly used, are moved to vectors of the batch.
+    The vectors are running means, with a rate ``decay`` per step, of the vectors assigned to them.
+    Dead codes are moved to vectors of the batch.
 
     References:
-        van den Oord et al., Neural Discrete Representation Learning (VQ-VAE, 2017), appendix A.1,
-        for the running means; Dhariwal et al., Jukebox (2020), section 3, for the restart.
+        van den Oord et al., Neural Discrete Representation Learning (VQ-VAE, 2017), appendix A.1;
+        Dhariwal et al., Jukebox (2020), section 3, for the restart.
     """
 
     counts: Tensor
@@ -407,10 +407,7 @@ class Rounding(nn.Module):
 
 
 class PatchCritic(nn.Module):
-    """Critic that scores each patch of an image as real or decoded.
-
-    It has 4 x 4 convolutions of stride 2 with leaky ReLU, then one of 3 x 3 and one of 1 x 1;
-    spectral normalisation replaces a gradient penalty.
+    """Critic that scores each patch of an image as real or decoded, with spectral normalisation.
 
     Args:
         width: Channels after the first convolution; doubled up to eight times.

@@ -427,8 +427,3 @@ def append_minibatch_std(h: Tensor, group: int) -> Tensor:
     deviation = smoothed.mean(1).repeat_interleave(group).to(h.dtype)
     deviation = deviation.unflatten(0, (-1, *[1] * (h.ndim - 1)))
     return torch.cat([h, deviation.expand(-1, 1, *h.shape[2:])], dim=1)
-
-
-def parameter_count(module: nn.Module) -> int:
-    """Count the trainable parameters of a module."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -139,8 +139,7 @@ class InvertedBlock(nn.Module):
     """Residual block x + (1x1 -> leaky ReLU -> grouped 3x3 -> leaky ReLU -> 1x1), wider inside.
 
     The last layer starts at zero; the two before it are scaled by ``total`` ^ (-1/4), for the
-    number of
-    blocks of a network.
+    number of blocks of a network.
 
     References:
         Zhang et al., Fixup Initialization, 2019; Huang et al., The GAN is dead; long live the GAN!,
@@ -186,12 +185,11 @@ def start(network: nn.Module) -> None:
 class DCGANGenerator(nn.Module):
     """Generator of images: a linear layer, then 4 x 4 transposed convolutions that double the size.
 
-    All layers but the last have batch normalisation and ReLU. Images are cropped at the bottom and
-    right. The embedding of conditions is appended to z.
+    Images are cropped at the bottom and right. The embedding of conditions is appended to z.
 
     Args:
-        width: Channels before the last layer; each coarser grid has twice as many, up to
-        eight times.
+        width: Channels before the last layer; each coarser grid has twice as many, up to eight
+            times.
 
     References:
         Radford et al., Unsupervised Representation Learning with Deep Convolutional Generative
@@ -239,13 +237,12 @@ class DCGANGenerator(nn.Module):
 class DCGANCritic(nn.Module):
     """Critic of images: strided 4 x 4 convolutions with leaky ReLU (0.2), then a linear layer.
 
-    All convolutions but the first have batch normalisation; leave it out (``normalise``) with
-    gradient penalties and with `Spectral`. Labels enter by projection (`ProjectionHead`).
+    Leave batch normalisation out (``normalise``) with gradient penalties and with `Spectral`.
 
     References:
         Radford et al., Unsupervised Representation Learning with Deep Convolutional Generative
         Adversarial Networks, 2016; Gulrajani et al., Improved Training of Wasserstein GANs, 2017,
-        section 4, on penalties and batch normalisation.
+        section 4.
     """
 
     def __init__(

@@ -152,7 +152,6 @@ def _modulation(width: int, depth: int) -> Modulation:
 
 
 def _through(layers: nn.ModuleList, h: Tensor, films: Sequence[Tensor]) -> Tensor:
-    """Apply blocks, and scale and shift the result."""
     for index, block in enumerate(layers):
         h = block(h, films[FILMS * index : FILMS * (index + 1)])
     return rescale(h, films[-2:])

@@ -49,8 +49,7 @@ class FourierFeatures(nn.Module):
 
     References:
         Tancik et al., Fourier Features Let Networks Learn High Frequency Functions in Low
-        Dimensional
-        Domains (2020).
+        Dimensional Domains (2020).
     """
 
     frequencies: Tensor
@@ -94,9 +93,7 @@ MOST = 16  # sign codes, which have one vector for each of their patterns
 class SignCodes(nn.Module):
     """Generator that receives z scaled down, and a learned code for the signs of its first entries.
 
-    A continuous map leaves bridges between separate modes. Signs make it piecewise continuous:
-    the code
-    selects the mode, and z the position within it. Codes start as the signs.
+    A continuous map leaves bridges between separate modes; signs make it piecewise continuous.
 
     Args:
         network: ``network(z, None, condition)`` for z of latent + signs numbers.
@@ -210,10 +207,8 @@ class UnitVectors(nn.Module):
 class Spectral(nn.Module):
     """Network with a bounded gradient: the largest singular value of each layer is about 1.
 
-    The network is changed in place: each weight is divided by its norm, which calls in training
-    mode
-    update by one power iteration. Weights that start at zero are redrawn. Leave batch normalisation
-    out.
+    The network is changed in place. Weights that start at zero are redrawn. Leave batch
+    normalisation out.
 
     References:
         Miyato et al., Spectral Normalization for Generative Adversarial Networks, 2018.
@@ -251,16 +246,15 @@ class LevelPosterior(nn.Module):
     """Posterior mean of entries with 256 levels given their noisy values, from a network's prior.
 
     The prior of an entry consists of Gaussians on the levels, extra mass on the outer levels, and a
-    little on all. So the network need not learn exact levels at low noise. The output is a data
-    prediction; the clock must be ``log_snr``: t = log(sigma / alpha) / 4.
+    little on all. The output is a data prediction; the clock must be ``log_snr``: t = log(sigma /
+    alpha) / 4.
 
     Args:
         network: ``network(x, t, condition)`` on examples of `PARTS` times as many channels.
 
     References:
-        Salimans et al., PixelCNN++ (2017), for mass on the outer levels; Kingma et al., Variational
-        Diffusion Models (2021), appendix on low noise; Graves et al., Bayesian Flow
-        Networks (2023).
+        Salimans et al., PixelCNN++ (2017); Kingma et al., Variational Diffusion Models (2021),
+        appendix on low noise; Graves et al., Bayesian Flow Networks (2023).
     """
 
     low: Tensor

@@ -25,7 +25,7 @@ from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from pushforward.data import Dataset
+    from pushforward.data import Dataset, Split
 
 
 PERIOD = (
@@ -35,8 +35,8 @@ _ORDER = 0x50_0C_E5
 
 
 @functools.lru_cache(maxsize=16)
-def _order(n: int, period: int) -> Tensor:
-    return torch.from_numpy(permutation(n, _ORDER, period))
+def _order(n: int, period: int) -> np.ndarray:
+    return permutation(n, _ORDER, period)
 
 
 class Source:
@@ -108,12 +108,12 @@ class Source:
             )
         return dataset
 
-    @functools.cached_property
+    @property
     def examples(self) -> Tensor:
         """Return the training examples, (N, *shape), in model units of ``space``."""
         return self.space.to_model(self._dataset.train.data_units())
 
-    @functools.cached_property
+    @property
     def held_out(self) -> Tensor:
         """Return the held-out examples, (M, *shape), in model units of ``space``."""
         return self.space.to_model(self._dataset.held_out.data_units())
@@ -124,34 +124,32 @@ class Source:
         return seen_in_training(self._dataset)
 
     def __call__(self, draws: Draws) -> Tensor:
-        u = draws.uniform()
-        index = (u.double().cpu() * len(self._dataset.train)).long()
-        return self._chosen(False, index).to(u.device)
+        return self._drawn(self._dataset.train, draws)
 
     def starts(self, draws: Draws) -> Tensor:
         """Return a held-out example for each example of the draws, by its seed."""
-        n = len(self._dataset.held_out)
+        split = self._dataset.held_out
         if not isinstance(draws, ExampleDraws):
-            u = draws.uniform()
-            index = (u.double().cpu() * n).long()
-            return self._chosen(True, index).to(u.device)
+            return self._drawn(split, draws)
+        n = len(split)
         places = []
         for seed in draws.seeds:
             period, place = divmod(seed % 2**62, PERIOD)
             places.append(_order(n, period)[place % n])
-        return self._chosen(True, torch.stack(places)).to(draws.device)
+        return self._chosen(split, np.array(places)).to(draws.device)
 
     def fixed(self, n: int, device: torch.device | str) -> Tensor:
         """Return the same n different training examples each time, or all if there are fewer."""
-        index = torch.from_numpy(permutation(len(self._dataset.train), _ORDER, 0)[:n])
-        return self._chosen(False, index).to(device)
+        split = self._dataset.train
+        return self._chosen(split, permutation(len(split), _ORDER, 0)[:n]).to(device)
 
-    def _chosen(self, held_out: bool, index: Tensor) -> Tensor:
-        split = self._dataset.held_out if held_out else self._dataset.train
-        if split.on_disk:
-            return self.space.to_model(split.data_units(index.numpy()))
-        examples = self.held_out if held_out else self.examples
-        return examples[index]
+    def _drawn(self, split: Split, draws: Draws) -> Tensor:
+        u = draws.uniform()
+        index = (u.double().cpu() * len(split)).long()
+        return self._chosen(split, index.numpy()).to(u.device)
+
+    def _chosen(self, split: Split, index: np.ndarray) -> Tensor:
+        return self.space.to_model(split.data_units(index))
 
     def __deepcopy__(self, memo: object) -> Source:
         return self

@@ -237,7 +237,7 @@ def _determinant(kind: str, k: Coefficients) -> Tensor:
 def solve(kind: str, y: Tensor, x_t: Tensor, k: Coefficients) -> tuple[Tensor, Tensor]:
     """Find (x, z) with a x + b z = y and alpha x + sigma z = x_t."""
     a, b = ROWS[kind](k)
-    det = k.alpha * b - k.sigma * a
+    det = _determinant(kind, k)
     x = (b * x_t - k.sigma * y) / det
     z = (k.alpha * y - a * x_t) / det
     return x, z

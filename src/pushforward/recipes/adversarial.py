@@ -19,7 +19,6 @@ from pushforward.methods import (
     AnchorPenalty,
     CriticInput,
     Guard,
-    LatentMethod,
     Method,
     Penalties,
 )
@@ -69,6 +68,8 @@ PAIRS: dict[str, tuple[Any, Any]] = {
 }
 
 
+# Kinds of generators and critics: plain ones, and those of images
+PLAYERS = (("mlp", "textbook"), ("dcgan", "residual"))
 # Width and depth of a game's perceptrons on vectors: a game needs many steps more than wide layers
 GAMES = {"tiny": (64, 2), "small": (96, 2), "base": (256, 3)}
 
@@ -101,7 +102,7 @@ def generator_for(
 ) -> nn.Module:
     """Build a generator from noise of length ``latent`` to data, with sign codes (`SignCodes`)."""
     inputs = latent + sign_codes
-    chosen = _game(space, kind)
+    chosen = chosen_network(space, kind, *PLAYERS)
     if chosen == "mlp":
         network = _player(space, size, inputs, space.shape)
     else:
@@ -137,7 +138,7 @@ def critic_for(
         spectral: Whether to use spectral normalisation.
         normalise: Whether a DCGAN uses batch normalisation.
     """
-    chosen = _game(space, kind)
+    chosen = chosen_network(space, kind, *PLAYERS)
     conditions = space.conditions
     if fourier_features and (chosen != "mlp" or len(space.shape) != 1):
         raise UsageError(
@@ -149,7 +150,7 @@ def critic_for(
     if chosen == "mlp":
         network = _player(space, size, space.size + 2 * fourier_features, (), minibatch_std)
         if fourier_features:
-            network = _with_waves(network, single, pack, fourier_features)
+            network = _with_waves(network, single, space.size, pack, fourier_features)
     else:
         options: dict[str, Any] = {"conditions": space.conditions, "minibatch_std": minibatch_std}
         if chosen == "dcgan":
@@ -163,19 +164,13 @@ def critic_for(
     return network
 
 
-def _with_waves(network: nn.Module, space: Space, pack: int, waves: int) -> nn.Module:
-    size = Packed.shape(space.shape, pack, space.conditions)[0] if pack > 1 else space.size
+def _with_waves(network: nn.Module, space: Space, size: int, pack: int, waves: int) -> nn.Module:
     if space.continuous is None:
         return FourierFeatures(network, size, waves)
     columns = []
     for part in range(pack):
         columns += [part * (size // pack) + place for place in space.continuous]
     return FourierFeatures(network, size, waves, high=HIGHEST, columns=columns)
-
-
-def _game(space: Space, kind: str) -> str:
-    usual = "mlp" if flat(space) else "dcgan"
-    return chosen_network(space, kind, usual, ("mlp", "textbook"), ("dcgan", "residual"))
 
 
 def augmentation(space: Space, names: str) -> DiffAugment | None:
@@ -265,15 +260,19 @@ def gan(
     dcgan = convolutional and network in ("auto", "dcgan")
 
     if latent_size is None:
-        short = vector or (dcgan and space.size <= PLAIN)
-        latent_size = 16 if short else 64
+        latent_size = 64
+        if vector or (dcgan and space.size <= PLAIN):
+            latent_size = 16
     latent = whole("latent_size", latent_size, 1)
     if sign_codes is None:
-        sign_codes = min(10, latent) if vector else 0
-    resolved = space.continuous != ()
+        sign_codes = 0
+        if vector:
+            sign_codes = min(10, latent)
     if fourier_features is None:
+        fourier_features = 0
         plain_mlp = vector and network in ("auto", "mlp") and not spectral
-        fourier_features = 32 if plain_mlp and resolved else 0
+        if plain_mlp and space.continuous != ():
+            fourier_features = 32
 
     if loss is None:
         loss = "relativistic"
@@ -291,7 +290,9 @@ def gan(
         else:
             gamma = 5.0
     penalised = penalty != "none" and gamma > 0
-    shortest_ramp = SHORTEST_RAMP if points and penalised else None
+    shortest_ramp = None
+    if points and penalised:
+        shortest_ramp = SHORTEST_RAMP
     if strength is None:
         strength = 1.0 if ada_target is None else 0.0
 
@@ -309,7 +310,9 @@ def gan(
     if generator is None:
         generator = generator_for(space, size, latent, network, sign_codes)
     generator, latent = space.generator(generator, latent)
-    gamma_end = gamma * (0.06 if vector else 0.1)
+    gamma_end = gamma * 0.1
+    if vector:
+        gamma_end = gamma * 0.06
     penalties = Penalties(penalty, gamma, gamma_end, penalty_interval, difference, shortest_ramp)
     augment = augmentation(space, augment_critic)
     critic_input = CriticInput(pack, minibatch_std, augment, strength, ada_target)
@@ -358,11 +361,14 @@ def _training(space: Space, penalty_interval: int) -> Training:
     if penalty_interval > 1:
         # StyleGAN2, appendix B: lazy penalties adjust the optimiser's rates
         share = penalty_interval / (penalty_interval + 1)
+    players = {}
     critic: dict[str, Any] = {}
     if critic_lr * share != lr:
         critic["lr"] = critic_lr * share
     if penalty_interval > 1:
         critic["betas"] = [beta**share for beta in betas]
+    if critic:
+        players["critic"] = critic
     return Training(
         batch,
         lr=lr,
@@ -370,7 +376,7 @@ def _training(space: Space, penalty_interval: int) -> Training:
         clip=None,
         ema=20_000,
         precision=precision(space),
-        players={"critic": critic} if critic else {},
+        players=players,
     )
 
 
@@ -434,13 +440,21 @@ def finish(
         critic = _critic(space, size, network, flow_map)
     by_features = isinstance(critic, FeatureCritic)
     small = flat(space)
-    if gamma is None:
-        gamma = 0.0 if by_features else 1.0
+    usual_gamma = 1.0
     still = STILL
+    lr = 1e-3
+    map_lr = 5e-5
     if by_features:
+        usual_gamma = 0.0
         still = STILL_FEATURES
+        map_lr = 2e-4
     elif small:
         still = 0.0
+    if small:
+        lr = 5e-4
+        map_lr = 3e-4
+    if gamma is None:
+        gamma = usual_gamma
     guard = None
     if coverage or recall:
         guard = Guard(coverage, recall)
@@ -457,11 +471,6 @@ def finish(
     )
     method, family = in_latents(method, teacher)
 
-    lr = 1e-3
-    map_lr = 2e-4 if by_features else 5e-5
-    if small:
-        lr = 5e-4
-        map_lr = 3e-4
     training = Training(
         batch_size(space),
         lr=lr,
@@ -487,5 +496,5 @@ def _critic(space: Space, size: str, network: str, flow_map: FlowMap) -> nn.Modu
 
 
 def _finish_start_as_teacher(method: Any) -> None:
-    inner = method.method if isinstance(method, LatentMethod) else method
+    inner = getattr(method, "method", method)
     inner.flow_map.load_state_dict(inner.teacher.state_dict())

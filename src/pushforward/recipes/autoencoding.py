@@ -38,10 +38,13 @@ from pushforward.recipes.recipe import (
     on_space,
 )
 
+# Kinds of encoders and decoders: plain ones, and those of images
+CODERS = (("mlp", "textbook"), ("convolutional",))
+
 
 def encoder_for(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Module:
     """Build an encoder from data to latent means and log-variances."""
-    chosen = _coder(space, kind)
+    chosen = chosen_network(space, kind, *CODERS)
     if chosen == "convolutional":
         return Encoder.sized(size, shape=space.shape, latent=latent, conditions=space.conditions)
     return perceptron(space, size, space.size, (2 * latent,), chosen)
@@ -51,7 +54,7 @@ def decoder_for(
     space: Space, size: str, latent: int, kind: str = "auto", outputs: Sequence[int] | None = None
 ) -> nn.Module:
     """Build a decoder from latents to data, or to ``outputs`` that describe data."""
-    chosen = _coder(space, kind)
+    chosen = chosen_network(space, kind, *CODERS)
     if outputs is None:
         outputs = space.shape
     if chosen == "convolutional":
@@ -69,11 +72,6 @@ def perceptron(
     count = math.prod(outputs)
     network = Perceptron.sized(size, shape=(inputs,), outputs=count, conditions=space.conditions)
     return Reshaped(network, outputs)
-
-
-def _coder(space: Space, kind: str) -> str:
-    usual = "mlp" if flat(space) else "convolutional"
-    return chosen_network(space, kind, usual, ("mlp", "textbook"), ("convolutional",))
 
 
 @on_space

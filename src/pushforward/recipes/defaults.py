@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -74,24 +75,34 @@ def denoising_network(
     """
     if isinstance(kind, nn.Module):
         return kind
-    usual = "mlp" if flat(space, DENOISED) else "unet"
-    chosen = chosen_network(space, kind, usual, ("mlp",), ("unet", "dit"))
+    chosen = chosen_network(space, kind, ("mlp",), ("unet", "dit"), DENOISED)
     if chosen == "mlp":
         return mlp(space, size, space.size, space.shape, times=times)
-    network = networks.UNet if chosen == "unet" else networks.DiT
-    return network.sized(size, shape=space.shape, conditions=space.conditions, times=times)
+    network: Any = networks.UNet
+    if chosen == "dit":
+        network = networks.DiT
+    denoiser: nn.Module = network.sized(
+        size, shape=space.shape, conditions=space.conditions, times=times
+    )
+    return denoiser
 
 
 def chosen_network(
-    space: Space, kind: str, usual: str, plain: Sequence[str], of_images: Sequence[str]
+    space: Space, kind: str, plain: Sequence[str], of_images: Sequence[str], most: int = FLAT
 ) -> str:
-    """Return the kind of network, by default the usual one."""
+    """Return the kind of network; "auto" is the first plain one, or for images the first of images.
+
+    Raises:
+        UsageError: If the kind is unknown or does not support this shape.
+    """
     one_of("network", kind, ("auto", *plain, *of_images))
     if kind in of_images and not space.grid:
         raise UsageError(
             f'The network "{kind}" needs images. For {space.noun}s of shape {space.shape}, '
             f"use {' or '.join(plain)}, or auto."
         )
-    if kind == "auto":
-        return usual
-    return kind
+    if kind != "auto":
+        return kind
+    if flat(space, most):
+        return plain[0]
+    return of_images[0]

@@ -17,7 +17,6 @@ from pushforward.methods import (
     Distillation,
     DistributionMatching,
     FlowMapMatching,
-    LatentMethod,
     Method,
     Trajectories,
 )
@@ -237,16 +236,29 @@ def distil(
     if rule == "stored":
         stored = 1.0
     elif stored is None:
-        stored = 0.0 if rule == "progressive" else 0.5
+        stored = 0.5
+        if rule == "progressive":
+            stored = 0.0
     scales = _guidance(guidance)
+    legs: float | Sequence[float] = 0.5
+    average = None
+    likeness = None
+    if convolutional:
+        legs = LEGS
+        average = AVERAGE
+        likeness = FeatureDistance(LIKENESS)
 
     guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
-    span = scales if len(scales) == 2 else None
+    span = None
+    if len(scales) == 2:
+        span = scales
     if scales != (1.0,):
-        scale = 1.0 if scales[0] <= 1 <= scales[-1] else scales[0]
+        scale = scales[0]
+        if scale <= 1 <= scales[-1]:
+            scale = 1.0
         guide = Flow(Guided(flow.denoiser, scale), guide.solver, teacher_steps, guide.grid)
     student = _student(guide, span)
-    target = _rule(rule, first, last, derivative, AVERAGE if convolutional else None)
+    target = _rule(rule, first, last, derivative, average)
     pairs: Pairs = Sorted(times_for(space), diagonal=diagonal, to_data=to_data)
     if rule == "progressive":
         pairs = Dyadic(STAGES - 1, diagonal=diagonal, staged=True)
@@ -256,7 +268,7 @@ def distil(
             guide,
             trajectories_for(guide.steps + 1, guide.space.size, trajectories),
             to_data=to_data,
-            legs=LEGS if convolutional else 0.5,
+            legs=legs,
             unconditional=0.1 if student.unconditional else 0.0,
             guidance=span,
         )
@@ -267,7 +279,7 @@ def distil(
             trajectories=store,
             stored=stored,
             steps=calls,
-            likeness=FeatureDistance(LIKENESS) if convolutional else None,
+            likeness=likeness,
         )
     else:
         method = FlowMapMatching(student, target, pairs, teacher=guide, steps=calls)
@@ -304,7 +316,6 @@ def _denoiser(flow: Any) -> Denoiser:
 
 
 def _guidance(given: float | str | Sequence[float]) -> tuple[float, ...]:
-    """Read one scale, or the least and the greatest."""
     parts = given.split(",") if isinstance(given, str) else given
     try:
         scales = np.atleast_1d(np.array(parts, float))
@@ -338,7 +349,7 @@ def _rule(rule: str, first: float, last: float, derivative: str, average: float 
 
 
 def _start_as_teacher(method: Any) -> None:
-    inner = method.method if isinstance(method, LatentMethod) else method
+    inner = getattr(method, "method", method)
     inner.start_from(_student(inner.teacher, inner.flow_map.preconditioning.guidance).state_dict())
 
 
@@ -391,7 +402,7 @@ def dmd(
             )
 
     def initial_map(denoiser: Any) -> Any:
-        first = denoiser if start is None else start
+        first = start or denoiser
         if first.jumps:
             return copy_of(first)
         return student_of(first)
@@ -412,10 +423,12 @@ def dmd(
         steps=calls,
     )
     # a map that jumps well already is only moved a little
-    jumps = start is not None or denoiser.jumps
+    lr = 3e-4
+    if start is not None or denoiser.jumps:
+        lr = 1e-4
     training = Training(
         batch_size(space),
-        lr=1e-4 if jumps else 3e-4,
+        lr=lr,
         betas=(0.0, 0.99),
         ema=20_000,
         precision=precision(space),

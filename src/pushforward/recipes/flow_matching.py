@@ -82,11 +82,6 @@ def flow(
         Liu et al., Rectified Flow (2023), for reflow.
     """
     one_of("coupling", coupling, ("independent", "ot", "reflow"))
-    if coupling == "ot" and space.conditions.keys() - {"label"}:
-        raise UsageError(
-            "The coupling ot pairs noise with data within classes. With other conditions, noise "
-            "would depend on their values. Leave out coupling."
-        )
     start = _source(source, space)
     couple: Coupling
     if coupling == "reflow" or teacher is not None:
@@ -124,20 +119,19 @@ def _source(given: str | Path | Source | None, space: Space) -> Source | None:
 def _reflow(
     coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int | None
 ) -> TeacherPairs:
-    if teacher is None or coupling != "reflow":
+    if teacher is None or coupling != "reflow" or source is not None:
         raise UsageError(
-            "The coupling reflow learns from a trained flow, ddpm or edm. Pass both "
-            '`coupling="reflow"` and `teacher`.'
-        )
-    if source is not None:
-        raise UsageError(
-            "A reflow starts from the same distribution as its teacher. Leave out `source`."
+            "The coupling reflow learns from a trained flow, ddpm or edm, and starts like it. "
+            'Pass `coupling="reflow"` and `teacher`, without `source`.'
         )
     guide = teacher
     if not teacher.solver.jumps:
         from_data = teacher.source is not None
-        if steps is None:
-            steps = 32 if from_data else 16
-        guide = teacher.with_solver("unipc", steps, "time" if from_data else None)
+        usual = 16
+        grid = None
+        if from_data:
+            usual = 32
+            grid = "time"
+        guide = teacher.with_solver("unipc", steps or usual, grid)
     count = pairs or trajectories_for(2, guide.space.size)
     return TeacherPairs(Trajectories(guide, count, ends=True))

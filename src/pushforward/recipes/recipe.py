@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pushforward import plugins, spec
-from pushforward.arguments import number, one_of, weight, whole
+from pushforward.arguments import number, one_of, share, weight, whole
 from pushforward.data import Space, dataset_of
 from pushforward.data.core.dataset import Seen
 from pushforward.errors import UsageError
@@ -81,10 +81,9 @@ class Training:
 
     Args:
         batch: Batch size.
-        accumulate: Number of micro-batches per batch, to save memory; batch normalisation is not
-            supported.
+        accumulate: Number of micro-batches per batch; batch normalisation is not supported.
         lr: Learning rate on the plateau.
-        schedule: Schedule of the learning rate and other settings.
+        schedule: Schedule of the learning rate.
         betas: Betas of AdamW.
         weight_decay: Weight decay of AdamW.
         clip: Maximum gradient norm per network; None for no clipping.
@@ -117,10 +116,10 @@ class Training:
             stored = dict(self.schedule)
             spec.drop_retired("Schedule", stored)
             object.__setattr__(self, "schedule", Schedule(**stored))
-        for name in ("batch", "accumulate"):
-            whole(name, getattr(self, name), 1)
-        for name in ("ema", "ema_share"):
-            weight(name, getattr(self, name))
+        whole("batch", self.batch, 1)
+        whole("accumulate", self.accumulate, 1)
+        weight("ema", self.ema)
+        weight("ema_share", self.ema_share)
         for player in ("", *self.players):
             self._check_player(player)
 
@@ -128,17 +127,14 @@ class Training:
         of = f" of the network {player}" if player else ""
         for name in self.players.get(player, ()):
             one_of("setting", name, PER_PLAYER, of)
-        lr = self.of(player, "lr")
-        clip = self.of(player, "clip")
-        betas = self.of(player, "betas")
         one_of("optimizer", self.of(player, "optimizer"), OPTIMIZERS, of)
+        weight(f"lr{of}", self.of(player, "lr"))
         weight(f"weight_decay{of}", self.of(player, "weight_decay"))
-        if not 0 < number("lr", lr) < math.inf:
-            raise UsageError(f"The learning rate{of} must be positive, got {lr}.")
-        if len(betas) != 2 or not all(0 <= number("betas", beta) < 1 for beta in betas):
-            raise UsageError(f"betas{of} must be two numbers from 0 to below 1, got {betas}.")
-        if clip is not None and not clip > 0:
-            raise UsageError(f"clip{of} must be positive, or None for no clipping; got {clip}.")
+        for beta in self.of(player, "betas"):
+            share("Each of betas", number("betas", beta), of)
+        clip = self.of(player, "clip")
+        if clip is not None:
+            weight(f"clip{of}", clip)
 
     def changed(self, **changes: Any) -> Training:
         """Return a copy with changed settings, which apply to every network.
@@ -170,8 +166,7 @@ class Recipe:
         family: Family of models, in words.
         builds_on: Names of the models and data sets that the method builds on, with the training
             examples of each.
-        first_weights: Function that sets initial weights, for example a student's from its teacher.
-            Not called if training starts from a run's weights or is resumed.
+        first_weights: Function that sets the initial weights of a training run that starts anew.
         samplers: Default samplers of the runs of frozen parts, by part.
     """
 

@@ -27,9 +27,8 @@ def student_of(
 ) -> FlowMap:
     """Build a map between two times on the straight path, initialised as a denoiser on any path.
 
-    Its network is the teacher's with a second time, and receives the input of the teacher's network
-    at the same log-SNR. ``guidance`` is the range of guidance scales that it receives as a third
-    time, initially without effect.
+    Its network is the teacher's with a second time. ``guidance`` is the range of guidance scales
+    that it receives as a third time, initially without effect.
 
     Raises:
         UsageError: If the network does not support a second time, or its input or output depends on
@@ -45,7 +44,10 @@ def student_of(
         )
     if unconditional is None:
         unconditional = teacher.unconditional
-    network, straight = straightened(teacher, 2 if guidance is None else 3)
+    times = 2
+    if guidance is not None:
+        times = 3
+    network, straight = straightened(teacher, times)
     return FlowMap(
         network,
         straight,
@@ -109,8 +111,7 @@ def with_second_time(
 ) -> nn.Module:
     """Copy a network to one with two or more times, which initially depends only on the first.
 
-    The time embedding of the copy has lower frequencies. Its two layers are fitted to the original
-    embedding by linear regression; all other weights are copied.
+    The two layers of the copy's time embedding are fitted to the original by linear regression.
 
     Args:
         network: Network with one time; its class must accept ``times``.
@@ -174,7 +175,6 @@ def _fit(fitted: TimeEmbedding, embedding: TimeEmbedding, times: Tensor, receive
 
 
 def _regression(inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Fit a linear layer by ridge regression: its weight and bias."""
     mean = inputs.mean(0)
     center = outputs.mean(0)
     x = inputs - mean

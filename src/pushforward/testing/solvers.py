@@ -74,13 +74,17 @@ def check_path(path: Path | type[Path]) -> None:
 def _check_derivatives(path: Path) -> None:
     # knots of a table have one-sided second derivatives only, so the times avoid them
     t = torch.linspace(*path.ends, 50, dtype=torch.float64) * 0.997 + 0.0011
-    t = t.clamp(*path.ends).requires_grad_()
+    t = t.clamp(*path.ends)
+
+    def coefficients(t: Tensor) -> tuple[Tensor, Tensor]:
+        k = path.at(t)
+        return k.alpha, k.sigma
+
     k = path.at(t)
+    _, derivatives = torch.func.jvp(coefficients, (t,), (torch.ones_like(t),))
     with law(path, "its derivatives must match its coefficients"):
-        for value, derivative in ((k.alpha, k.dalpha), (k.sigma, k.dsigma)):
-            # adding 0 t gives a constant its zero derivative
-            (gradient,) = torch.autograd.grad((value + 0 * t).sum(), t, retain_graph=True)
-            torch.testing.assert_close(derivative, gradient, rtol=1e-9, atol=1e-11)
+        for derivative, exact in zip((k.dalpha, k.dsigma), derivatives, strict=True):
+            torch.testing.assert_close(derivative, exact, rtol=1e-9, atol=1e-11)
 
 
 # The paths that solvers are measured on
@@ -101,15 +105,22 @@ class Mixture(nn.Module):
         d = self.centres.shape[1]
         self.space: Space = VectorSpace(shape=(d,), mean=(0.0,) * d, std=(1.0,) * d)
 
+    @property
+    def axes(self) -> tuple[Tensor, Tensor]:
+        """Return the variances (d,) of each Gaussian along the columns of a basis (d, d)."""
+        d = self.centres.shape[1]
+        return torch.full((d,), self.std**2, dtype=torch.float64), torch.eye(d)
+
     def predict(self, kind: Any, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         """Compute the posterior mean of the data given x_t, converted to any prediction."""
         k = self.path.at(t).over(x_t)
-        variance = k.alpha**2 * self.std**2 + k.sigma**2
+        variances, basis = (part.to(x_t) for part in self.axes)
+        variance = k.alpha**2 * variances + k.sigma**2
         centres = self.centres.to(x_t)
-        gaps = x_t[:, None] - k.alpha[:, None] * centres
-        weights = torch.softmax(-(gaps**2).sum(-1) / (2 * variance), dim=1)
-        gain = k.alpha * self.std**2 / variance
-        means = centres + gain[:, None] * gaps
+        gaps = (x_t[:, None] - k.alpha[:, None] * centres) @ basis
+        weights = torch.softmax(-(gaps**2 / variance[:, None]).sum(-1) / 2, dim=1)
+        gain = k.alpha * variances / variance
+        means = centres + (gain[:, None] * gaps) @ basis.T
         data = (weights[..., None] * means).sum(1)
         return convert("data", kind, data, x_t, k)
 
@@ -142,18 +153,10 @@ class Correlated(Mixture):
 
     covariance = torch.tensor([[0.5, 0.3], [0.3, 0.9]], dtype=torch.float64)
 
-    def predict(self, kind: Any, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        if t.stride() == (0,):
-            t = t[:1]  # one time for all rows
-        k = self.path.at(t).over(x_t)
+    @property
+    def axes(self) -> tuple[Tensor, Tensor]:
         variances, basis = torch.linalg.eigh(self.covariance)
-        variances = variances.to(x_t)
-        basis = basis.to(x_t)
-        centre = self.centres.to(x_t)
-        gap = (x_t - k.alpha * centre) @ basis
-        gain = k.alpha * variances / (k.alpha**2 * variances + k.sigma**2)
-        data = centre + (gain * gap) @ basis.T
-        return convert("data", kind, data, x_t, k)
+        return variances, basis
 
 
 class _Quick(Draws):
