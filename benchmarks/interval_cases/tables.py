@@ -16,8 +16,6 @@ NAMES = ("x", "y", "w", "c", "b")
 KINDS = ("number", "number", "whole", "category", "boolean")
 LABELS = ((), (), (), ("red", "green", "blue", "none"), ("no", "yes"))
 MISSING = tuple(name == "c" for name in NAMES)
-CATEGORICAL = [kind in ("category", "boolean") for kind in KINDS]
-COUNTS = list(map(len, LABELS))
 GAPS = [False] * len(KINDS)
 
 NEAR = ("nearest_ratio", "nearer_training", "membership", "membership_ratio")
@@ -92,13 +90,13 @@ def of_table(
     random = np.random.Generator(np.random.Philox(key=[repeat, sum(map(ord, case))]))
     training = rows(2 * n, random)
     reference = rows(n, random)
-    points = embedding(training, CATEGORICAL, COUNTS, GAPS)
     results = []
     for _ in range(samplings):
         generated = model(n, random, training)
+        table = Table(generated, reference, NAMES, KINDS, LABELS, target, MISSING)
+        points = embedding(table, training, GAPS)
         coordinates = [points(side).astype(np.float32) for side in (generated, reference, training)]
         features = [side.astype(np.float64) for side in coordinates[:2]]
-        table = Table(generated, reference, NAMES, KINDS, LABELS, target, MISSING)
         results.append(
             measured(
                 Samples(*coordinates, *features, shape=coordinates[0].shape[1:], table=table),
