@@ -16,7 +16,7 @@ import pushforward as pf
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.models import of_run
 from pushforward.evaluation.results import ModelResult
-from pushforward.methods import Trajectories, distillation as trajectories
+from pushforward.methods import Trajectories, trajectories
 from pushforward.registries import PARTS
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.training import Budget, Progress
