@@ -291,10 +291,5 @@ class Tracked(Observer):
 
 
 def _known(folder: Path) -> dict[str, str]:
-    runs = read_object(folder / FILE).get("runs")
-    known = {}
-    if isinstance(runs, dict):
-        for name, value in runs.items():
-            if isinstance(value, str) and value.replace("-", "").isalnum():
-                known[name] = value
-    return known
+    runs = read_object(folder / FILE).get("runs") or {}
+    return {name: value for name, value in runs.items() if str(value).replace("-", "").isalnum()}
