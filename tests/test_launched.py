@@ -90,8 +90,6 @@ def test_the_variables_of_launchers():
     assert launched(slurm) == launched({}) == Launch()
     with pytest.raises(UsageError, match="not MASTER_PORT"):
         launched({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "here"})
-    with pytest.raises(UsageError, match="expected a rank from 0 to 3"):
-        launched({**torch, "RANK": "4"})
 
 
 def test_a_killed_process_is_named():

@@ -173,9 +173,7 @@ def test_fit_leaves_a_handler_of_the_users_own(at_step, tmp_path):
 def test_a_signal_in_the_last_step_is_no_end_as_usual(at_step, tmp_path):
     moons = pf.data.load("moons")
     at_step(lambda: send("SIGINT"))
-    with pytest.raises(
-        KeyboardInterrupt, match=r"saved at step 3; read the finished run with pf.load\('.*/run'\)"
-    ):
+    with pytest.raises(KeyboardInterrupt, match="saved at step 3"):
         pf.fit(recipe_for("vae", moons), moons, steps=3, out=tmp_path / "run")
     assert pf.load(tmp_path / "run").state["step"] == 3
 

@@ -48,29 +48,17 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
     else:
         return Launch()
     of_rank, of_count, of_local_rank, of_local_count = names
-    rank = _number(given, of_rank)
-    count = _number(given, of_count)
-    if not 0 <= rank < count:
-        raise UsageError(
-            f"The launcher set {of_rank}={rank} and {of_count}={count}; "
-            f"expected a rank from 0 to {count - 1}."
-        )
+    rank = int(given[of_rank])
+    count = int(given[of_count])
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         if count > 1 and name not in given:
             raise UsageError(
                 f"The launcher set {of_count}={count}, but not {name}, which the processes need to "
                 "find each other. Start them with torchrun, or set it to the same value for all."
             )
-    local_rank = _number(given, of_local_rank, rank)
-    local_count = _number(given, of_local_count, count)
+    local_rank = int(given.get(of_local_rank, rank))
+    local_count = int(given.get(of_local_count, count))
     return Launch(rank, count, local_rank, local_count)
-
-
-def _number(given: Mapping[str, str], name: str, default: int | str = "") -> int:
-    text = given.get(name, str(default))
-    if not text.isdecimal():
-        raise UsageError(f'The launcher set {name}="{text}"; expected an integer.')
-    return int(text)
 
 
 # Rounds of spinning before a thread sleeps, GOMP_SPINCOUNT; the library's own default is 300,000

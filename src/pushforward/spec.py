@@ -146,17 +146,15 @@ def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
         stored = part.get("network")
         if stored in (described, before):
             part["network"] = copy.deepcopy(network)
-        elif isinstance(stored, dict):
-            others.append(str(stored))
+        elif stored is not None:
+            others.append(stored)
         return part
 
     complete: dict[str, Any] = json.loads(json.dumps(content), object_hook=completed)
     if complete == content:
-        stored = ", ".join(others) or "none"
-        if "'opaque'" in stored:
-            stored += " (opaque: its arguments were not stored)"
         raise UsageError(
-            f"Got `network` {described}; this run was trained with another one: {stored}. "
-            "Build the network as for training, from the same class."
+            f"Got `network` {described}; this run was trained with another one: {others} (opaque "
+            "if its arguments were not stored). Build the network as for training, from the same "
+            "class."
         )
     return complete

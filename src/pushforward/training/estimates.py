@@ -129,22 +129,20 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 def training_memory(run: Run, data: Dataset) -> int | None:
     """Measure the peak tensor memory of a training step of a run's recipe."""
-    learned = next(
-        (
-            known
-            for known in (data, data.without_labels())
-            if known.fingerprint == run.spec["fingerprint"]
-        ),
-        None,
-    )
-    if learned is None:
-        return None
+    fingerprint = run.spec["fingerprint"]
+    for known in (data, data.without_labels()):
+        if known.fingerprint == fingerprint:
+            return _training_memory(run, known)
+    return None
+
+
+def _training_memory(run: Run, data: Dataset) -> int | None:
     holding = RunLock(run.folder, None, run.spec, writes=False)
     settings = Settings(seed=run.spec["seed"], device=next(run.method.parameters()).device)
     try:
         with torch.random.fork_rng(devices=[]):
             trainer = Trainer(
-                recipe_of(run.spec), learned, Budget(steps=2), out=holding, settings=settings
+                recipe_of(run.spec), data, Budget(steps=2), out=holding, settings=settings
             )
             added = _of_second_step(trainer)
     except (CheckpointError, DataError, UsageError, OutOfMemory):
@@ -153,15 +151,12 @@ def training_memory(run: Run, data: Dataset) -> int | None:
         if not lacks_memory(error):
             raise
         return None
-    held = held_bytes(trainer.method, trainer.average.method, *trainer.method.parts.values())
-    states = sum(
-        value.nbytes
-        for player in trainer.state.optimizers.values()
-        for value in player.state().values()
-    )
     if added is None:
         return None
-    return held + states + added
+    held = held_bytes(trainer.method, trainer.average.method, *trainer.method.parts.values())
+    for player in trainer.state.optimizers.values():
+        held += sum(value.nbytes for value in player.state().values())
+    return held + added
 
 
 class _Counter(TorchDispatchMode):

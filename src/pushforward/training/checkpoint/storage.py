@@ -334,17 +334,12 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 def unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
     """Describe the progress of an unfinished run, such as "26 of 200 steps", or return None."""
-    try:
-        state = read_json(checkpoint / "state.json")
-        step = state["step"]
-        total = state.get("total")
-        seconds = budget.get("seconds")
-        if total:
-            if step < total:
-                return f"{step:,} of {total:,} steps"
-            return None
-        if seconds and state["seconds"] < seconds:
-            return f"{state['seconds']:.0f} of {seconds:.0f} s"
-        return None
-    except (CheckpointError, OSError, KeyError, TypeError, AttributeError):
-        return None
+    state = read_object(checkpoint / "state.json")
+    step = state.get("step", 0)
+    total = state.get("total")
+    if total:
+        return f"{step:,} of {total:,} steps" if step < total else None
+    seconds = budget.get("seconds") or 0.0
+    if state.get("seconds", seconds) < seconds:
+        return f"{state['seconds']:.0f} of {seconds:.0f} s"
+    return None

@@ -64,18 +64,10 @@ def check_fit(
 def _check_space(method: Method, data: Dataset) -> None:
     trained = method.space
     space = data.space
-    if not met(trained.conditions, space.conditions):
-        expected = described(trained.conditions)
-        got = described(space.conditions)
-        if expected == got:
-            got += ", but with other values"
-        raise UsageError(
-            f"The method was built for data with {expected}; {data.name} has {got}. Build the "
-            "recipe from data.space."
-        )
     names = ["shape", "columns", "low", "high"]
     if not isinstance(method, LatentMethod):  # whose units are those of its autoencoder
         names += space.units
+    differing = [] if met(trained.conditions, space.conditions) else ["conditions"]
     for name in names:
         expected = getattr(trained, name)
         got = getattr(space, name)
@@ -84,11 +76,14 @@ def _check_space(method: Method, data: Dataset) -> None:
         else:
             same = expected == got
         if not same:
-            what = "examples of shape" if name == "shape" else f"data whose {name} is"
-            raise UsageError(
-                f"The method was built for {what} {expected!s:.80}; {data.name} has {got!s:.80}. "
-                "Build the recipe from data.space."
-            )
+            differing.append(name)
+    if differing:
+        raise UsageError(
+            f"The method was built for data of shape {tuple(trained.shape)} with "
+            f"{described(trained.conditions)}; {data.name} differs in {', '.join(differing)}: "
+            f"shape {tuple(space.shape)} with {described(space.conditions)}. Build the recipe from "
+            "data.space."
+        )
 
 
 def _trajectories_of(method: Method) -> Trajectories | None:

@@ -125,15 +125,13 @@ class PlayerOptimizer:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         by_index: dict[int, dict[str, Any]] = {}
         for path, value in tensors.items():
-            words = path.rsplit("/", 2)
-            if len(words) < 3 or words[0] != self.name or not words[1].isdecimal():
+            player, number, kind = path.rsplit("/", 2)
+            if player != self.name:
                 continue
-            index = int(words[1])
-            if index < len(self.parameters):
-                parameter = self.parameters[index]
-                if value.shape == parameter.shape:
-                    value = torch.empty_like(parameter).copy_(placed(value, parameter))
-                by_index.setdefault(index, {})[words[2]] = value
+            parameter = self.parameters[int(number)]
+            if value.shape == parameter.shape:
+                value = torch.empty_like(parameter).copy_(placed(value, parameter))
+            by_index.setdefault(int(number), {})[kind] = value
         for optimizer, numbers in self._optimizers:
             state = {}
             for place, number in enumerate(numbers):

@@ -499,14 +499,10 @@ def trained(trainer: Trainer) -> Run:
     finally:
         trainer.progress.close()
     if got:
-        argument = repr(str(trainer.folder))
-        if trainer.done:
-            how = f"read the finished run with pf.load({argument})"
-        elif getattr(trainer.data, "origin", None):
-            how = f"resume with pf.resume({argument})"
-        else:
-            how = f"resume with pf.resume({argument}, data=data)"
-        raise KeyboardInterrupt(f"saved at step {trainer.clock.step:,}; {how}")
+        raise KeyboardInterrupt(
+            f"saved at step {trainer.clock.step:,}; resume with "
+            f"pf.resume({str(trainer.folder)!r}), and data=data if it was passed in Python"
+        )
     return finished(trainer)
 
 

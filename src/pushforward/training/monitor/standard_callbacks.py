@@ -210,20 +210,24 @@ class Tracked(Observer):
             identity = known.get(tracker.name)
             start = 0 if identity is None else logged
             self._followers.append(_Follower(tracker, identity, start))
-        self._held: list[Mapping[str, Any]] = []
         self._rates: dict[int, Mapping[str, float]] = {}
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
-        self._held.append(dict(row))
+        step = row["step"]
+        rates: Mapping[str, float] = {}
+        if not again:
+            rates = self._rates.pop(step, None) or self.rates()
+        numbers = _numbers(row, rates)
+        for follower in list(self._followers):
+            if step > follower.logged:
+                self._try(follower, methodcaller("log", step, numbers))
         return {}
 
     def due(self, moment: Moment) -> bool:
         self._rates[moment.step] = dict(self.rates())
-        self._pass_on()
         return drawn_at(moment)
 
     def look(self, moment: Moment) -> Mapping[str, Any]:
-        self._pass_on()
         path = moment.folder / "samples" / f"{step_name(moment.step)}.png"
         for follower in list(self._followers):
             if path.is_file() and moment.step >= follower.logged:
@@ -231,38 +235,10 @@ class Tracked(Observer):
         return {}
 
     def close(self, status: str) -> None:
-        self._pass_on()
         for follower in list(self._followers):
             if follower.started:
                 self._try(follower, lambda tracker: tracker.finish(status))
                 follower.started = False
-
-    def _pass_on(self) -> None:
-        rows = self._held
-        self._held = []
-        for row in rows:
-            step = row["step"]
-            numbers = self._numbers(row)
-            for follower in list(self._followers):
-                if step > follower.logged:
-                    self._try(follower, methodcaller("log", step, numbers))
-                    follower.logged = step
-
-    def _numbers(self, row: Mapping[str, Any]) -> dict[str, float]:
-        parts: dict[str, Mapping[str, Any]] = {
-            "loss": row["loss"],
-            "lr": self._rates.pop(row["step"], {}),
-            "health": row.get("health", {}),
-        }
-        named = {"progress/samples": row.get("samples"), "progress/seconds": row.get("seconds")}
-        for kind, part in parts.items():
-            for name, value in part.items():
-                named[f"{kind}/{name}"] = value
-        numbers = {}
-        for name, value in named.items():
-            if isinstance(value, (int, float)) and math.isfinite(value):
-                numbers[name] = float(value)
-        return numbers
 
     def _try(self, follower: _Follower, call: Callable[[Tracker], None]) -> None:
         try:
@@ -290,11 +266,19 @@ class Tracked(Observer):
             write_json(self.folder / FILE, {"format_version": 1, "runs": runs})
 
 
+def _numbers(row: Mapping[str, Any], rates: Mapping[str, float]) -> dict[str, float]:
+    named = {"progress/samples": row.get("samples"), "progress/seconds": row.get("seconds")}
+    parts = {"loss": row["loss"], "lr": rates, "health": row.get("health", {})}
+    for kind, part in parts.items():
+        for name, value in part.items():
+            named[f"{kind}/{name}"] = value
+    numbers = {}
+    for name, value in named.items():
+        if isinstance(value, (int, float)) and math.isfinite(value):
+            numbers[name] = float(value)
+    return numbers
+
+
 def _known(folder: Path) -> dict[str, str]:
-    runs = read_object(folder / FILE).get("runs")
-    known = {}
-    if isinstance(runs, dict):
-        for name, value in runs.items():
-            if isinstance(value, str) and value.replace("-", "").isalnum():
-                known[name] = value
-    return known
+    runs = read_object(folder / FILE).get("runs") or {}
+    return {name: value for name, value in runs.items() if str(value).replace("-", "").isalnum()}

@@ -124,12 +124,11 @@ def _defaults() -> set[int]:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
-        stages: list[dict[str, Any]] = []
-        for each in read_json(path)["stages"]:
-            threads = [int(number) for number in each["threads"]]
-            stages.append({"step": int(each["step"]), "threads": threads})
-        if stages[0]["step"] != 0 or any(min(stage["threads"]) < 1 for stage in stages):
-            raise ValueError("it does not list the run's thread counts")
-    except (TypeError, KeyError, ValueError, IndexError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}. Restore the file.") from error
+        stages: list[dict[str, Any]] = read_json(path)["stages"]
+        assert stages[0]["step"] == 0
+        assert all(min(stage["threads"]) >= 1 for stage in stages)
+    except (AssertionError, LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is damaged: it does not list the run's thread counts. Restore the file."
+        ) from error
     return stages

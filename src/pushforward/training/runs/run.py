@@ -425,8 +425,8 @@ def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
         if stored is None:
             return None
         return Flow(flow.denoiser, spec.build(stored["solver"]), stored["steps"], stored["grid"])
-    except (*UNFIT, UsageError) as error:
+    except UNFIT as error:
         raise CheckpointError(
-            "The run's spec.json does not describe a sampler of this version for the frozen part "
-            f"{part}: {str(error).rstrip('.')}. Restore the file."
+            f"The run's spec.json has no valid sampler for the frozen part {part}: {error}. "
+            "Restore the file."
         ) from error
