@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from pushforward.errors import DataError, quoted
 from pushforward.numbers import some
-from pushforward.tables.column import Column, Floats, Integers, Mask, check_shares, indicators
+from pushforward.tables.column import (
+    Column,
+    Floats,
+    Integers,
+    Mask,
+    check_shares,
+    indicators,
+    looked_up,
+)
 from pushforward.tables.reading.rows import between
 from pushforward.tables.reading.string_columns import Format, iso_date
 
@@ -105,14 +113,13 @@ class Category(Column):
 
     @property
     def coordinates(self) -> tuple[str, ...]:
-        texts = list(self.names)
-        if self.missing:
-            texts.append("missing")
+        texts = self.exported("missing")["texts"]
         return tuple(f"{self.name} = {text}" for text in texts)
 
     def encode(self, values: Floats) -> NDArray[np.float32]:
-        # a value that is missing and may not be takes the most frequent category
-        absent = len(self.names) if self.missing else int(np.argmax(self.shares))
+        absent = len(self.names)
+        if not self.missing:  # takes the most frequent category
+            absent = int(np.argmax(self.shares))
         chosen = np.where(np.isnan(values), absent, values).astype(np.int64)
         return indicators(np.minimum(chosen, len(self.shares) - 1), len(self.shares))
 
@@ -121,8 +128,9 @@ class Category(Column):
         return np.where(chosen == len(self.names), np.nan, chosen)
 
     def cells(self, values: Floats, missing: str = "") -> list[str]:
-        texts = (*self.names, RARE_TEXT)
-        return [missing if np.isnan(value) else texts[int(value)] for value in values]
+        texts = (*self.names, RARE_TEXT, missing)
+        places = np.where(np.isnan(values), len(texts) - 1, values).astype(np.int64)
+        return list(map(texts.__getitem__, places))
 
     def exported(self, missing: str) -> dict[str, Any]:
         """Return the texts of the indicators."""
@@ -136,10 +144,9 @@ class Category(Column):
 
     def numbers(self, values: Floats) -> Floats:
         try:
-            named = np.array([*map(float, self.names), np.nan])
+            return looked_up(list(map(float, self.names)), values)
         except ValueError:
             return values
-        return named[np.where(np.isnan(values), len(self.names), values).astype(np.int64)]
 
     def read(self, cells: Sequence[str]) -> Floats:
         places = {text: float(place) for place, text in enumerate(self.names)}
@@ -177,11 +184,8 @@ def renumbered(values: Floats, own: Sequence[Column], other: Sequence[Column]) -
                 "Both tables must have the same kind."
             )
         column = values[:, place]
-        numbers = np.full(len(here.levels) + 1, np.nan)
-        for number, text in enumerate(here.levels):
-            if text in there.levels:
-                numbers[number] = there.levels.index(text)
-        new = numbers[np.where(np.isnan(column), len(here.levels), column).astype(np.int64)]
+        numbers = dict(zip(there.levels, range(len(there.levels)), strict=True))
+        new = looked_up(list(map(numbers.get, here.levels)), column)
         lost = np.unique(column[np.isnan(new) & ~np.isnan(column)]).astype(int)
         if len(lost):
             hint = " It was read without rare texts: use `rare=keep`." if there.rare else ""
@@ -425,7 +429,7 @@ class Number(Column):
         ranks = np.array(self.ranks)
         if self.closed:
             return ranks[:-1]
-        half = np.array(self.spans) / 2 if self.spans else np.zeros(len(ranks))
+        half = np.array(self.spans or (0.0,)) / 2
         ends = np.column_stack([ranks - half, ranks + half]).ravel()
         return np.maximum.accumulate(np.clip(ends, 0.0, 1.0))
 
