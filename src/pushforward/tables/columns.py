@@ -307,10 +307,9 @@ class Number(Column):
         places = np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
         exact = kind in ("whole", "date") and different == form.rounded(different)
         while True:
-            knots, of_knots, widths = (
-                tuple(values[places].tolist()) for values in (different, ranks, spans)
-            )
-            column = cls(name, knots, of_knots, False, *more, widths)
+            knots = tuple(different[places].tolist())
+            widths = tuple(spans[places].tolist())
+            column = cls(name, knots, tuple(ranks[places].tolist()), False, *more, widths)
             rounded = exact & (column._values(column._scores(different)) != different)
             rounded[places] = False
             if not rounded.any():

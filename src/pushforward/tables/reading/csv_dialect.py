@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -178,7 +179,7 @@ def _dialect(text: str) -> tuple[str, int]:
     return best
 
 
-def _reader(content: bytes, encoding: str, separator: str) -> csv._reader:
+def _reader(content: bytes, encoding: str, separator: str) -> Any:
     lines: Iterable[str] = io.TextIOWrapper(
         io.BytesIO(content), encoding, errors="replace", newline=""
     )
@@ -283,8 +284,8 @@ def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
     if cell.lower() in _ABSENT or not below:
         return ""
     number = finite(cell)
-    numbers = list(map(finite, below))
-    if None in numbers:  # a column of text
+    numbers = [value for value in map(finite, below) if value is not None]
+    if len(numbers) < len(below):  # a column of text
         if cell in below:
             return "data?"
         if number is None and len(set(below)) <= max(1, len(below) // 2):
