@@ -57,9 +57,8 @@ class Category(Column):
         missing: Whether values may be missing; a missing value has an indicator of its own.
         kind: Kind of the column: "category", "boolean" or "ordinal"; the names of ordinals are in
             order.
-        rare: Number of further texts of the table, which are not learned because at most one
-            training row has each. Their value is the number after the last category; samples never
-            have it.
+        rare: Number of further texts, which are not learned because at most one training row has
+            each. Their value is the number after the last category.
 
     Raises:
         DataError: If the shares do not fit the names, or do not sum to 1.
@@ -184,8 +183,10 @@ def renumbered(values: Floats, own: Sequence[Column], other: Sequence[Column]) -
                 "Both tables must have the same kind."
             )
         column = values[:, place]
-        numbers = dict(zip(there.levels, range(len(there.levels)), strict=True))
-        new = looked_up(list(map(numbers.get, here.levels)), column)
+        numbers = []
+        for text in here.levels:
+            numbers.append(there.levels.index(text) if text in there.levels else math.nan)
+        new = looked_up(numbers, column)
         lost = np.unique(column[np.isnan(new) & ~np.isnan(column)]).astype(int)
         if len(lost):
             hint = " It was read without rare texts: use `rare=keep`." if there.rare else ""
@@ -203,13 +204,11 @@ def renumbered(values: Floats, own: Sequence[Column], other: Sequence[Column]) -
 class Number(Column):
     """Column of numbers or dates, encoded as normal scores of ranks and indicators of atoms.
 
-    The score of a value x is the standard normal quantile of the fraction of values up to x,
-    without atoms. A closed column has few distinct values: each covers an interval of scores and is
-    encoded as the interval's middle rank. An open column has many: a repeated knot covers an
-    interval of ranks as wide as its fraction of values, and between knots, values are linear in
-    scores, in float64. If float64 rounds the score of an integer or a date, the value is a knot, so
-    that `decode` inverts `encode` on the training values. Knots are also decoded exactly from
-    float32 scores.
+    A score is the standard normal quantile of the fraction of values up to a value, without atoms.
+    In a closed column, which has few distinct values, each covers an interval of scores and is
+    encoded as its middle rank. In an open column, a repeated knot covers an interval of ranks, and
+    values between knots are linear in scores, in float64. If float64 rounds the score of an integer
+    or date, the value is a knot, so that `decode` inverts `encode` on the training values.
 
     Args:
         name: Column name.
@@ -223,9 +222,8 @@ class Number(Column):
         shares: Fraction of values that are not atoms, of each atom, and of missing values if there
             are any; empty without atoms and missing values.
         missing: Whether values may be missing.
-        spans: Width of each knot's interval of ranks in an open column, approximately the fraction
-            of values equal to the knot, 0 for unique values; empty if all are 0, as in runs of
-            earlier versions.
+        spans: Width of each knot's interval of ranks in an open column, about its fraction of
+            values, 0 for unique values; empty if all are 0.
 
     Raises:
         DataError: If arguments do not fit one another, or values cannot be written as cells.

@@ -29,8 +29,7 @@ VECTOR = 32
 class Coordinates(nn.Module):
     """Positions of scores and indicator blocks among the coordinates of a table.
 
-    There are m indicators, s scores, and at most e values in a closed column. Blocks of equal width
-    are processed in one operation.
+    There are m indicators, s scores, and at most e values in a closed column.
 
     Args:
         space: Space of the table.

@@ -110,14 +110,12 @@ NAT = 4096
 class TableDenoiser(Denoiser):
     """Denoiser of table rows, for every path and solver.
 
-    Scores are denoised like vectors: the network outputs v. For a block of indicators it outputs
-    logits, to which the logarithms of category frequencies and the log-likelihoods of the block's
-    own noisy indicators are added. The softmax of the sum is the estimate of the indicators, so a
-    network with zero output is the model of independent columns. All estimates are computed from
-    the data estimate.
+    The network outputs v of scores, and logits of indicators, to which the logarithms of category
+    frequencies and the log-likelihoods of the block's own noisy indicators are added. So a network
+    with zero output is the model of independent columns.
 
-    Each column has a factor of its model units: with a factor f, its log-SNR is the log-SNR of the
-    path plus 2 log f at all times. Solver states are in these units, the units of `space`.
+    Each column has a factor f of its model units, which adds 2 log f to the log-SNR of the path.
+    Solver states are in these units, the units of `space`.
 
     Args:
         network: ``network(x, t, condition) -> tensor`` (n, d), whose input is `features`. t is
@@ -129,11 +127,10 @@ class TableDenoiser(Denoiser):
         clock: Time input of the network; see `Preconditioning`.
         unconditional: Whether the model is also trained without given columns.
         waves: Number of frequencies per score in the network input; see `features`.
-        sampling: Sampling settings of a map between two times on the straight path, whose network
-            takes t of shape (n, 2): the times t and s. Its estimate at t holds up to s, as for a
-            `pushforward.denoisers.FlowMap`. Block noise, scaled by t - s, is added to the input,
-            and its Gumbel numbers, scaled by t - s, to the logits, so that a network with zero
-            output draws a category by frequency in one jump from noise. None for a denoiser.
+        sampling: Sampling settings of a map between two times t and s on the straight path, see
+            `pushforward.denoisers.FlowMap`; None for a denoiser. Block noise, scaled by t - s, is
+            added to the input, and its Gumbel numbers to the logits, so that a network with zero
+            output draws a category by frequency in one jump.
 
     Raises:
         UsageError: If the network's attribute ``inputs`` differs from the number of `features`.
@@ -348,9 +345,8 @@ class TableDenoiser(Denoiser):
     def features(self, noisy: Tensor, given: Given | None, reach: Tensor) -> Tensor:
         """Compute the network input.
 
-        Waves are the expectations of the sine and cosine of w x for data x of each score given its
-        own noisy state and a standard normal prior, at frequencies w from 1 to `HIGHEST` radians:
-        waves too narrow to be seen through the noise are 0.
+        Waves are the expectations of the sine and cosine of w x for data x of each score, given its
+        noisy state and a standard normal prior, at frequencies w from 1 to `HIGHEST` radians.
 
         Args:
             noisy: Posteriors of indicators and noisy scores of unit variance, (n, d).
@@ -515,15 +511,14 @@ class TableDenoising(DenoiserMethod):
 class TableDistillation(MapMethod):
     """Distillation of table models: learns the teacher's jumps from stored trajectories.
 
-    Between two states of a trajectory on the straight path, at t and s, the data of the jump is x =
-    (x_s - (s / t) x_t) / (1 - s / t): at s = 0 the teacher's row. For a block of indicators, it is
-    a mean of the teacher's probabilities, and the target of a cross-entropy; at s = 0 it is the
-    decoded category. For a score it gives v.
+    The data of a jump between the states at t and s of a trajectory on the straight path is x =
+    (x_s - (s / t) x_t) / (1 - s / t): the target of a cross-entropy for indicators, and of v for
+    scores. At s = 0 it is the teacher's row.
 
     loss = mean over columns of cross-entropy / entropy of the column's indicators + |p v -
     target|^2 of its score, if the trajectory ends at a number rather than an atom or a missing
-    value. p is the student's probability of a number (without gradient), by which sampling
-    multiplies v. Given columns are excluded.
+    value. p is the student's probability of a number (without gradient). Given columns are
+    excluded.
 
     Args:
         flow_map: Student, a map on the straight path that starts as the teacher.
@@ -531,10 +526,8 @@ class TableDistillation(MapMethod):
         steps: Default number of jumps of the transport.
 
     References:
-        Hu et al., CMT: Mid-Training for Efficient Learning of Consistency, Mean Flow, and Flow Map
-            Models (2025), for the
-        regression along trajectories; Dieleman et al., Continuous Diffusion for Categorical Data
-        (2022), for the cross-entropy.
+        Hu et al., CMT (2025), for the regression along trajectories; Dieleman et al., Continuous
+        Diffusion for Categorical Data (2022), for the cross-entropy.
     """
 
     def __init__(

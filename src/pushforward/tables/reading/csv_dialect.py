@@ -154,8 +154,15 @@ def text_table(content: bytes, faults: Faults) -> RawTable:
     for numbers_of, column_codes in zip(texts, codes, strict=True):
         columns.append(RawColumn("", tuple(numbers_of), np.asarray(column_codes, dtype=np.int32)))
     notes = (f"ignored comment lines: {some(comments)}",) if comments else ()
-    form = {"separator": separator, "encoding": encoding, "ending": ending}
-    return RawTable(tuple(columns), lines, header=False, notes=notes, **form)
+    return RawTable(
+        tuple(columns),
+        lines,
+        header=False,
+        separator=separator,
+        notes=notes,
+        encoding=encoding,
+        ending=ending,
+    )
 
 
 def _dialect(text: str) -> tuple[str, int]:
