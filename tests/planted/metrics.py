@@ -159,7 +159,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_values",
         ),
         ("split.table_values is Non", "Tru", "table_values"),
-        ("gaps.tolist(), np.ptp)", "gaps.tolist())", "table_metrics"),
+        ("list(gaps), np.ptp)", "list(gaps))", "table_metrics"),
         ("rising = np.lexsort(rows.T[::-1])", "rising = np.arange(len(rows))", "table_metrics"),
         ("float(unit(column))", "1.0", "table_metrics"),
     ],

@@ -47,14 +47,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("quantile.clamp(min=1)", "quantile", "guidance"),
     ],
     "tables/denoiser.py": [
-        (
-            '(\n            "denoiser",\n            ((error.indicators + weight[:, None] * '
-            "error.scores) * ~given.known).mean(),\n        ",
-            '"denoiser", (error.indicators + weight[:, None] * error.scores).mean(',
-            "table_denoiser",
-        ),
+        ('"denoiser", (total * ~given.known).mean()', '"denoiser", total.mean()', "table_denoiser"),
         ("now.progress < LEARNED", "True", "table_denoiser"),
-        ("total if given is None else total * ~given.known", "total", "table_students"),
+        ("total = total * ~given.known", "pass", "table_students"),
         ("torch.where((s == 0)[:, None], ends, shares)", "shares * 0", "table_students"),
         ("(x_s - part * x_t) / (1 - part)", "x_s", "table_students"),
         ("values = values * known[:, self.layout.owner]", "values = values * 1", "table_students"),
@@ -89,7 +84,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "std = np.array(self._table.std) * ",
             "table_denoiser",
         ),
-        ("given.known & ~given.hide[:, None]", "given.known", "table_denoiser"),
+        ("known = known & ~given.hide[:, None]", "pass", "table_denoiser"),
         ("oisy * reach", "oisy", "table_denoiser"),
         ("torch.exp((reach**2 - 1) / 2", "torch.exp(0 * (reach**2 - 1) / 2", "table_denoiser"),
         ("reach.masked_fill(seen, 1.0)", "reach", "table_denoiser"),
@@ -105,8 +100,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_denoiser",
         ),
         (
-            "counts = torch.where(layout.discrete, 0.0, layout.ordinary(x if ends is None else "
-            "ends))",
+            "counts = torch.where(layout.discrete, 0.0, layout.ordinary(ends))",
             "counts = torch.where(layout.discrete, 0.0, 1.0)",
             "table_denoiser",
         ),

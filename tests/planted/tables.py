@@ -33,7 +33,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "tables/columns.py": [
         ("for place in np.flatnonzero(np.isnan(values)):", "for place in ():", "table_samples"),
-        ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
+        (
+            "return looked_up(list(map(float",
+            "return values + 0 * looked_up(list(map(float",
+            "table_samples",
+        ),
         ("if here.levels == there.levels:", "if True:", "table_values"),
         ("if len(lost):", "if False:", "table_values"),
         ("place = np.searchsorted(self.knots, values) +", "place =", "table_kinds"),
@@ -52,8 +56,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("np.where(counts > 1, WITHIN * share, 0.0)", "WITHIN * share", "table_digits"),
         ("WITHIN = 0.999", "WITHIN = 1.0", "table_digits"),
         (
-            "half = np.array(self.spans) / 2 if",
-            "half = 0 * np.array(self.spans) if",
+            "half = np.array(self.spans or (0.0,))",
+            "half = 0 * np.array(self.spans or (0.0,))",
             "table_denoiser",
         ),
         (

@@ -134,6 +134,12 @@ def indicators(chosen: Integers, count: int) -> NDArray[np.float32]:
     return rows
 
 
+def looked_up(entries: Sequence[float], values: Floats) -> Floats:
+    """Return the entries at the places (n,), NaN for missing and further places."""
+    padded = np.append(np.asarray(entries, dtype=np.float64), np.nan)
+    return padded[np.where(np.isnan(values), len(entries), values).astype(np.int64)]
+
+
 def with_gaps(fields: Sequence[Column], missing: Mask) -> Iterator[tuple[int, Column, Integers]]:
     """Yield columns with missing values: index, column and rows without a value.
 

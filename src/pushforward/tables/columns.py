@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from pushforward.errors import DataError, quoted
 from pushforward.numbers import some
-from pushforward.tables.column import Column, Floats, Integers, Mask, check_shares, indicators
+from pushforward.tables.column import (
+    Column,
+    Floats,
+    Integers,
+    Mask,
+    check_shares,
+    indicators,
+    looked_up,
+)
 from pushforward.tables.reading.rows import between
 from pushforward.tables.reading.string_columns import Format, iso_date
 
@@ -49,9 +57,8 @@ class Category(Column):
         missing: Whether values may be missing; a missing value has an indicator of its own.
         kind: Kind of the column: "category", "boolean" or "ordinal"; the names of ordinals are in
             order.
-        rare: Number of further texts of the table, which are not learned because at most one
-            training row has each. Their value is the number after the last category; samples never
-            have it.
+        rare: Number of further texts, which are not learned because at most one training row has
+            each. Their value is the number after the last category.
 
     Raises:
         DataError: If the shares do not fit the names, or do not sum to 1.
@@ -105,14 +112,13 @@ class Category(Column):
 
     @property
     def coordinates(self) -> tuple[str, ...]:
-        texts = list(self.names)
-        if self.missing:
-            texts.append("missing")
+        texts = self.exported("missing")["texts"]
         return tuple(f"{self.name} = {text}" for text in texts)
 
     def encode(self, values: Floats) -> NDArray[np.float32]:
-        # a value that is missing and may not be takes the most frequent category
-        absent = len(self.names) if self.missing else int(np.argmax(self.shares))
+        absent = len(self.names)
+        if not self.missing:  # takes the most frequent category
+            absent = int(np.argmax(self.shares))
         chosen = np.where(np.isnan(values), absent, values).astype(np.int64)
         return indicators(np.minimum(chosen, len(self.shares) - 1), len(self.shares))
 
@@ -121,8 +127,9 @@ class Category(Column):
         return np.where(chosen == len(self.names), np.nan, chosen)
 
     def cells(self, values: Floats, missing: str = "") -> list[str]:
-        texts = (*self.names, RARE_TEXT)
-        return [missing if np.isnan(value) else texts[int(value)] for value in values]
+        texts = (*self.names, RARE_TEXT, missing)
+        places = np.where(np.isnan(values), len(texts) - 1, values).astype(np.int64)
+        return list(map(texts.__getitem__, places))
 
     def exported(self, missing: str) -> dict[str, Any]:
         """Return the texts of the indicators."""
@@ -136,10 +143,9 @@ class Category(Column):
 
     def numbers(self, values: Floats) -> Floats:
         try:
-            named = np.array([*map(float, self.names), np.nan])
+            return looked_up(list(map(float, self.names)), values)
         except ValueError:
             return values
-        return named[np.where(np.isnan(values), len(self.names), values).astype(np.int64)]
 
     def read(self, cells: Sequence[str]) -> Floats:
         places = {text: float(place) for place, text in enumerate(self.names)}
@@ -177,11 +183,10 @@ def renumbered(values: Floats, own: Sequence[Column], other: Sequence[Column]) -
                 "Both tables must have the same kind."
             )
         column = values[:, place]
-        numbers = np.full(len(here.levels) + 1, np.nan)
-        for number, text in enumerate(here.levels):
-            if text in there.levels:
-                numbers[number] = there.levels.index(text)
-        new = numbers[np.where(np.isnan(column), len(here.levels), column).astype(np.int64)]
+        numbers = []
+        for text in here.levels:
+            numbers.append(there.levels.index(text) if text in there.levels else math.nan)
+        new = looked_up(numbers, column)
         lost = np.unique(column[np.isnan(new) & ~np.isnan(column)]).astype(int)
         if len(lost):
             hint = " It was read without rare texts: use `rare=keep`." if there.rare else ""
@@ -199,13 +204,11 @@ def renumbered(values: Floats, own: Sequence[Column], other: Sequence[Column]) -
 class Number(Column):
     """Column of numbers or dates, encoded as normal scores of ranks and indicators of atoms.
 
-    The score of a value x is the standard normal quantile of the fraction of values up to x,
-    without atoms. A closed column has few distinct values: each covers an interval of scores and is
-    encoded as the interval's middle rank. An open column has many: a repeated knot covers an
-    interval of ranks as wide as its fraction of values, and between knots, values are linear in
-    scores, in float64. If float64 rounds the score of an integer or a date, the value is a knot, so
-    that `decode` inverts `encode` on the training values. Knots are also decoded exactly from
-    float32 scores.
+    A score is the standard normal quantile of the fraction of values up to a value, without atoms.
+    In a closed column, which has few distinct values, each covers an interval of scores and is
+    encoded as its middle rank. In an open column, a repeated knot covers an interval of ranks, and
+    values between knots are linear in scores, in float64. If float64 rounds the score of an integer
+    or date, the value is a knot, so that `decode` inverts `encode` on the training values.
 
     Args:
         name: Column name.
@@ -219,9 +222,8 @@ class Number(Column):
         shares: Fraction of values that are not atoms, of each atom, and of missing values if there
             are any; empty without atoms and missing values.
         missing: Whether values may be missing.
-        spans: Width of each knot's interval of ranks in an open column, approximately the fraction
-            of values equal to the knot, 0 for unique values; empty if all are 0, as in runs of
-            earlier versions.
+        spans: Width of each knot's interval of ranks in an open column, about its fraction of
+            values, 0 for unique values; empty if all are 0.
 
     Raises:
         DataError: If arguments do not fit one another, or values cannot be written as cells.
@@ -303,10 +305,9 @@ class Number(Column):
         places = np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
         exact = kind in ("whole", "date") and different == form.rounded(different)
         while True:
-            knots, of_knots, widths = (
-                tuple(values[places].tolist()) for values in (different, ranks, spans)
-            )
-            column = cls(name, knots, of_knots, False, *more, widths)
+            knots = tuple(different[places].tolist())
+            widths = tuple(spans[places].tolist())
+            column = cls(name, knots, tuple(ranks[places].tolist()), False, *more, widths)
             rounded = exact & (column._values(column._scores(different)) != different)
             rounded[places] = False
             if not rounded.any():
@@ -425,7 +426,7 @@ class Number(Column):
         ranks = np.array(self.ranks)
         if self.closed:
             return ranks[:-1]
-        half = np.array(self.spans) / 2 if self.spans else np.zeros(len(ranks))
+        half = np.array(self.spans or (0.0,)) / 2
         ends = np.column_stack([ranks - half, ranks + half]).ravel()
         return np.maximum.accumulate(np.clip(ends, 0.0, 1.0))
 

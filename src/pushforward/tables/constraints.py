@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 
 from pushforward.errors import UsageError, did_you_mean, quoted as in_quotes
 from pushforward.numbers import finite, some
-from pushforward.tables.column import Column, Floats, Mask
+from pushforward.tables.column import Column, Floats, Mask, looked_up
 
 Fields = Mapping[str, Column]
 Values = Mapping[str, Floats]
@@ -230,8 +229,7 @@ def holds(constraint: Constraint, fields: Fields, values: Values) -> Mask:
 def _numbered(field: Column, values: Floats, levels: Sequence[str]) -> Floats:
     if not levels:
         return field.numbers(values)
-    places = np.array([*(float(levels.index(text)) for text in field.levels), math.nan])
-    return places[np.where(np.isnan(values), len(field.levels), values).astype(np.int64)]
+    return looked_up(list(map(levels.index, field.levels)), values)
 
 
 def _same_order(fields: Sequence[Column]) -> bool:

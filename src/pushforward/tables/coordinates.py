@@ -29,8 +29,7 @@ VECTOR = 32
 class Coordinates(nn.Module):
     """Positions of scores and indicator blocks among the coordinates of a table.
 
-    There are m indicators, s scores, and at most e values in a closed column. Blocks of equal width
-    are processed in one operation.
+    There are m indicators, s scores, and at most e values in a closed column.
 
     Args:
         space: Space of the table.
@@ -204,12 +203,13 @@ def gumbel(noise: Tensor) -> Tensor:
 
 
 def _of_columns(space: TableSpace) -> dict[str, np.ndarray]:
-    discrete = np.zeros(space.size, dtype=bool)
+    discrete = np.ones(space.size, dtype=bool)
+    discrete[list(space.scored)] = False
     gate = np.full(space.size, space.size)
     absent = np.zeros(space.size, dtype=bool)
-    for start, stop in space.blocks:
-        discrete[start:stop] = True
+    blocked = []
     for field, start, stop in space.spans:
+        blocked.append(bool(field.shares))
         if field.scores and field.shares:
             gate[start] = start + 1
         if field.missing:
@@ -220,22 +220,25 @@ def _of_columns(space: TableSpace) -> dict[str, np.ndarray]:
         "discrete": discrete,
         "scores": np.flatnonzero(~discrete),
         "gate": gate,
-        "blocked": np.array([bool(field.shares) for field in space.fields]),
+        "blocked": np.array(blocked),
         "absent": absent,
     }
 
 
 def _of_values(space: TableSpace) -> dict[str, np.ndarray]:
     numbers = [field for field in space.fields if isinstance(field, Number)]
+    closed = []
     edges = []
     codes = []
+    ranks = []
     for field in numbers:
         field_edges, field_codes = _ends(field)
+        closed.append(field.closed)
         edges.append(field_edges)
         codes.append(field_codes)
-    ranks = [[*field.bounds.tolist(), 1.0] for field in numbers]
+        ranks.append([*field.bounds.tolist(), 1.0])
     return {
-        "closed": np.array([field.closed for field in numbers], dtype=bool),
+        "closed": np.array(closed, dtype=bool),
         "edges": _filled(edges, 2).astype(np.float32),
         "codes": _filled(codes, 1).astype(np.float32),
         "ranks": _filled(ranks, 1),
@@ -323,9 +326,6 @@ class Rows(Likelihood):
     Args:
         space: Space of the table.
 
-    Raises:
-        UsageError: If the data is not a table.
-
     References:
         Xu et al., Modeling Tabular Data using Conditional GAN (TVAE, 2019), section 4.4, for a
         likelihood of each kind; Rybkin et al., sigma-VAE (2021), for the learned variance.
@@ -337,9 +337,7 @@ class Rows(Likelihood):
     def __init__(self, space: TableSpace) -> None:
         super().__init__(space)
         if not space.names:
-            raise UsageError(
-                "The row likelihood supports only tables. Use the Gaussian likelihood."
-            )
+            raise UsageError("Only tables have a row likelihood. Use the Gaussian likelihood.")
         self.layout = Coordinates(space)
         self.spread = nn.Parameter(torch.full((len(self.layout.scores),), START))
 

@@ -97,8 +97,8 @@ LEAST_LOGIT = -1e9
 # The least logarithm of a probability: the exponential of less is too small for float32 and takes
 # ten times as long
 LEAST_LOG = -87.0
-HIGHEST = 16.0  # The highest frequency of a wave, in radians for a standard deviation of a score
 MOST_WAVES = 64  # Frequencies at most: more are no different between 1 and `HIGHEST`
+HIGHEST = 16.0  # The highest frequency of a wave, in radians for a standard deviation of a score
 # Noise of a map is clipped to this before it becomes Gumbel numbers
 FARTHEST = 5.0
 REACH = 1.5  # The greatest logarithm of a column's factor
@@ -110,14 +110,12 @@ NAT = 4096
 class TableDenoiser(Denoiser):
     """Denoiser of table rows, for every path and solver.
 
-    Scores are denoised like vectors: the network outputs v. For a block of indicators it outputs
-    logits, to which the logarithms of category frequencies and the log-likelihoods of the block's
-    own noisy indicators are added. The softmax of the sum is the estimate of the indicators, so a
-    network with zero output is the model of independent columns. All estimates are computed from
-    the data estimate.
+    The network outputs v of scores, and logits of indicators, to which the logarithms of category
+    frequencies and the log-likelihoods of the block's own noisy indicators are added. So a network
+    with zero output is the model of independent columns.
 
-    Each column has a factor of its model units: with a factor f, its log-SNR is the log-SNR of the
-    path plus 2 log f at all times. Solver states are in these units, the units of `space`.
+    Each column has a factor f of its model units, which adds 2 log f to the log-SNR of the path.
+    Solver states are in these units, the units of `space`.
 
     Args:
         network: ``network(x, t, condition) -> tensor`` (n, d), whose input is `features`. t is
@@ -128,16 +126,14 @@ class TableDenoiser(Denoiser):
         table: Space of the table.
         clock: Time input of the network; see `Preconditioning`.
         unconditional: Whether the model is also trained without given columns.
-        waves: Number of frequencies per score in the network input, at most 64; see `features`.
-        sampling: Sampling settings of a map between two times on the straight path, whose network
-            takes t of shape (n, 2): the times t and s. Its estimate at t holds up to s, as for a
-            `pushforward.denoisers.FlowMap`. Block noise, scaled by t - s, is added to the input,
-            and its Gumbel numbers, scaled by t - s, to the logits, so that a network with zero
-            output draws a category by frequency in one jump from noise. None for a denoiser.
+        waves: Number of frequencies per score in the network input; see `features`.
+        sampling: Sampling settings of a map between two times t and s on the straight path, see
+            `pushforward.denoisers.FlowMap`; None for a denoiser. Block noise, scaled by t - s, is
+            added to the input, and its Gumbel numbers to the logits, so that a network with zero
+            output draws a category by frequency in one jump.
 
     Raises:
-        UsageError: If there are more waves, or the network's attribute ``inputs`` differs from the
-            number of `features`.
+        UsageError: If the network's attribute ``inputs`` differs from the number of `features`.
 
     References:
         Dieleman et al., Continuous Diffusion for Categorical Data (2022), section 3.1, for score
@@ -215,15 +211,16 @@ class TableDenoiser(Denoiser):
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """Compute network times, alpha and sigma, and the conversion of data to ``kind``."""
         k = self.path.at(t)
-        later = t if to is None else to
-        until = {"until": self.time(later), "span": t - later} if self.jumps else {}
-        return {
+        columns = {
             "time": self.time(t),
-            **until,
             "alpha": k.alpha,
             "sigma": k.sigma,
             **affine_columns("data", kind, k),
         }
+        if self.jumps:
+            later = t if to is None else to
+            columns |= {"until": self.time(later), "span": t - later}
+        return columns
 
     def with_known(
         self, condition: dict[str, Tensor], rows: Callable[[int], Tensor], draws: Draws
@@ -270,29 +267,25 @@ class TableDenoiser(Denoiser):
         if given is not None and given.present is not None:
             own = own.masked_fill(given.present[:, layout.owner] & layout.absent, LEAST_LOGIT)
         scaled = x_t / self._width(columns)
-        noisy = torch.where(
-            layout.discrete, (_shares(layout.log_shares(own)) - layout.mean) / layout.std, scaled
-        )
+        shares = _shares(layout.log_shares(own))
+        noisy = torch.where(layout.discrete, (shares - layout.mean) / layout.std, scaled)
         if "span" in columns:
             noisy = noisy + columns["span"] * scaled * layout.discrete
             drawn = gumbel(scaled.clamp(-FARTHEST, FARTHEST))
             own = own + columns["span"] * drawn * layout.discrete
         reach = columns["alpha"] * self.factors / self._width(columns)
-        output = call(
-            self.network, self.features(noisy, given, reach), self._times(columns, x_t), condition
-        )
+        features = self.features(noisy, given, reach)
+        output = call(self.network, features, self._times(columns, x_t), condition)
         return RowEstimate(output, layout.log_shares(own + output))
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
         if "until" in columns:
             return torch.stack([times_for(columns[name], x_t) for name in ("time", "until")], dim=1)
         t = columns["time"]
-        single = getattr(self.network, "shares_time", False) and not (
-            isinstance(t, Tensor) and t.numel() > 1
-        )
-        if single:
-            return times_for(t, x_t[:1])
-        return super()._times(columns, x_t)
+        several = isinstance(t, Tensor) and t.numel() > 1
+        if several or not getattr(self.network, "shares_time", False):
+            return super()._times(columns, x_t)
+        return times_for(t, x_t[:1])
 
     def v(self, u: Tensor, z: Tensor, columns: TimeColumns) -> Tensor:
         """Compute v for data u (n, d), in model units without factors, and noise z."""
@@ -326,10 +319,12 @@ class TableDenoiser(Denoiser):
         """
         layout = self.layout
         cross_entropy = layout.by_column(-x * estimate.log_probabilities) / layout.entropy
-        counts = torch.where(layout.discrete, 0.0, layout.ordinary(x if ends is None else ends))
-        v = estimate.v * (
-            layout.ordinary(_shares(estimate.log_probabilities.detach())) if self.jumps else 1.0
-        )
+        if ends is None:
+            ends = x
+        counts = torch.where(layout.discrete, 0.0, layout.ordinary(ends))
+        v = estimate.v
+        if self.jumps:
+            v = v * layout.ordinary(_shares(estimate.log_probabilities.detach()))
         return RowErrors(cross_entropy, layout.by_column(counts * (v - target).square()))
 
     def lost(self, errors: RowErrors, columns: TimeColumns) -> Tensor:
@@ -350,9 +345,8 @@ class TableDenoiser(Denoiser):
     def features(self, noisy: Tensor, given: Given | None, reach: Tensor) -> Tensor:
         """Compute the network input.
 
-        Waves are the expectations of the sine and cosine of w x for data x of each score given its
-        own noisy state and a standard normal prior, at frequencies w from 1 to `HIGHEST` radians:
-        waves too narrow to be seen through the noise are 0.
+        Waves are the expectations of the sine and cosine of w x for data x of each score, given its
+        noisy state and a standard normal prior, at frequencies w from 1 to `HIGHEST` radians.
 
         Args:
             noisy: Posteriors of indicators and noisy scores of unit variance, (n, d).
@@ -361,7 +355,9 @@ class TableDenoiser(Denoiser):
         reach = reach.expand_as(noisy)
         marks = noisy.new_zeros(noisy.shape[0], self.layout.count)
         if given is not None:
-            known = given.known if given.hide is None else given.known & ~given.hide[:, None]
+            known = given.known
+            if given.hide is not None:
+                known = known & ~given.hide[:, None]
             seen = known[:, self.layout.owner]
             clean = (given.x.to(noisy) - self.layout.mean) / self.layout.std
             noisy = torch.where(seen, clean, noisy)
@@ -495,10 +491,8 @@ class TableDenoising(DenoiserMethod):
                 lost = denoiser.lost(error, columns) * ~given.known
                 cells = (~given.known).sum(0)
             yield Sums(len(lost), {"lost": lost.sum(0), "cells": cells.to(lost)}, then=self._move)
-        yield (
-            "denoiser",
-            ((error.indicators + weight[:, None] * error.scores) * ~given.known).mean(),
-        )
+        total = error.indicators + weight[:, None] * error.scores
+        yield "denoiser", (total * ~given.known).mean()
 
     @torch.no_grad()
     def _move(
@@ -512,15 +506,14 @@ class TableDenoising(DenoiserMethod):
 class TableDistillation(MapMethod):
     """Distillation of table models: learns the teacher's jumps from stored trajectories.
 
-    Between two states of a trajectory on the straight path, at t and s, the data of the jump is x =
-    (x_s - (s / t) x_t) / (1 - s / t): at s = 0 the teacher's row. For a block of indicators, it is
-    a mean of the teacher's probabilities, and the target of a cross-entropy; at s = 0 it is the
-    decoded category. For a score it gives v.
+    The data of a jump between the states at t and s of a trajectory on the straight path is x =
+    (x_s - (s / t) x_t) / (1 - s / t): the target of a cross-entropy for indicators, and of v for
+    scores. At s = 0 it is the teacher's row.
 
     loss = mean over columns of cross-entropy / entropy of the column's indicators + |p v -
     target|^2 of its score, if the trajectory ends at a number rather than an atom or a missing
-    value. p is the student's probability of a number (without gradient), by which sampling
-    multiplies v. Given columns are excluded.
+    value. p is the student's probability of a number (without gradient). Given columns are
+    excluded.
 
     Args:
         flow_map: Student, a map on the straight path that starts as the teacher.
@@ -528,10 +521,8 @@ class TableDistillation(MapMethod):
         steps: Default number of jumps of the transport.
 
     References:
-        Hu et al., CMT: Mid-Training for Efficient Learning of Consistency, Mean Flow, and Flow Map
-            Models (2025), for the
-        regression along trajectories; Dieleman et al., Continuous Diffusion for Categorical Data
-        (2022), for the cross-entropy.
+        Hu et al., CMT (2025), for the regression along trajectories; Dieleman et al., Continuous
+        Diffusion for Categorical Data (2022), for the cross-entropy.
     """
 
     def __init__(
@@ -567,4 +558,6 @@ class TableDistillation(MapMethod):
             shares = torch.where((s == 0)[:, None], ends, shares)
         errors = student.errors(student.estimate(x_t, columns, given, rest), shares, v, ends)
         total = errors.indicators + errors.scores
-        yield "map", (total if given is None else total * ~given.known).mean()
+        if given is not None:
+            total = total * ~given.known
+        yield "map", total.mean()

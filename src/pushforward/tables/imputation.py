@@ -147,21 +147,17 @@ def impute(
 ) -> Imputed:
     """Fill in missing values of a table with draws given the other values of each row.
 
-    All missing values are filled in, even in columns whose missing values the model has learned. If
-    a gap means that there is no value, name the columns to fill: gaps in other columns stay, and
-    the model takes them as missing, if it has learned such gaps.
-
-    Rows are independent of one another, and any cells of a row may be missing. Several draws show
-    how certain a value is. A row that violates a constraint of the table is drawn again, at most
-    `TURNS` times. A given number outside the range of the training rows stays in the table, but the
-    model takes the nearest value in the range, with a warning.
+    All missing values are filled in. If a gap means that there is no value, name the columns to
+    fill: gaps in other columns stay, and the model takes them as missing, if it has learned such
+    gaps. A row that violates a constraint of the table is drawn again, at most `TURNS` times. For a
+    given number outside the range of the training rows, the model takes the nearest value in the
+    range, with a warning.
 
     Args:
         run: Run of a table model trained with flow, ddpm or edm, or its transport.
-        table: Text file as for training, Parquet file, pandas or polars data frame, or values,
-            float64 (n, columns), with NaN for missing values and category numbers. Columns unknown
-            to the model are unchanged; columns missing in the table are unknown. A file without a
-            header has the model's columns in order.
+        table: Text file, Parquet file, pandas or polars data frame, or values, float64 (n,
+            columns), with NaN for missing values and category numbers. A file without a header has
+            the model's columns in order.
         only: Columns to fill, or the name of one column; None for all.
         draws: Number of filled tables.
         seed: Seed of the first row.
@@ -171,8 +167,7 @@ def impute(
         Filled tables, with mean and standard deviation of the draws.
 
     Raises:
-        UsageError: If the model does not support known columns, numbers are invalid, or columns to
-            fill are missing in the model or table.
+        UsageError: If the model does not support known columns, or columns to fill are missing.
         DataError: If the table has none of the model's columns, or cells are invalid for their
             column.
     """

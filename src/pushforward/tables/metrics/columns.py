@@ -64,8 +64,8 @@ def shape_errors(table: Table) -> tuple[Floats, Floats, Floats]:
             distance, of_x, of_y = variation(codes(x, count), codes(y, count), count + 1)
         else:
             distance, at, sign = kolmogorov_smirnov(x, y)
-            of_x = sign * ~(x > at)
-            of_y = -sign * ~(y > at)
+            of_x = sign * (~(x > at)).astype(np.float64)
+            of_y = -sign * (~(y > at)).astype(np.float64)
         each.append(distance)
         of_generated += of_x
         of_reference += of_y
@@ -275,7 +275,7 @@ class PairTrends:
         two of them, (k, k), NaN for pairs that were not compared.
         """
         assert samples.table is not None
-        pairs, each, *terms = pair_errors(samples.table)
+        pairs, each, of_generated, of_reference = pair_errors(samples.table)
         if not pairs:
             return {}
         names = samples.table.names[:SHOWN]
@@ -286,6 +286,6 @@ class PairTrends:
         extra = {"columns": names, "matrix": tuple(map(tuple, matrix.tolist()))}
         error = shared = None
         if samples.errors:
-            error, shared = errors(*terms)
+            error, shared = errors(of_generated, of_reference)
         score = Score(float(each.mean()), error=error, reference_error=shared, extra=extra)
         return {"pair_error": score}

@@ -80,8 +80,8 @@ def shuffled(rows: Floats, seed: int) -> Integers:
 
 def embedded(table: Table) -> tuple[Floats, Floats]:
     """Embed generated and held-out rows, with numbers in units of the held-out range."""
-    gaps = np.isnan(table.generated).any(0) | np.isnan(table.reference).any(0)
-    points = embedding(table, table.reference, gaps.tolist(), np.ptp)
+    gaps = np.isnan(np.concatenate([table.generated, table.reference])).any(axis=0)
+    points = embedding(table, table.reference, list(gaps), np.ptp)
     return points(table.generated), points(table.reference)
 
 

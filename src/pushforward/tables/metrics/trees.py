@@ -228,10 +228,9 @@ def utility(table: Table) -> tuple[str, float, float] | None:
 
     Return name, value and standard error of the score.
 
-    "utility_auc" is the area under the ROC curve; with several classes, the one-vs-rest mean over
-    the classes of real rows; 1/2 if samples have only one class. "utility_rmse" is the root mean
-    squared error of a numeric target divided by the standard deviation of real rows; 1 for
-    predicting the mean. Rows without a target value are omitted.
+    "utility_auc" is the area under the ROC curve (one-vs-rest mean over several classes; 1/2 if
+    samples have one class), "utility_rmse" the root mean squared error of a numeric target divided
+    by the standard deviation of real rows. Rows without a target value are omitted.
 
     Args:
         table: Table with a target. Trees learn from ``learned``, at most 50,000 rows, and fewer for

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -153,8 +154,15 @@ def text_table(content: bytes, faults: Faults) -> RawTable:
     for numbers_of, column_codes in zip(texts, codes, strict=True):
         columns.append(RawColumn("", tuple(numbers_of), np.asarray(column_codes, dtype=np.int32)))
     notes = (f"ignored comment lines: {some(comments)}",) if comments else ()
-    form = {"separator": separator, "encoding": encoding, "ending": ending}
-    return RawTable(tuple(columns), lines, header=False, notes=notes, **form)
+    return RawTable(
+        tuple(columns),
+        lines,
+        header=False,
+        separator=separator,
+        notes=notes,
+        encoding=encoding,
+        ending=ending,
+    )
 
 
 def _dialect(text: str) -> tuple[str, int]:
@@ -178,7 +186,7 @@ def _dialect(text: str) -> tuple[str, int]:
     return best
 
 
-def _reader(content: bytes, encoding: str, separator: str) -> csv._reader:
+def _reader(content: bytes, encoding: str, separator: str) -> Any:
     lines: Iterable[str] = io.TextIOWrapper(
         io.BytesIO(content), encoding, errors="replace", newline=""
     )
@@ -283,8 +291,8 @@ def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
     if cell.lower() in _ABSENT or not below:
         return ""
     number = finite(cell)
-    numbers = list(map(finite, below))
-    if None in numbers:  # a column of text
+    numbers = [value for value in map(finite, below) if value is not None]
+    if len(numbers) < len(below):  # a column of text
         if cell in below:
             return "data?"
         if number is None and len(set(below)) <= max(1, len(below) // 2):

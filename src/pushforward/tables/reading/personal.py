@@ -1,8 +1,7 @@
 """Columns that look like personal data, by their names and by their cells: `looks_like`.
 
-A column holds personal data of a kind if most of its cells have an unmistakable form, such as that
-of an e-mail address; or if its name says so and most of its cells agree; or if its cells are names
-of persons, dates over generations, codes that hardly repeat, or sentences.
+A column holds personal data if most of its cells have an unmistakable form, or its name says so and
+most of its cells agree, or its cells are names of persons, birth dates, codes or sentences.
 """
 
 from __future__ import annotations
