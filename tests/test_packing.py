@@ -214,6 +214,7 @@ def broken(content):
         ({"shards": [{**shard, "file": "no.tar"}]}, "no.tar is missing"),
         ({"shards": [{**shard, "bytes": 7}]}, "has 7 bytes"),
         ({"shards": 5}, "json is damaged"),
+        ({"classes": ["cats"]}, "json is damaged"),
     ]
 
 

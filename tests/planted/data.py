@@ -55,8 +55,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/core/load.py": [
         (
-            "given_conditions(train, kinds)",
-            "given_conditions(held_out, kinds)",
+            "partial(kind.measure, columns=names)",
+            "partial(kind.measure, columns=names[::-1])",
             "numbers",
         ),
         ("if data.table is not None and data.table.sentences:", "if False:", "csv_files"),

@@ -22,7 +22,7 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build, given_c
 from pushforward.data.core.hashes import held_out_indices
 from pushforward.data.readers.reader import DataOptions, examples_in, is_frame
 from pushforward.data.spaces.space import measure
-from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.errors import DataError, UsageError, did_you_mean, unknown
 from pushforward.registries import READERS, SETS, at
 
 PARTS = 3  # one part is compared with samples, the others give the scores of real data
@@ -159,8 +159,8 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     remaining = [i for i, column in enumerate(space.columns) if column not in wanted]
     if not remaining or len(remaining) + len(wanted) > len(space.columns):
         raise UsageError(
-            f"`given` contains a column twice, or all columns of {data.name}: "
-            f"{', '.join(wanted)}. At least one column must remain."
+            f"`given` contains a column twice, or all columns of {data.name}. At least one must "
+            "remain."
         )
     train = _with_given(data.train, space.columns, added, remaining)
     held_out = _with_given(data.held_out, space.columns, added, remaining)
@@ -185,11 +185,7 @@ def _column_kinds(columns: Sequence[str]) -> dict[str, ColumnKind]:
         if not colon:
             continue
         if kind not in available:
-            raise UsageError(
-                f'There is no kind of condition "{kind}" for columns; available kinds: '
-                f"{', '.join(available)}.{did_you_mean(kind, available)} Use `target` for a "
-                "label, and `plugins=[FILE]` for a kind of your own."
-            )
+            raise unknown("kind of condition of columns", kind, available)
         if column in (*kinds, "label"):
             raise UsageError(
                 f'Two conditions are called "{column}" ("given" is the condition of all columns '

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -113,7 +113,7 @@ class Sampler:
         self._converted = self._small and not self.augment and not self._drawn
         self._converted |= prepared is not None
         self.order = lru_cache(maxsize=2)(self._order)  # permutation of the examples by epoch
-        self._stores: dict[str, tuple[Tensor | Prefetch, Mapping[str, Tensor]]] = {}
+        self._store = cache(self._stored_on)
 
     def _order(self, epoch: int) -> Integers:
         return permutation(len(self.dataset.train), _ORDER, self.seed, epoch)
@@ -142,7 +142,7 @@ class Sampler:
             index: Slice of examples to return; no others are read.
         """
         epochs, numbers = self.positions(*positions_of(number, self.batch_size, index))
-        values, conditions = self._store(device)
+        values, conditions = self._store(str(device) if self._small else "cpu")
         if isinstance(values, Prefetch):
             chosen = torch.from_numpy(numbers)
             x = values.batch(number, index)
@@ -162,21 +162,16 @@ class Sampler:
         fields = _selected(self._fields, torch.from_numpy(numbers), device)
         return Batch(x, _selected(conditions, chosen, device) or None, fields)
 
-    def _store(self, device: str | torch.device) -> tuple[Tensor | Prefetch, Mapping[str, Tensor]]:
-        key = str(device) if self._small else "cpu"
-        if key not in self._stores:
-            values: Tensor | Prefetch
-            if isinstance(self._stored, Streamed):
-                values = Prefetch(self._stored, self)
-            elif isinstance(self._stored, Tensor):
-                values = self._stored.to(key)
-            else:
-                values = torch.from_numpy(np.ascontiguousarray(self._stored)).to(key)
-                if self._converted:
-                    values = self._model_units(values)
-            conditions = self.dataset.train.condition(self.conditions, device=key) or {}
-            self._stores[key] = values, conditions
-        return self._stores[key]
+    def _stored_on(self, device: str) -> tuple[Tensor | Prefetch, Mapping[str, Tensor]]:
+        conditions = self.dataset.train.condition(self.conditions, device=device) or {}
+        if isinstance(self._stored, Streamed):
+            return Prefetch(self._stored, self), conditions
+        if isinstance(self._stored, Tensor):  # prepared
+            return self._stored.to(device), conditions
+        values = torch.from_numpy(np.ascontiguousarray(self._stored)).to(device)
+        if self._converted:
+            values = self._model_units(values)
+        return values, conditions
 
     def _model_units(self, x: Tensor) -> Tensor:
         if x.dtype == torch.uint8:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.data.core.dataset import Split
 from pushforward.data.core.hashes import Hashes, Integers, Pixels, example_hashes
 from pushforward.data.images.image_file import (
     Conversion,
@@ -35,17 +36,15 @@ class Folder:
     """The images of a store, uint8 (n, C, H, W) as an array or `Streamed`.
 
     Args:
-        hashes: Hashes of the unconverted images, if they were converted.
+        examples: Images with their class numbers and, if they were converted, source hashes.
         places: Index of each image among the files of the store.
     """
 
-    x: Any
-    labels: Integers | None
+    examples: Split
     classes: tuple[str, ...]
     skipped: Reasons
     converted: Reasons
     ignored: int
-    hashes: Hashes | None
     places: Integers
 
 
@@ -103,13 +102,11 @@ def read_images(store: ImageStore, reading: DataOptions) -> Folder:
         numbers = {name: i for i, name in enumerate(classes)}
         labels = np.array([numbers[name] for name in named], dtype=np.int64)
     return Folder(
-        x=images.finish(places),
-        labels=labels,
+        examples=Split(images.finish(places), labels, hashes),
         classes=classes,
         skipped=tuple(skipped),
         converted=tuple(converted),
         ignored=store.ignored,
-        hashes=hashes,
         places=places,
     )
 

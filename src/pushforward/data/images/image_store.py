@@ -93,27 +93,24 @@ class ImageStore(ABC):
         Raises:
             DataError: If its file is gone, or holds other pixels than when it was first read.
         """
-        where = f"{self.place}/{self.names[i]}"
         try:
             stamp = self.stamp(i)
         except OSError as error:
-            raise DataError(
-                f"{where} has been removed since the data was first read: {error.strerror}. "
-                "Restore it."
-            ) from error
+            raise self._changed(i, f"it cannot be read ({error.strerror})") from error
         read = decoded(lambda: self.open(i), self.names[i], conversion)
         if read.pixels is None:
-            raise DataError(
-                f"{where} has changed since the data was first read: {read.reason}. Restore it."
-            )
+            raise self._changed(i, read.reason)
         if stamp != tuple(self._stamps[i]):  # the file may have been touched, or copied back
             if pixel_hash(read.pixels)[0] != content:
-                raise DataError(
-                    f"{where} has changed since the data was first read. Restore it, or start a "
-                    "new training run."
-                )
+                raise self._changed(i, "other pixels")
             self._stamps[i] = stamp
         return read.pixels
+
+    def _changed(self, i: int, how: str) -> DataError:
+        return DataError(
+            f"{self.place}/{self.names[i]} has changed since the data was first read: {how}. "
+            "Restore it, or start a new training run."
+        )
 
     def read_all(self, conversion: Conversion = UNCHANGED) -> Iterator[ImageFile]:
         with ThreadPoolExecutor(THREADS) as pool:
@@ -131,15 +128,14 @@ class FolderStore(ImageStore):
         if not names:
             raise DataError(
                 f"There are no images in {place} ({ignored} other files): expected files such as "
-                f"{', '.join(ENDINGS[:6])}. To read a data file of another format, pass its path "
-                "instead of its folder."
+                ".png and .jpg. To read a data file of another format, pass its path instead of "
+                "its folder."
             )
         tops = Counter(name.rpartition("/")[0].partition("/")[0] for name in names)
         if tops[""] and len(tops) > 1:
             raise DataError(
-                f"{place} contains both loose images ({tops['']}) and subfolders with images. "
-                "Either all images or none must be in class folders: move the loose images, or "
-                "pass one of the subfolders."
+                f"{place} contains both loose images and subfolders with images. Either all or "
+                "none must be in class folders: move the loose images, or pass a subfolder."
             )
         super().__init__(place, names, ignored, len(tops) > 1)
 

@@ -61,7 +61,7 @@ class TarIndex:
         number = len(self.tars) - 1
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # or they would be held in memory
-            if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
+            if not member.isreg() or member.issparse():
                 continue
             if member.offset_data + member.size > end:
                 raise EOFError(f"the file ends inside {member.name[:100]}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.core.dataset import Dataset, Schema, build
 from pushforward.data.images.image_file import ENDINGS
 from pushforward.data.images.image_set import Folder, read_images
 from pushforward.data.images.image_store import FolderStore, content_hashes
@@ -41,7 +41,7 @@ def _content(path: Path, reading: DataOptions) -> tuple[Folder, Packed | None]:
     store = TarStore(packed.index, classes, packed.hashes)
     content = read_images(store, reading)
     digest = packed.manifest.get("content")
-    same = bool(reading.conversion) or content_digest(content_hashes(content.x)) == digest
+    same = bool(reading.conversion) or content_digest(content_hashes(content.examples.x)) == digest
     if content.skipped or not same:
         raise DataError(
             f"The images in {path} differ from manifest.json, which was written when they were "
@@ -54,7 +54,7 @@ def _content(path: Path, reading: DataOptions) -> tuple[Folder, Packed | None]:
 def _read(path: Path, reading: DataOptions) -> Dataset:
     reading.refuse_table(str(path))
     content, packed = _content(path, reading)
-    examples = Split(content.x, content.labels, content.hashes)
+    examples = content.examples
     target = ""
     name = (path.stem if path.is_file() else path.resolve().name) or "images"
     splits = [examples]
@@ -77,7 +77,7 @@ def _read(path: Path, reading: DataOptions) -> Dataset:
 
 def _examples(path: Path, reading: DataOptions) -> Examples:
     content, _ = _content(path, replace(reading, stream=False))
-    return Split(content.x, content.labels), content.classes, ()
+    return replace(content.examples, source_hashes=None), content.classes, ()
 
 
 IMAGES = Reader((FOLDER, TAR), _read, _examples)
