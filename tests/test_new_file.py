@@ -41,7 +41,7 @@ class Killed(BaseException):
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     """A folder with the files, in which commands cost little."""
-    from pushforward.evaluation import evaluator, model_metrics, timing
+    from pushforward.evaluation import comparison, costs, trajectories
 
     folder = tmp_path_factory.mktemp("new")
     for name, text in FILES.items():
@@ -49,9 +49,9 @@ def here(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
-        patch.setattr(timing, "TURN_SECONDS", 0.01)
-        patch.setattr(evaluator, "CURVE_STEPS", (2,))
-        patch.setattr(model_metrics, "TRACED_SECONDS", 0.01)
+        patch.setattr(costs, "TURN_SECONDS", 0.01)
+        patch.setattr(comparison, "CURVE_STEPS", (2,))
+        patch.setattr(trajectories, "TRACED_SECONDS", 0.01)
         yield folder
 
 
