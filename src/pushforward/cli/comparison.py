@@ -219,7 +219,8 @@ def _unknown_model(name: str, hint: str = "") -> UsageError:
 
 
 def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comparison]]:
-    from pushforward.evaluation.comparison import stored, stored_file
+    from pushforward.evaluation.comparison import stored
+    from pushforward.evaluation.models import stored_file
 
     fresh = []
     finished = []
