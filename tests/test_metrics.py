@@ -485,14 +485,14 @@ def test_intervals_hold_the_mean_of_new_samples_against_new_real_data(samplings)
     "name", ["frechet_errors", "energy_errors", "sliced_errors_of", "transport_errors"]
 )
 def test_errors_are_what_clouds_drawn_again_vary_by(name):
-    from pushforward.metrics import frechet, transport as wasserstein, two_sample, uncertainty
+    from pushforward.metrics import transport as wasserstein, two_sample, uncertainty
 
     def matched(function):
         return lambda x, y: function(list(wasserstein.matchings(x, y)))
 
     score, errors = {
         "frechet_errors": (
-            frechet.frechet_distance,
+            two_sample.frechet_distance,
             lambda x, y: uncertainty.frechet_errors(x, y)[0],
         ),
         "energy_errors": (

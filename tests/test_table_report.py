@@ -14,7 +14,7 @@ from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.features import kind_of
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.scores import floor_path
-from pushforward.extractors import raw
+from pushforward.extractors import extractor
 from pushforward.metrics import Score, describe
 from pushforward.metrics.score import chosen
 from pushforward.report.answers import answers
@@ -80,7 +80,7 @@ def comparison(tmp_path_factory):
 
 def test_the_coordinates_of_rows_are_what_is_compared():
     assert kind_of(DATA) == "raw"
-    assert space.RAW_COORDINATES == raw.MOST
+    assert space.RAW_COORDINATES == extractor.MOST
     seen = table_of(DATA.space, DATA.train.x[:5], DATA.held_out.x)
     assert np.array_equal(seen.reference, DATA.space.values(DATA.held_out.x), equal_nan=True)
     assert seen.missing == tuple(field.missing for field in DATA.space.fields)

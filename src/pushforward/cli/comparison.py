@@ -196,7 +196,8 @@ def compare(
 
 
 def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comparison]]:
-    from pushforward.evaluation.comparison import stored, stored_file
+    from pushforward.evaluation.comparison import stored
+    from pushforward.evaluation.models import stored_file
 
     if len(set(models)) < len(models):
         raise UsageError(

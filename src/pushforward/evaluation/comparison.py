@@ -31,7 +31,9 @@ from pushforward.evaluation.models import (
     health_of,
     informed,
     landscapes_of,
-    models_of,
+    loaded,
+    named_models,
+    stored_file,
     unseen_warnings,
 )
 from pushforward.evaluation.pictures import given_pictures, real_pictures
@@ -103,31 +105,40 @@ def compare(
         UsageError: If `models` is empty, models were trained on other data, earlier comparisons
             have another protocol, or there are several seeds but no names that end in them.
     """
-    earlier, given = taken_apart(models)
-    if earlier and not given:
+    named = named_models(models)
+    lists = isinstance(models, Mapping) and len(named) > len(models)
+    earlier = {}
+    fresh = {}
+    for name, model in named.items():
+        file = stored_file(model) if isinstance(model, (str, Path)) else None
+        if file is not None:
+            earlier[name] = stored(file)
+        elif isinstance(model, Comparison):
+            earlier[name] = model
+        else:
+            fresh[name] = loaded(model)
+    if not fresh:
         return _joined_rows(earlier, commands, seeds)
     if earlier and n is None:
         n = next(iter(earlier.values())).protocol.n
-    models = models_of(given)
-    if whole("seeds", seeds, 1) > 1 and not any(map(TRAINING.fullmatch, models)):
+    if whole("seeds", seeds, 1) > 1 and not any(map(TRAINING.fullmatch, fresh)):
         raise UsageError(
             f"`seeds={seeds}` combines models whose names differ in the seed at the end, such as "
-            f"flow-0 and flow-1, got {listing(models)}. Rename them, or pass a list of runs."
+            f"flow-0 and flow-1, got {listing(fresh)}. Rename them, or pass a list of runs."
         )
-    data = data_of(informed(models)) if data is None else dataset_of(data)
-    if "real" in models:
+    data = data_of(informed(fresh)) if data is None else dataset_of(data)
+    if "real" in fresh:
         raise UsageError('The name "real" is reserved for real data. Rename the model.')
-    for name, model in models.items():
+    for name, model in fresh.items():
         check_model(name, model, data)
     shorter = shorter or {}
-    size = fitting(models.values(), data, n)
+    size = fitting(fresh.values(), data, n)
     judge = Evaluator(data, size, _most(repeats), spaces=features, tell=tell)
-    planned = [*models.values(), *chain.from_iterable(shorter.values())]
+    planned = [*fresh.values(), *chain.from_iterable(shorter.values())]
     _plan(judge, planned, n, repeats, thorough)
-    comparison = _scored(judge, models, curve)
+    comparison = _scored(judge, fresh, curve)
     settings = replace(comparison.settings, budget=budget, seeds=1)
     comparison = replace(comparison, settings=settings, commands=tuple(commands))
-    lists = isinstance(given, Mapping) and len(models) > len(given)
     if seeds > 1 or lists:
         comparison = aggregated(comparison)
     if shorter:
@@ -252,7 +263,7 @@ def evaluate(
         if seed:
             raise UsageError(f"`seed={seed}` does not apply to existing samples. Omit it.")
         return _of_samples(model, data, n, repeats, metrics, features, thorough, plugins, tell)
-    models_of({"model": model})  # checks the type
+    model = loaded(model)
     data = data_of(model) if data is None else dataset_of(data)
     name = "model"
     if isinstance(model, Run):
@@ -380,19 +391,6 @@ def _without_training(wanted: Choice, refuse: bool) -> list[str]:
     return others
 
 
-def stored_file(path: str | Path) -> Path | None:
-    """Return the file of stored results at a path, or None."""
-    place = Path(path)
-    if place.is_dir():
-        inside = place / "report.json"
-        if inside.is_file() and not (place / "spec.json").exists():
-            return inside
-        return None
-    if place.suffix.lower() == ".json" and place.is_file():
-        return place
-    return None
-
-
 def stored(path: str | Path) -> Comparison:
     """Load results from a file of `pushforward.Report.save` or ``--json``, without pictures."""
     try:
@@ -401,25 +399,3 @@ def stored(path: str | Path) -> Comparison:
         raise CheckpointError(
             f"{path}: {error} Recreate it: pushforward compare RUN RUN."
         ) from error
-
-
-def taken_apart(models: Any) -> tuple[dict[str, Comparison], Any]:
-    """Separate stored results, by name, from the other models to compare."""
-    if isinstance(models, str) or not isinstance(models, (Mapping, Sequence)):
-        return {}, models
-    named = isinstance(models, Mapping)
-    earlier: dict[str, Comparison] = {}
-    others: dict[Any, Any] = {}
-    for key, model in dict(models if named else enumerate(models, start=1)).items():
-        file = None
-        if isinstance(model, (str, Path)):
-            file = stored_file(model)
-        if file is not None:
-            earlier[str(key if named else model)] = stored(file)
-        elif isinstance(model, Comparison):
-            earlier[str(key) if named else f"comparison {key}"] = model
-        else:
-            others[key] = model
-    if named:
-        return earlier, others
-    return earlier, list(others.values())

@@ -150,9 +150,14 @@ class Evaluator:
             _, single = speed(partial(batch_of, transport_of(model)), most)
             drawing += single
 
+        space = self.data.space
+        rows = max(1, len(models)) + 1  # with the baseline
+        if space.names:
+            rows += 2
+
         def seconds(size: int) -> float:
-            needed = self.data.space.samples_needed(size, len(self.data.train))
-            return needed * drawing + (len(models) + 1) * size * scoring
+            needed = space.samples_needed(size, len(self.data.train))
+            return needed * drawing + rows * size * scoring
 
         size = self.n
         smaller = [other for other in SIZES if n is None and other < size]
@@ -163,7 +168,7 @@ class Evaluator:
             affordable = int(limit / 2 / seconds(size))
             samplings = min(samplings, max(1, affordable))
         redraws = None
-        if self.data.space.redraws * REDRAW * size * scoring > limit:
+        if space.redraws * REDRAW * size * scoring > limit:
             redraws = FEW_REDRAWS
         sweep = min(SWEEP, limit / 4 / max(1, len(models)))
         self.follow(Plan(size, samplings, redraws, sweep, limit))

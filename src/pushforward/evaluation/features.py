@@ -386,9 +386,10 @@ def fit_features(
     key = _key(words)
     path = None
     of_real = None
+    if place is not None:
+        of_real = place / "features" / "real"
     if place is not None and content is not None:
         path = place / "features" / f"{key}.fitted"
-        of_real = place / "features" / "real"
     stored = read_cached(path)
     if stored is not None:
         features = Features(space, (name, chosen, network), key, load(stored))

@@ -62,55 +62,80 @@ SETTINGS = (
 )  # of a spec: how a run was trained
 
 
-def models_of(models: Any) -> dict[str, Run | Transport]:
-    """Convert the ``models`` of `pushforward.compare` to runs and transports by name."""
+def named_models(models: Any) -> dict[str, Any]:
+    """Name the ``models`` of `pushforward.compare`.
+
+    Runs in a list have the names of their folders, and runs of one recipe end in their seeds.
+    """
     kinds = (Mapping, Sequence)
     if not models or isinstance(models, (str, Path)) or not isinstance(models, kinds):
         raise UsageError(
             '`models` must be a dict such as {"flow": run} or a list of runs or folders, with at '
             f"least one model, got {models!r}."
         )
-    named = _single(models) if isinstance(models, Mapping) else _by_folder(models)
-    loaded = {}
-    for name, model in named.items():
-        if isinstance(model, str) and model in RECIPES and not Path(model).is_dir():
-            raise UsageError(f'"{model}" is a recipe. Train it first: pf.fit("{model}", data).')
-        if isinstance(model, (str, Path)):
-            model = load(model)
-        if not isinstance(model, (Run, Transport)):
-            raise UsageError(
-                "Expected a run (pf.load), a run folder or a transport, got "
-                f"{type(model).__name__}."
-            )
-        loaded[str(name)] = model
-    return loaded
-
-
-def _by_folder(models: Sequence[Any]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    for model in models:
-        folder = model.folder if isinstance(model, Run) else Path(model)
-        name = str(folder) if folder.name in named else folder.name
-        named[name] = model
-    return named
-
-
-def _single(models: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(models, Mapping):
+        return _by_folder(models)
     pairs: list[tuple[str, Any]] = []
     for name, model in models.items():
-        if not isinstance(model, (list, tuple)):
-            pairs.append((name, model))
-            continue
-        for place, given in enumerate(model):
-            run = load(given) if isinstance(given, (str, Path)) else given
-            seed = run.spec["seed"] if isinstance(run, Run) else place
-            pairs.append((f"{name}-{seed}", run))
+        pairs += _trainings(str(name), model)
     named = dict(pairs)
     if len(named) < len(pairs):
         raise UsageError(
             "Two models have the same name. Training runs of one recipe must have different seeds."
         )
     return named
+
+
+def _trainings(name: str, model: Any) -> list[tuple[str, Any]]:
+    if not isinstance(model, (list, tuple)):
+        return [(name, model)]
+    pairs = []
+    for place, given in enumerate(model):
+        run = loaded(given)
+        seed = place
+        if isinstance(run, Run):
+            seed = run.spec["seed"]
+        pairs.append((f"{name}-{seed}", run))
+    return pairs
+
+
+def _by_folder(models: Sequence[Any]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for place, model in enumerate(models, start=1):
+        name = f"comparison {place}"
+        folder = getattr(model, "folder", model)
+        if isinstance(folder, (str, Path)):
+            name = Path(folder).name
+            if name in named or stored_file(folder) is not None:
+                name = str(folder)
+        named[name] = model
+    return named
+
+
+def stored_file(path: str | Path) -> Path | None:
+    """Return the file of stored results at a path, or None."""
+    place = Path(path)
+    if place.is_dir():
+        inside = place / "report.json"
+        if inside.is_file() and not (place / "spec.json").exists():
+            return inside
+        return None
+    if place.suffix.lower() == ".json" and place.is_file():
+        return place
+    return None
+
+
+def loaded(model: Any) -> Run | Transport:
+    """Return a run or transport, or load a run from its folder."""
+    if isinstance(model, str) and model in RECIPES and not Path(model).is_dir():
+        raise UsageError(f'"{model}" is a recipe. Train it first: pf.fit("{model}", data).')
+    if isinstance(model, (str, Path)):
+        return load(model)
+    if not isinstance(model, (Run, Transport)):
+        raise UsageError(
+            f"Expected a run (pf.load), a run folder or a transport, got {type(model).__name__}."
+        )
+    return model
 
 
 def informed(models: Mapping[str, Run | Transport]) -> Run | Transport:

@@ -83,8 +83,8 @@ def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = 
 
     Of versions and spaces, only the entries of both protocols must be equal.
     """
-    first, known = protocols[0]
     for at, (name, other) in enumerate(protocols):
+        first, known = protocols[0]
         if other == Protocol():
             raise UsageError(
                 f"{name} does not contain the protocol of its scores. Score its runs again."

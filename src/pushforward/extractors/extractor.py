@@ -24,7 +24,6 @@ from pushforward.registries import EXTRACTORS, from_text
 from pushforward.spec import describe
 
 MOST = 1024  # Maximum number of columns of raw features: time grows with their third power
-PLAIN = (bool, int, float, str, torch.dtype, torch.device, torch.Size)
 
 
 class Extractor(ABC):
@@ -162,41 +161,12 @@ class OfModule(Extractor):
         return f"the user's own network {type(self.module).__name__}"
 
     def settings(self) -> Any:
-        """Return the text of the module, and plain attributes of its parts."""
-        attributes = []
-        for name, part in self.module.named_modules():
-            for key, value in sorted(_own(part).items()):
-                if _plain(value):
-                    attributes.append((name, key, value))
-        return [repr(self.module), attributes]
+        """Return the text of the module."""
+        return repr(self.module)
 
     def content(self) -> str | None:
-        """Compute the hash as for any extractor, with the sources of all modules outside of torch.
-
-        None, without caching, if a module contains objects such as functions.
-        """
-        kinds = set()
-        for part in self.module.modules():
-            if not all(map(_plain, _own(part).values())):
-                return None
-            if not type(part).__module__.startswith("torch."):
-                kinds.add(type(part))
-        sources = [source_hash(kind) for kind in sorted(kinds, key=lambda kind: kind.__qualname__)]
-        inner = super().content()
-        if inner is None or None in sources:
-            return None
-        return hashlib.sha256(repr((inner, sources)).encode()).hexdigest()
-
-
-def _own(part: nn.Module) -> dict[str, Any]:
-    common = vars(nn.Module())
-    return {name: value for name, value in vars(part).items() if name not in common}
-
-
-def _plain(value: Any) -> bool:
-    if isinstance(value, (tuple, list)):
-        return all(map(_plain, value))
-    return value is None or isinstance(value, PLAIN)
+        """Return None: the sources and attributes of all modules cannot be known."""
+        return None
 
 
 def source_hash(part: type) -> str | None:
