@@ -338,7 +338,7 @@ def row_chart(
     label: str,
     names: Sequence[str],
     models: Sequence[tuple[int, Sequence[float]]],
-    real: Sequence[float] = (),
+    real: np.ndarray | Sequence[float] = (),
     *,
     width: int = 520,
 ) -> Markup:

@@ -241,25 +241,19 @@ def hardly_told(score: Statistic) -> bool:
 
 # Modes ------------------------------------------------------------------------------------------
 
-MODE_HELD = 0.2  # fraction of a mode's expected mass
 MODES_LOST = 0.05  # modes fewer than in real data
 
 
 @concerning("Samples of {} miss some modes of the data.")
 def lost_modes(comparison: Comparison, model: ModelResult) -> str:
     """Report models without samples of some modes."""
-    mass = finite_all(model.scores.get("modes_held", Score()).extra.get("mass"))
     held = statistic(comparison, model, "modes_held")
     floor = floor_of(comparison, "modes_held")[0]
-    if held is not None and floor is not None:
-        if held.value >= floor - MODES_LOST:
-            return ""
-        number = value_text(comparison, "modes_held", held)
-        return f"{number} of {plain(len(mass) or floor)} modes"
-    thick = [share for share in mass if share >= MODE_HELD / len(mass)]
-    if len(thick) == len(mass):
+    if held is None or floor is None or held.value >= floor - MODES_LOST:
         return ""
-    return f"{len(thick)} of {len(mass)} modes"
+    mass = model.scores["modes_held"].extra.get("mass", ())
+    number = value_text(comparison, "modes_held", held)
+    return f"{number} of {plain(len(mass) or floor)} modes"
 
 
 # Quality and diversity --------------------------------------------------------------------------
@@ -448,10 +442,6 @@ EARLY = 500  # steps: below, an unused latent may be too early to call collapse
 
 def unused_latents(comparison: Comparison) -> Findings:
     """Report models without an active latent dimension."""
-    if len(comparison.data.shape) == 1:
-        effect = "samples differ only by the decoder's noise"
-    else:
-        effect = "samples are nearly identical"
     for model in comparison.models:
         if model.latent is None or model.latent.code is None:
             continue
@@ -459,7 +449,7 @@ def unused_latents(comparison: Comparison) -> Findings:
         if not latent.units or latent.active != 0 or _posterior_alarm(model):
             continue
         models = {model.name: f"0 of {count(latent.units)}"}
-        text = f"No latent dimension is active in {listed(models)}, so {effect}."
+        text = f"No latent dimension is active in {listed(models)}, so samples hardly differ."
         steps = model.training.steps
         if steps and steps < EARLY:
             text += f" {count(steps)} steps may be too few to call this posterior collapse."

@@ -156,7 +156,7 @@ def histograms(comparison: Comparison, look: Look) -> list[tuple[str, Markup]]:
         for index, model in look.numbered(comparison.models):
             rows = look.samples(model.name)
             if rows is not None:
-                clouds.append((model.name, index, rows[:, column]))
+                clouds.append((index, rows[:, column]))
         real = None if look.real is None else look.real[:, column]
         charts.append((label, histogram_chart(label, real, clouds)))
     return charts
@@ -255,9 +255,8 @@ def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int)
     columns = np.linspace(left, right, shares.shape[1])
     share_at = RegularGridInterpolator((rows, columns), shares, bounds_error=False, fill_value=0.0)
     left, right, low, high = seen
-    middles = (np.arange(size) + 0.5) / size
-    ys = high - middles * (high - low)
-    xs = left + middles * (right - left)
+    ys = np.linspace(high, low, size)
+    xs = np.linspace(left, right, size)
     shades = np.clip(share_at((ys[:, None], xs)), 0, 0.999)
     alpha = np.floor(shades * BANDS) / (BANDS - 1) * OPAQUE
     picture = Image.new("RGBA", (size, size), COLOUR)
