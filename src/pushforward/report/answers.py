@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, duration_unit, percent, plain, some
 from pushforward.report.findings import findings
-from pushforward.report.model_findings import Finding, beside_real, collapsed
+from pushforward.report.model_findings import Finding, beside_real, collapsed, texts
 from pushforward.report.statistics import (
     FIRST,
     alarm_periods,
@@ -118,7 +118,7 @@ def _at_n(comparison: Comparison) -> str:
 
 
 def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
-    warned = [finding.text for finding in found if finding.kind == "copies"]
+    warned = texts(found, "copies")
     unique = []
     for score in statistics(comparison, "unique_texts"):
         if not at_floor(comparison, "unique_texts", score):
@@ -181,12 +181,11 @@ def _speed(comparison: Comparison) -> str:
 
 
 def _problems(found: Sequence[Finding]) -> str:
-    measures = [finding.text for finding in found if finding.kind == "measure"]
-    warned = [finding.text for finding in found if finding.kind == "warning"]
-    copies = any(finding.kind == "copies" for finding in found)
-    stated = measures + warned
+    stated = texts(found, "measure") + texts(found, "warning")
+    if not stated and texts(found, "copies"):
+        return "No other problems were found."
     if not stated:
-        return "No other problems were found." if copies else "No problems were found."
+        return "No problems were found."
     text = " ".join(stated[:FIRST])
     if len(stated) > FIRST:
         text += f" Further warnings: {len(stated) - FIRST}."

@@ -124,7 +124,7 @@ def _ticks(edges: Sequence[float], dates: bool) -> tuple[list[float], list[str]]
         ticks = [edges[fourth], edges[-1 - fourth]]
         return ticks, [f"{datetime.fromtimestamp(tick, UTC):%Y-%m-%d}" for tick in ticks]
     places = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(edges[0], edges[-1])
-    ticks = [tick for tick in places.tolist() if edges[0] <= tick <= edges[-1]]
+    ticks = [tick for tick in map(float, places) if edges[0] <= tick <= edges[-1]]
     return ticks, [f"{tick:,.6g}" for tick in ticks]
 
 
@@ -153,8 +153,10 @@ def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 def pair_charts(comparison: Comparison) -> tuple[list[tuple[int, ModelResult, Markup]], str]:
     """Draw pair errors on one scale, and return charts and greatest error."""
     models = holding(comparison, "pair_error", "matrix")
-    matrices = [np.array(extra["matrix"], dtype=float) for *_, extra in models]
-    most = max((np.nan_to_num(matrix).max() for matrix in matrices), default=0.0) or 1.0
+    matrices = []
+    for *_, extra in models:
+        matrices.append(np.array(extra["matrix"], dtype=float))
+    most = float(np.nan_to_num(matrices).max(initial=0.0)) or 1.0
     drawn = []
     for (index, model, extra), matrix in zip(models, matrices, strict=True):
         chart = _matrix(extra["columns"], matrix, most, index, model.name)
@@ -199,7 +201,10 @@ def told_chart(comparison: Comparison) -> Markup:
         models.append((index, falls))
         for name, fall in falls.items():
             greatest[name] = max(fall, greatest.get(name, LEAST))
-    telling = [name for name in greatest if greatest[name] > LEAST]
+    telling = []
+    for name, fall in greatest.items():
+        if fall > LEAST:
+            telling.append(name)
     names = sorted(telling, key=lambda name: -greatest[name])[:LISTED]
     if not names:
         return Markup()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pushforward.evaluation.measurements import Alarm
@@ -44,6 +44,15 @@ class Finding:
 Findings = Iterator[Finding]
 Report = Callable[[Comparison], Findings]
 Describe = Callable[[Comparison, ModelResult], str]
+
+
+def texts(found: Iterable[Finding], *kinds: str) -> list[str]:
+    """Return the sentences of findings of some kinds."""
+    sentences = []
+    for finding in found:
+        if finding.kind in kinds:
+            sentences.append(finding.text)
+    return sentences
 
 
 def listed(values: Mapping[str, str]) -> str:
@@ -291,7 +300,7 @@ def _low_recall(comparison: Comparison, model: ModelResult) -> str:
     precision, recall = ratios
     if precision < PRECISION_RIGHT or recall >= RECALL_POOR or _off_the_data(model):
         return ""
-    return f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"
+    return _numbers(precision, recall)
 
 
 @concerning("Samples of {} are as diverse as real data, but many look unrealistic.")
@@ -304,11 +313,15 @@ def unrealistic(comparison: Comparison, model: ModelResult) -> str:
     poor = precision < PRECISION_POOR or _off_the_data(model)
     if not poor or recall < RECALL_RIGHT:
         return ""
-    numbers = f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"
+    numbers = _numbers(precision, recall)
     density = ratio_of(model, "density")
     if density is not None:
         numbers += f", density {plain(density, 2)}×"
     return numbers
+
+
+def _numbers(precision: float, recall: float) -> str:
+    return f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"
 
 
 def _precision_and_recall(comparison: Comparison, model: ModelResult) -> tuple[float, float] | None:

@@ -60,7 +60,10 @@ class Report:
         """The findings as sentences."""
         from pushforward.report.findings import findings
 
-        return [finding.text for finding in findings(self.comparison)]
+        sentences = []
+        for finding in findings(self.comparison):
+            sentences.append(finding.text)
+        return sentences
 
     def to_json(self) -> str:
         """Return the comparison as strict JSON."""
@@ -137,12 +140,13 @@ class Report:
         """
         where = Path(folder)
         texts = {
-            "report.json": self.to_json(),
-            "report.md": self.to_markdown(),
-            "report.html": self.to_html(),
+            where / "report.json": self.to_json(),
+            where / "report.md": self.to_markdown(),
+            where / "report.html": self.to_html(),
+            where / "scores.csv": self.to_csv(),
+            where / "scores.tex": self.to_latex(),
         }
-        texts |= {"scores.csv": self.to_csv(), "scores.tex": self.to_latex()}
-        _write({where / name: text for name, text in texts.items()})
+        _write(texts)
         return where
 
 
