@@ -84,10 +84,9 @@ def _spread_out(
 ) -> bool:
     if comparison.info(metric).better != "lower":
         return False
-    shown = [value for value in values if value is not None and value > 0]
-    if band is not None and band[0] > 0:
-        shown.append(band[0])
-    return far_apart(shown)
+    shown = [] if band is None else [band[0]]
+    positive = [value for value in (*values, *shown) if value is not None and value > 0]
+    return far_apart(positive)
 
 
 def _quality(

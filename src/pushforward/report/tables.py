@@ -180,12 +180,12 @@ def summary(comparison: Comparison) -> Table:
         metrics = [metric for _, names in groups(comparison) for metric in names][:2]
     table = scorecard(comparison, metrics)
     times = models_table(comparison, (SAMPLE, TOTAL))
-    times_of = {(row.kind, row.name): row.cells for row in times.rows}
+    times_of = {row.index: row.cells for row in times.rows}
     none = [EMPTY] * len(times.columns)
     rows = []
     for row in table.rows:
-        added = times_of.get((row.kind, row.name), none)
-        rows.append(replace(row, cells=[*row.cells, *added]))
+        added = times_of.get(row.index, none) if row.kind == "model" else none
+        rows.append(_with_cells(row, [*row.cells, *added]))
     return Table([*table.columns, *times.columns], rows).filled
 
 
