@@ -53,7 +53,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/statistics.py": [
         ("if real.equal is None:", "if True:", "report_findings"),
         ("(1 + 1 / draws) * spread", "spread", "report_findings"),
-        ("if best.better_than(other)]", "if True]", "pairs"),
+        ("if first.better_than(other):", "if True:", "pairs"),
         ("if not own.better_than(base)]", "if base.better_than(own)]", "pairs"),
         (
             "if self.interval is not None or self.spread is None:",

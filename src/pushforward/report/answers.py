@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, duration_unit, percent, plain, some
 from pushforward.report.findings import findings
-from pushforward.report.model_findings import Finding, beside_real, collapsed, hardly_told
+from pushforward.report.model_findings import Finding, beside_real, collapsed, texts
 from pushforward.report.statistics import (
     FIRST,
     alarm_periods,
@@ -26,7 +26,6 @@ from pushforward.report.statistics import (
     standing,
     statistic,
     statistics,
-    times_real,
     value_text,
 )
 from pushforward.training.loop.budget import PASSES, STEPS
@@ -60,24 +59,16 @@ def answers(comparison: Comparison) -> dict[str, str]:
 
 
 def _best(comparison: Comparison, metric: str) -> str:
-    scores = statistics(comparison, metric)
-    info = comparison.info(metric)
-    best = scores[0]
+    best, *others = statistics(comparison, metric)
     best_value = value_text(comparison, metric, best)
-    ratios = [times_real(comparison, comparison[score.name], metric) for score in scores]
-    if info.better == "lower" and all(ratios):
-        values = [f"{ratio} times" for ratio in ratios]
-        beside = f", {values[0]} that of real data"
-    else:
-        values = [value_text(comparison, metric, score) for score in scores]
-        beside = beside_real("", floor_text(comparison, metric))
+    beside = beside_real("", floor_text(comparison, metric))
     label = label_in_sentence(comparison, metric)
     text = f"{best.name} has the best {label} ({best_value}){beside}."
-    others = []
-    for score, value in zip(scores[1:], values[1:], strict=True):
-        others.append(f"{score.name} ({value})")
-    if others:
-        text += f" It is followed by {named(others)}."
+    followers = []
+    for score in others:
+        followers.append(f"{score.name} ({value_text(comparison, metric, score)})")
+    if followers:
+        text += f" It is followed by {named(followers)}."
     if blind(comparison, metric):
         where = f"from real data{_at_n(comparison)}"
         text += f" This score cannot distinguish the baseline {where}, so it says little."
@@ -92,10 +83,6 @@ def _quality(comparison: Comparison, metric: str) -> str:
     if real is None:
         return f"{text}."
     text += f", compared with {floor_text(comparison, metric)} for real data."
-    if metric == "detection" and hardly_told(score):
-        return f"{text} A classifier can hardly tell samples from real rows{_at_n(comparison)}."
-    if metric == "detection" and real.better_than(score):
-        return f"{text} A classifier can tell samples from real rows."
     if real.better_than(score):
         return f"{text} The difference is significant (95 %)."
     if score.better_than(real):
@@ -131,7 +118,7 @@ def _at_n(comparison: Comparison) -> str:
 
 
 def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
-    warned = [finding.text for finding in found if finding.kind == "copies"]
+    warned = texts(found, "copies")
     unique = []
     for score in statistics(comparison, "unique_texts"):
         if not at_floor(comparison, "unique_texts", score):
@@ -194,12 +181,11 @@ def _speed(comparison: Comparison) -> str:
 
 
 def _problems(found: Sequence[Finding]) -> str:
-    measures = [finding.text for finding in found if finding.kind == "measure"]
-    warned = [finding.text for finding in found if finding.kind == "warning"]
-    copies = any(finding.kind == "copies" for finding in found)
-    stated = measures + warned
+    stated = texts(found, "measure") + texts(found, "warning")
+    if not stated and texts(found, "copies"):
+        return "No other problems were found."
     if not stated:
-        return "No other problems were found." if copies else "No problems were found."
+        return "No problems were found."
     text = " ".join(stated[:FIRST])
     if len(stated) > FIRST:
         text += f" Further warnings: {len(stated) - FIRST}."

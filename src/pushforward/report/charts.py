@@ -116,7 +116,15 @@ def dots(axes: Axes, index: int | None, x: Any, y: Any, size: float = 72) -> Non
     number = index or 0
     marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
     drawn = axes.scatter(
-        x, y, size, OWN, marker, edgecolors=PAPER, linewidths=1.3, clip_on=False, zorder=4
+        x,
+        y,
+        size,
+        OWN,
+        marker=marker,
+        edgecolors=PAPER,
+        linewidths=1.3,
+        clip_on=False,
+        zorder=4,
     )
     drawn.set_gid(colour(index))
 
@@ -129,12 +137,13 @@ def band(axes: Axes, floor: Band | None, upright: bool = False) -> None:
     if upright:
         axes.axvspan(middle - half_width, middle + half_width, facecolor=BAND)
         axes.axvline(middle, color=SOFT, linewidth=1, linestyle=(0, (1, 3)))
-        place = {"xy": (middle, 1.04), "xycoords": axes.get_xaxis_transform(), "ha": "center"}
+        above = axes.get_xaxis_transform()
+        axes.text(middle, 1.04, "real data", transform=above, ha="center", gid="floortext")
     else:
         axes.axhspan(middle - half_width, middle + half_width, facecolor=BAND)
         axes.axhline(middle, color=SOFT, linewidth=1, linestyle=(0, (1, 3)))
-        place = {"xy": (1.02, middle), "xycoords": axes.get_yaxis_transform(), "va": "center"}
-    axes.annotate("real data", gid="floortext", **place)
+        beside = axes.get_yaxis_transform()
+        axes.text(1.02, middle, "real data", transform=beside, va="center", gid="floortext")
 
 
 # Axes -------------------------------------------------------------------------------------------
@@ -149,7 +158,7 @@ def far_apart(values: Sequence[float]) -> bool:
     return bool(values) and min(values) > 0 and max(values) > FAR * min(values)
 
 
-def ticked(axis: Axis, ticks: int = 5, unit: str = "") -> None:
+def ticked(axis: Axis, ticks: int = 5, unit: str = "", whole: bool = False) -> None:
     """Set the ticks of an axis with fixed ends."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
@@ -158,25 +167,26 @@ def ticked(axis: Axis, ticks: int = 5, unit: str = "") -> None:
         steps = (1, 2, 5) if high < 40 * DECADE * low else (1,)
         axis.set_major_locator(LogLocator(subs=steps, numticks=12))
     else:
-        axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10], integer=whole))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(StrMethodFormatter(f"{{x:,.6g}}{unit}"))
 
 
-def fitted(axis: Axis, values: Sequence[float], log: bool, ticks: int = 5) -> str:
-    """Fit an axis to what is drawn; return a remark if it is logarithmic or lacks 0."""
-    set_ends = getattr(axis.axes, f"set_{axis.axis_name}lim")
+def fitted(axes: Axes, name: str, values: Sequence[float], log: bool, ticks: int = 5) -> str:
+    """Fit the axis "x" or "y" to what is drawn; return a remark if it is logarithmic or lacks 0."""
+    axis: Axis = getattr(axes, f"{name}axis")
     low, high = axis.get_data_interval()
     if log:
-        axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-        set_ends(min(*values, max(low, 0.6 * min(values))) / 1.1, high * 1.1)
+        least = max(low, 0.6 * min(values))
+        ends = min(*values, least) / 1.1, high * 1.1
+        axes.set(**{f"{name}scale": "log", f"{name}lim": ends})
         note = " · log scale"
     elif 0 <= low <= NEAR * high:
-        set_ends(0)
+        axes.set(**{f"{name}lim": (0, None)})
         note = ""
     else:
         note = "" if low <= 0 <= high else " · axis does not start at\u00a00"
-    ticked(axis, ticks)
+    ticked(axis, ticks, whole=bool(np.all(np.mod(values, 1) == 0)))
     return note
 
 
@@ -227,7 +237,7 @@ class Series:
     def draw(self, axes: Axes) -> None:
         """Draw line, error bars and markers."""
         x, y = self.points
-        own = {"color": OWN, "gid": colour(self.index)}
+        own: dict[str, Any] = {"color": OWN, "gid": colour(self.index)}
         if self.smoothed:
             axes.plot(x, y, linewidth=1, alpha=0.28, scaley=False, **own)
             y = smooth(y)
@@ -235,7 +245,7 @@ class Series:
             styles = {"solid": "-", "dashed": (0, (2.4, 1.9)), "": dashes(self.index)}
             axes.plot(x, y, linewidth=2.1, linestyle=styles[self.style], **own)
         for place, ends in zip(self.x, self.bars, strict=False):
-            if ends is not None:
+            if place is not None and ends is not None:
                 axes.plot([place, place], ends, linewidth=2.2, alpha=0.6, **own)
         if self.dots:
             dots(axes, self.index, x, y)
@@ -288,8 +298,8 @@ def line_chart(
     log_x = plot.log_x and xs.min() > 0
     if floor is not None:
         ys = np.append(ys, floor[0])
-    fitted(axes.xaxis, xs, log_x, 4 if small else 7)
-    note = fitted(axes.yaxis, ys, plot.log_y and ys.min() > 0, 4 if small else 6)
+    fitted(axes, "x", xs, log_x, 4 if small else 7)
+    note = fitted(axes, "y", ys, plot.log_y and ys.min() > 0, 4 if small else 6)
     axes.set_ylim(*plot.ends)
     axes.grid(axis="y", color=HAIR, linewidth=1)
     chart.label(y_label + note, 0, 14)
@@ -311,17 +321,18 @@ def interval_chart(
     """Draw scores over the band of real data; return the chart and a note about its axis."""
     chart = Chart(400, 56 + 30 * len(scores), left=112, top=20)
     axes = chart.axes
-    values = [score.value for _, score in scores]
-    if floor is not None:
-        values.append(floor[0])
+    values = [] if floor is None else [floor[0]]
+    names = []
     band(axes, floor, upright=True)
     for row, (index, score) in enumerate(scores):
+        values.append(score.value)
+        names.append("baseline" if index is None else score.name)
         if score.bar is not None:
-            own = {"color": OWN, "gid": colour(index)}
+            own: dict[str, Any] = {"color": OWN, "gid": colour(index)}
             axes.plot(score.bar, [row, row], linewidth=2.2, alpha=0.6, **own)
         dots(axes, index, [score.value], [row])
-    note = fitted(axes.xaxis, values, log and min(values) > 0)
-    named_rows(axes, ["baseline" if index is None else score.name for index, score in scores])
+    note = fitted(axes, "x", values, log and min(values) > 0)
+    named_rows(axes, names)
     return chart.svg(f"{label} of each model"), note
 
 
@@ -338,7 +349,7 @@ def row_chart(
     label: str,
     names: Sequence[str],
     models: Sequence[tuple[int, Sequence[float]]],
-    real: Sequence[float] = (),
+    real: np.ndarray | Sequence[float] = (),
     *,
     width: int = 520,
 ) -> Markup:

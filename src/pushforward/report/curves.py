@@ -18,7 +18,7 @@ from pushforward.report.charts import (
     interval_chart,
     line_chart,
 )
-from pushforward.report.ladders import ladder_metric, rung_of, rungs_of
+from pushforward.report.ladders import Rung, ladder_metric, rung_of, rungs_of
 from pushforward.report.statistics import (
     DIFFER,
     Band,
@@ -46,7 +46,10 @@ def _chart(
 ) -> Chart | None:
     svg = line_chart(lines, x, y, plot, floor=floor)
     if svg:
-        return Chart(svg, list(dict.fromkeys((line.index, line.name) for line in lines)))
+        names = {}
+        for line in lines:
+            names[line.index] = line.name
+        return Chart(svg, list(names.items()))
     return None
 
 
@@ -58,14 +61,16 @@ def interval_charts(comparison: Comparison) -> list[tuple[str, str, Markup]]:
     charts = []
     for metric in main_metrics(comparison):
         scores = []
+        values = []
         for index, row in [*enumerate(comparison.models), (None, comparison.baseline)]:
             score = statistic(comparison, row, metric)
             if score is not None:
                 scores.append((index, score))
+                values.append(score.value)
         band = floor_band(comparison, metric)
         label = score_column(comparison, metric).named
         log = metric == comparison.ranking_metric("quality")
-        log = log and _spread_out(comparison, metric, [score.value for _, score in scores], band)
+        log = log and _spread_out(comparison, metric, values, band)
         chart, note = interval_chart(scores, label, band, log=log)
         charts.append((label, note, chart))
     return charts
@@ -79,10 +84,9 @@ def _spread_out(
 ) -> bool:
     if comparison.info(metric).better != "lower":
         return False
-    shown = [value for value in values if value is not None and value > 0]
-    if band is not None and band[0] > 0:
-        shown.append(band[0])
-    return far_apart(shown)
+    shown = [] if band is None else [band[0]]
+    positive = [value for value in (*values, *shown) if value is not None and value > 0]
+    return far_apart(positive)
 
 
 def _quality(
@@ -128,13 +132,23 @@ def _against(
         if cost is None:
             continue
         if rungs:
-            xs = [cost * rung.calls for rung in rungs]
-            lines.append(Series(model.name, index, xs, [rung.value for rung in rungs]))
+            lines.append(_over_calls(model.name, index, rungs, cost))
         elif calls is not None and score is not None:
             x = [cost * calls]
             point = Series(model.name, index, x, [score.value], line=False, bars=[score.bar])
             lines.append(point)
     return _quality(comparison, metric, lines, label, floor_band(comparison, metric))
+
+
+def _over_calls(
+    name: str, index: int, rungs: Sequence[Rung], cost: float = 1.0, style: str = ""
+) -> Series:
+    xs = []
+    ys = []
+    for rung in rungs:
+        xs.append(cost * rung.calls)
+        ys.append(rung.value)
+    return Series(name, index, xs, ys, style=style)
 
 
 def sweep(comparison: Comparison) -> Chart | None:
@@ -143,15 +157,15 @@ def sweep(comparison: Comparison) -> Chart | None:
     lines = []
     for index, model in enumerate(comparison.models):
         seconds = []
-        scores = []
+        values = []
+        bars = []
         for point in comparison.sweep.get(model.name, ()):
             score = sweep_score(comparison, model.name, point, metric)
             if point.seconds is not None and score is not None:
                 seconds.append(point.seconds)
-                scores.append(score)
-        if scores:
-            values = [score.value for score in scores]
-            bars = [score.bar for score in scores]
+                values.append(score.value)
+                bars.append(score.bar)
+        if values:
             lines.append(Series(model.name, index, seconds, values, bars=bars))
     band = floor_band(comparison, metric)
     return _quality(comparison, metric, lines, "training time in seconds", band)
@@ -174,9 +188,7 @@ def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart |
     lines = []
     for name, number, rungs, style in curves:
         if rungs:
-            calls = [rung.calls for rung in rungs]
-            values = [rung.value for rung in rungs]
-            lines.append(Series(name, number, calls, values, style=style))
+            lines.append(_over_calls(name, number, rungs, style=style))
     band = None
     floor = ladder.floors.get(metric)
     if floor is not None and floor.value is not None:
@@ -212,16 +224,16 @@ def levels(comparison: Comparison) -> Chart | None:
     lines = []
     every: list[float] = []
     for index, model in enumerate(comparison.models):
-        known = []
+        sigmas = []
+        errors = []
         for level in () if model.trajectory is None else model.trajectory.loss_by_level:
             if level.log_snr is not None and level.error is not None:
-                known.append((math.exp(-level.log_snr / 2), level.error))
-        if known:
-            sigmas, errors = zip(*sorted(known), strict=True)
+                sigmas.append(math.exp(-level.log_snr / 2))
+                errors.append(level.error)
+        if errors:
             lines.append(Series(model.name, index, sigmas, errors))
             every += errors
-    log = bool(every) and min(every) > 0 and max(every) > 4 * min(every)
-    plot = Plot(log_x=True, log_y=log)
+    plot = Plot(log_x=True, log_y=far_apart(every))
     return _chart(lines, "noise level σ/α", "mean squared error in v", plot)
 
 
@@ -334,4 +346,7 @@ def _alarms(model: ModelResult, last: float) -> list[tuple[float, float]]:
 
 def alarm_lines(model: ModelResult) -> list[str]:
     """Describe each alarm of a training run."""
-    return [alarm_text(model, begin, end) for begin, end in alarm_periods(model)]
+    lines = []
+    for begin, end in alarm_periods(model):
+        lines.append(alarm_text(model, begin, end))
+    return lines

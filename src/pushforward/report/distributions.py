@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,20 +27,13 @@ def holding(comparison: Comparison, metric: str, name: str) -> list[Numbered]:
     return found
 
 
+Shares = tuple[int, Any]  # number of a model, and fractions of its samples
+
 # Single columns ---------------------------------------------------------------------------------
 
 BINS = 24  # bins of a histogram of samples
 WIDTH = 300  # size of a column's chart
 HEIGHT = 168
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Fractions of one model's samples in the bins of a column."""
-
-    name: str
-    index: int
-    share: np.ndarray
 
 
 def column_charts(comparison: Comparison) -> list[dict[str, Any]]:
@@ -51,38 +43,37 @@ def column_charts(comparison: Comparison) -> list[dict[str, Any]]:
         return []
     first = models[0][2]
     known = [entry for entry in models if entry[2]["counts"] == first["counts"]]
+    ends = np.cumsum(first["counts"], dtype=int)[:-1]
+    real = np.split(np.array(finite_all(first["real"])), ends)
+    shares = []
+    for _, _, extra in known:
+        shares.append(np.split(np.array(finite_all(extra["share"])), ends))
+    edges = finite_all(first["edges"])  # of all numeric columns
     charts = []
-    bins_before = 0
-    edges_before = 0
-    columns = zip(first["columns"], first["kinds"], first["counts"], first["texts"], strict=False)
-    for place, (name, kind, count, texts) in enumerate(columns):
-        bins = slice(bins_before, bins_before + int(count))
-        bins_before = bins.stop
-        edges: list[float] = []
-        if tuple(texts) in ((), ("missing",)):
-            stop = edges_before + int(count) + 1 - len(texts)
-            edges = finite_all(first["edges"][edges_before:stop])
-            edges_before = stop
+    for place, (name, kind, texts) in enumerate(
+        zip(first["columns"], first["kinds"], first["texts"], strict=False)
+    ):
         rows = []
         errors = []
-        for index, model, extra in known:
-            rows.append(Shares(model.name, index, np.array(finite_all(extra["share"][bins]))))
+        for (index, model, extra), share in zip(known, shares, strict=True):
+            rows.append((index, share[place]))
             if extra["errors"][place] is not None:
                 errors.append(f"{model.name} {percent(extra['errors'][place])}")
-        real = np.array(finite_all(first["real"][bins]))
-        if edges:
-            chart = _numeric_chart(name, edges, real, rows, kind == "date", bool(texts))
+        if tuple(texts) in ((), ("missing",)):
+            stop = len(real[place]) + 1 - len(texts)
+            chart = _numeric_chart(
+                name, edges[:stop], real[place], rows, kind == "date", bool(texts)
+            )
+            edges = edges[stop:]
         else:
             label = f"Frequency of each value of {name} in real data and in samples"
-            shown = [(row.index, percentages(row.share)) for row in rows]
-            chart = row_chart(label, texts, shown, percentages(real), width=WIDTH)
+            chart = row_chart(label, texts, _percentages(rows), 100 * real[place], width=WIDTH)
         charts.append({"name": name, "chart": chart, "errors": ", ".join(errors)})
     return charts
 
 
-def percentages(shares: Iterable[float]) -> list[float]:
-    """Return fractions in percent."""
-    return [100 * share for share in shares]
+def _percentages(rows: Sequence[Shares]) -> list[Shares]:
+    return [(index, 100 * np.asarray(share)) for index, share in rows]
 
 
 def _numeric_chart(
@@ -99,14 +90,14 @@ def _numeric_chart(
     width = edges[-1] - edges[0]
     ticks, labels = _ticks(edges, dates)
     axes.stairs(real[:bins], edges, fill=True, color=BAND)
-    for row in rows:
+    for index, share in rows:
         axes.stairs(
-            row.share[:bins],
+            share[:bins],
             edges,
             color=OWN,
-            gid=colour(row.index),
+            gid=colour(index),
             linewidth=1.6,
-            linestyle=dashes(row.index),
+            linestyle=dashes(index),
         )
     right = edges[-1]
     if missing:
@@ -115,9 +106,9 @@ def _numeric_chart(
         ticks.append(middle)
         labels.append("missing")
         axes.bar(middle, real[bins], 0.2 * width, color=BAND)
-        for order, row in enumerate(rows):
+        for order, (index, share) in enumerate(rows):
             shift = 0.16 * width * ((order + 0.5) / len(rows) - 0.5)
-            dots(axes, row.index, middle + shift, row.share[bins], 46)
+            dots(axes, index, middle + shift, share[bins], 46)
     axes.set_xticks(ticks, labels)
     axes.set_xlim(edges[0], right)
     axes.set_ylim(bottom=0)
@@ -133,22 +124,20 @@ def _ticks(edges: Sequence[float], dates: bool) -> tuple[list[float], list[str]]
         ticks = [edges[fourth], edges[-1 - fourth]]
         return ticks, [f"{datetime.fromtimestamp(tick, UTC):%Y-%m-%d}" for tick in ticks]
     places = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(edges[0], edges[-1])
-    ticks = [tick for tick in places.tolist() if edges[0] <= tick <= edges[-1]]
+    ticks = [tick for tick in map(float, places) if edges[0] <= tick <= edges[-1]]
     return ticks, [f"{tick:,.6g}" for tick in ticks]
 
 
-def histogram_chart(
-    label: str, real: np.ndarray | None, clouds: Sequence[tuple[str, int, np.ndarray]]
-) -> Markup:
+def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[Shares]) -> Markup:
     """Draw the values of one column, real data as an area and models as lines."""
-    base = np.concatenate([values for _, _, values in clouds]) if real is None else real
+    base = np.concatenate([values for _, values in clouds]) if real is None else real
     base = base[np.isfinite(base)]
     if not len(base):
         return Markup()
     low, high = np.percentile(base, [0.5, 99.5])
     pad = 0.12 * (high - low) or 0.5
     edges = np.linspace(low - pad, high + pad, BINS + 1)
-    rows = [Shares(name, index, _shares(values, edges)) for name, index, values in clouds]
+    rows = [(index, _shares(values, edges)) for index, values in clouds]
     behind = np.zeros(BINS) if real is None else _shares(real, edges)
     return _numeric_chart(label, edges.tolist(), behind, rows)
 
@@ -164,8 +153,10 @@ def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 def pair_charts(comparison: Comparison) -> tuple[list[tuple[int, ModelResult, Markup]], str]:
     """Draw pair errors on one scale, and return charts and greatest error."""
     models = holding(comparison, "pair_error", "matrix")
-    matrices = [np.array(extra["matrix"], dtype=float) for *_, extra in models]
-    most = max((np.nan_to_num(matrix).max() for matrix in matrices), default=0.0) or 1.0
+    matrices = []
+    for *_, extra in models:
+        matrices.append(np.array(extra["matrix"], dtype=float))
+    most = float(np.nan_to_num(matrices).max(initial=0.0)) or 1.0
     drawn = []
     for (index, model, extra), matrix in zip(models, matrices, strict=True):
         chart = _matrix(extra["columns"], matrix, most, index, model.name)
@@ -210,7 +201,10 @@ def told_chart(comparison: Comparison) -> Markup:
         models.append((index, falls))
         for name, fall in falls.items():
             greatest[name] = max(fall, greatest.get(name, LEAST))
-    telling = [name for name in greatest if greatest[name] > LEAST]
+    telling = []
+    for name, fall in greatest.items():
+        if fall > LEAST:
+            telling.append(name)
     names = sorted(telling, key=lambda name: -greatest[name])[:LISTED]
     if not names:
         return Markup()
@@ -239,5 +233,5 @@ def class_chart(comparison: Comparison) -> Markup:
     if len(names) != len(real):
         names = [*map(str, range(len(real)))]
     label = "Frequency of each class in real data and in samples"
-    models = [(index, percentages(share)) for index, share in shares.items()]
-    return row_chart(label, names, models, percentages(real), width=600)
+    percent_real = 100 * np.array(real)
+    return row_chart(label, names, _percentages([*shares.items()]), percent_real, width=600)

@@ -134,7 +134,9 @@ SMALL = 200  # samples: below, scores are unreliable
 def few_samples(comparison: Comparison) -> Findings:
     """Report a number of samples that is too small."""
     n = comparison.settings.n
-    measured = {metric for model in comparison.models for metric in model.scores}
+    measured: set[str] = set()
+    for model in comparison.models:
+        measured |= model.scores.keys()
     if n is None or n >= SMALL or measured <= set(MODEL_SCORES):
         return
     if (comparison.data.held_out or 0) >= SMALL:
@@ -190,7 +192,10 @@ def no_better_than_a_guess(comparison: Comparison) -> Findings:
     """Report models that are not significantly better than a guess."""
     for metric, guess in guess_statistics(comparison).items():
         scores = statistics(comparison, metric)
-        low = [score for score in scores if not score.better_than(guess)]
+        low = []
+        for score in scores:
+            if not score.better_than(guess):
+                low.append(score)
         if not low:
             continue
         label = label_in_sentence(comparison, metric)

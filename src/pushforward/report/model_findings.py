@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pushforward.evaluation.measurements import Alarm
@@ -44,6 +44,15 @@ class Finding:
 Findings = Iterator[Finding]
 Report = Callable[[Comparison], Findings]
 Describe = Callable[[Comparison, ModelResult], str]
+
+
+def texts(found: Iterable[Finding], *kinds: str) -> list[str]:
+    """Return the sentences of findings of some kinds."""
+    sentences = []
+    for finding in found:
+        if finding.kind in kinds:
+            sentences.append(finding.text)
+    return sentences
 
 
 def listed(values: Mapping[str, str]) -> str:
@@ -241,25 +250,19 @@ def hardly_told(score: Statistic) -> bool:
 
 # Modes ------------------------------------------------------------------------------------------
 
-MODE_HELD = 0.2  # fraction of a mode's expected mass
 MODES_LOST = 0.05  # modes fewer than in real data
 
 
 @concerning("Samples of {} miss some modes of the data.")
 def lost_modes(comparison: Comparison, model: ModelResult) -> str:
     """Report models without samples of some modes."""
-    mass = finite_all(model.scores.get("modes_held", Score()).extra.get("mass"))
     held = statistic(comparison, model, "modes_held")
     floor = floor_of(comparison, "modes_held")[0]
-    if held is not None and floor is not None:
-        if held.value >= floor - MODES_LOST:
-            return ""
-        number = value_text(comparison, "modes_held", held)
-        return f"{number} of {plain(len(mass) or floor)} modes"
-    thick = [share for share in mass if share >= MODE_HELD / len(mass)]
-    if len(thick) == len(mass):
+    if held is None or floor is None or held.value >= floor - MODES_LOST:
         return ""
-    return f"{len(thick)} of {len(mass)} modes"
+    mass = model.scores["modes_held"].extra.get("mass", ())
+    number = value_text(comparison, "modes_held", held)
+    return f"{number} of {plain(len(mass) or floor)} modes"
 
 
 # Quality and diversity --------------------------------------------------------------------------
@@ -297,7 +300,7 @@ def _low_recall(comparison: Comparison, model: ModelResult) -> str:
     precision, recall = ratios
     if precision < PRECISION_RIGHT or recall >= RECALL_POOR or _off_the_data(model):
         return ""
-    return f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"
+    return _numbers(precision, recall)
 
 
 @concerning("Samples of {} are as diverse as real data, but many look unrealistic.")
@@ -310,11 +313,15 @@ def unrealistic(comparison: Comparison, model: ModelResult) -> str:
     poor = precision < PRECISION_POOR or _off_the_data(model)
     if not poor or recall < RECALL_RIGHT:
         return ""
-    numbers = f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"
+    numbers = _numbers(precision, recall)
     density = ratio_of(model, "density")
     if density is not None:
         numbers += f", density {plain(density, 2)}×"
     return numbers
+
+
+def _numbers(precision: float, recall: float) -> str:
+    return f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"
 
 
 def _precision_and_recall(comparison: Comparison, model: ModelResult) -> tuple[float, float] | None:
@@ -448,10 +455,6 @@ EARLY = 500  # steps: below, an unused latent may be too early to call collapse
 
 def unused_latents(comparison: Comparison) -> Findings:
     """Report models without an active latent dimension."""
-    if len(comparison.data.shape) == 1:
-        effect = "samples differ only by the decoder's noise"
-    else:
-        effect = "samples are nearly identical"
     for model in comparison.models:
         if model.latent is None or model.latent.code is None:
             continue
@@ -459,7 +462,7 @@ def unused_latents(comparison: Comparison) -> Findings:
         if not latent.units or latent.active != 0 or _posterior_alarm(model):
             continue
         models = {model.name: f"0 of {count(latent.units)}"}
-        text = f"No latent dimension is active in {listed(models)}, so {effect}."
+        text = f"No latent dimension is active in {listed(models)}, so samples hardly differ."
         steps = model.training.steps
         if steps and steps < EARLY:
             text += f" {count(steps)} steps may be too few to call this posterior collapse."

@@ -17,6 +17,7 @@ from pushforward.pictures import PALETTE, colour, sign
 from pushforward.report import curves, distributions, ladders, samples, tables
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings
+from pushforward.report.model_findings import texts
 from pushforward.report.papers import csv_text
 from pushforward.report.plain_text import commands, facts, limits, subtitle, title
 from pushforward.report.sprites import Look
@@ -119,8 +120,8 @@ def _page(
         note=note,
         story=story,
         histograms=histograms,
-        verdict=[finding for finding in found if finding.kind == "verdict"],
-        remarks=[finding for finding in found if finding.kind != "verdict"],
+        verdict=texts(found, "verdict"),
+        remarks=texts(found, "measure", "copies", "warning"),
         summary=tables.summary(comparison),
         intervals=curves.interval_charts(comparison),
         cards=tables.scorecards(comparison),
@@ -158,5 +159,7 @@ def numbers(comparison: Comparison, opening: Comparison | None) -> dict[str, int
     models = [*comparison.models]
     if opening is not None:
         models += opening.models
-    names = dict.fromkeys(model.name for model in models)
-    return {name: number for number, name in enumerate(names)}
+    known: dict[str, int] = {}
+    for model in models:
+        known.setdefault(model.name, len(known))
+    return known

@@ -28,7 +28,10 @@ Record = dict[str, Any]  # values by column
 
 def score_rows(comparison: Comparison) -> list[Record]:
     """Return a row of scores, intervals and cost for each model."""
-    return [_score_row(comparison, model) for model in comparison.models]
+    rows = []
+    for model in comparison.models:
+        rows.append(_score_row(comparison, model))
+    return rows
 
 
 def _score_row(comparison: Comparison, model: ModelResult) -> Record:

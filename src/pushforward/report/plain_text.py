@@ -13,6 +13,7 @@ from pushforward.numbers import count, counted, listing, shortened, some
 from pushforward.report import ladders, tables
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings, warnings
+from pushforward.report.model_findings import texts
 from pushforward.report.statistics import (
     main_metrics,
     sampled,
@@ -92,8 +93,8 @@ def _full(comparison: Comparison, width: int) -> str:
 def _sections(comparison: Comparison) -> Iterator[tuple[str, Table | list[str]]]:
     found = findings(comparison)
     sections: dict[str, Table | list[str]] = {
-        "Findings": [finding.text for finding in found if finding.kind == "verdict"],
-        "Warnings": [finding.text for finding in found if finding.kind != "verdict"],
+        "Findings": texts(found, "verdict"),
+        "Warnings": texts(found, "measure", "copies", "warning"),
     }
     sections["Quality over training time"] = tables.sweep_table(comparison)
     cards = tables.scorecards(comparison)
@@ -118,12 +119,13 @@ def _sections(comparison: Comparison) -> Iterator[tuple[str, Table | list[str]]]
 
 def _legend(comparison: Comparison) -> list[str]:
     spread = f"± the standard deviation over repeats ({sampled(comparison)})"
-    return [
-        *(f"{arrow} {meaning}" for arrow, meaning in ARROWS.items()),
-        "* marks a model that is ahead of all others and of the baseline",
-        f"[low, high] is a 95 % interval, {spread}",
-        *(comparison.info(metric).what for metric in main_metrics(comparison)),
-    ]
+    lines = ["* marks a model that is ahead of all others and of the baseline"]
+    for arrow, meaning in ARROWS.items():
+        lines.append(f"{arrow} {meaning}")
+    lines.append(f"[low, high] is a 95 % interval, {spread}")
+    for metric in main_metrics(comparison):
+        lines.append(comparison.info(metric).what)
+    return lines
 
 
 def _bullets(sentences: Iterable[str], width: int) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from pushforward.errors import UsageError
 from pushforward.evaluation.results import Comparison
 from pushforward.files import replacing
+
+FILES = ("report.json", "report.md", "report.html", "scores.csv", "scores.tex")
 
 
 class Report:
@@ -60,7 +61,10 @@ class Report:
         """The findings as sentences."""
         from pushforward.report.findings import findings
 
-        return [finding.text for finding in findings(self.comparison)]
+        sentences = []
+        for finding in findings(self.comparison):
+            sentences.append(finding.text)
+        return sentences
 
     def to_json(self) -> str:
         """Return the comparison as strict JSON."""
@@ -123,7 +127,9 @@ class Report:
             raise UsageError(
                 f'Cannot write a report to "{target.name}". Use .html, .json, .md, .csv or .tex.'
             )
-        _write({target: render()})
+        text = render()
+        with replacing(target) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
         return target
 
     def save_all(self, folder: str | os.PathLike[str]) -> Path:
@@ -136,17 +142,6 @@ class Report:
             CheckpointError: If writing fails; files are replaced one by one.
         """
         where = Path(folder)
-        texts = {
-            "report.json": self.to_json(),
-            "report.md": self.to_markdown(),
-            "report.html": self.to_html(),
-        }
-        texts |= {"scores.csv": self.to_csv(), "scores.tex": self.to_latex()}
-        _write({where / name: text for name, text in texts.items()})
+        for name in FILES:
+            self.save(where / name)
         return where
-
-
-def _write(files: Mapping[Path, str]) -> None:
-    for target, text in files.items():
-        with replacing(target) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -27,6 +27,7 @@ Values = dict[str, Any]  # values of a template by name
 # Kinds of frames, which the script of the page knows: from noise to data, and over training
 SAMPLING = "f"
 TRAINING = "t"
+LANDSCAPE = "Critic’s landscape"
 
 
 def player(comparison: Comparison, look: Look) -> Values:
@@ -38,9 +39,9 @@ def player(comparison: Comparison, look: Look) -> Values:
             panels.append(_panel(index, model, still, look))
     sliders = []
     for kind in (TRAINING, SAMPLING):
-        sprites = []
+        sprites: list[Sprite] = []
         for panel in panels:
-            sprites += [sprite for layer, sprite in panel["layers"] if layer == kind]
+            sprites += filter(None, [dict(panel["layers"]).get(kind)])
         if sprites:
             sliders.append(_slider(kind, sprites, look.suffix))
     fields = {}
@@ -124,10 +125,9 @@ def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> Values:
 
 def _toggles(panels: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, bool]]:
     toggles = []
-    if any(panel["field"] is not None for panel in panels):
-        toggles.append(("arrows", "Velocities", True))
-    if any(panel["land"] is not None for panel in panels):
-        toggles.append(("land", "Critic’s landscape", True))
+    for key, layer, title in (("field", "arrows", "Velocities"), ("land", "land", LANDSCAPE)):
+        if any(panel[key] is not None for panel in panels):
+            toggles.append((layer, title, True))
     return toggles
 
 
@@ -146,7 +146,7 @@ def histograms(comparison: Comparison, look: Look) -> list[tuple[str, Markup]]:
         for index, model in look.numbered(comparison.models):
             rows = look.samples(model.name)
             if rows is not None:
-                clouds.append((model.name, index, rows[:, column]))
+                clouds.append((index, rows[:, column]))
         real = None if look.real is None else look.real[:, column]
         charts.append((label, histogram_chart(label, real, clouds)))
     return charts
@@ -245,9 +245,8 @@ def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int)
     columns = np.linspace(left, right, shares.shape[1])
     share_at = RegularGridInterpolator((rows, columns), shares, bounds_error=False, fill_value=0.0)
     left, right, low, high = seen
-    middles = (np.arange(size) + 0.5) / size
-    ys = high - middles * (high - low)
-    xs = left + middles * (right - left)
+    ys = np.linspace(high, low, size)
+    xs = np.linspace(left, right, size)
     shades = np.clip(share_at((ys[:, None], xs)), 0, 0.999)
     alpha = np.floor(shades * BANDS) / (BANDS - 1) * OPAQUE
     picture = Image.new("RGBA", (size, size), COLOUR)
@@ -326,7 +325,7 @@ def code_chart(
     for number in np.unique(labels).tolist():
         members = points[labels == number]
         hue = HUES[number % len(HUES)]
-        axes.scatter(*members.T, 36, hue, alpha=0.72, linewidths=0)
+        axes.scatter(members[:, 0], members[:, 1], 36, hue, alpha=0.72, linewidths=0)
         if codes.labels is not None:
             legend.append((hue, names[number] if number < len(names) else str(number)))
             means.append(members.mean(0))

@@ -163,7 +163,10 @@ class Look:
 
     def numbered(self, models: Iterable[ModelResult]) -> list[tuple[int, ModelResult]]:
         """Return models with their numbers."""
-        return [(self.numbers.get(model.name, place), model) for place, model in enumerate(models)]
+        numbered = []
+        for place, model in enumerate(models):
+            numbered.append((self.numbers.get(model.name, place), model))
+        return numbered
 
     def real_points(self, most: int) -> np.ndarray | None:
         """Return the first points of real data in the plane."""

@@ -107,8 +107,12 @@ def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> S
 
 def statistics(comparison: Comparison, metric: str) -> list[Statistic]:
     """Return the scores of all models, best first."""
-    scores = (statistic(comparison, model, metric) for model in comparison.models)
-    return sorted(filter(None, scores), key=lambda score: score.loss)
+    scores = []
+    for model in comparison.models:
+        score = statistic(comparison, model, metric)
+        if score is not None:
+            scores.append(score)
+    return sorted(scores, key=lambda score: score.loss)
 
 
 def sweep_score(
@@ -252,7 +256,7 @@ def _against_baseline(comparison: Comparison, metric: str, base: Statistic) -> s
     if not not_ahead:
         return ""
     scores = statistics(comparison, metric)
-    behind = [score.name for score in scores if base.better_than(score)]
+    behind = _behind(base, scores)
     baseline = f"{baseline_name(comparison)}, which scores {value_text(comparison, metric, base)}"
     if behind == not_ahead:
         return f"{capitalised(baseline)}, is ahead of {named(behind)}."
@@ -270,12 +274,20 @@ def _against_baseline(comparison: Comparison, metric: str, base: Statistic) -> s
 
 def lead_text(best: Statistic, others: Sequence[Statistic]) -> str:
     """Return how the best score compares with others."""
-    behind = [other.name for other in others if best.better_than(other)]
+    behind = _behind(best, others)
     if not behind:
         return "not ahead of any other model (95 %)"
     if len(behind) == len(others):
         return "ahead of every other model (95 %)"
     return f"ahead of {named(behind)} (95 %)"
+
+
+def _behind(first: Statistic, others: Iterable[Statistic]) -> list[str]:
+    names = []
+    for other in others:
+        if first.better_than(other):
+            names.append(other.name)
+    return names
 
 
 def unproven(comparison: Comparison, metric: str | None = None) -> list[str]:
@@ -326,9 +338,7 @@ def inside(label: str) -> str:
     return label[:1].lower() + label[1:]
 
 
-def with_spread(
-    value: float | None, spread: float | None, interval: Sequence[float] | None = None
-) -> str:
+def with_spread(value: float, spread: float | None, interval: Sequence[float] | None = None) -> str:
     """Format a value as ``1.02 ± 0.05`` or ``1.02 [0.97, 1.07]``."""
     if interval is not None:
         return " ".join(bounded(value, interval))
@@ -378,10 +388,13 @@ def target_text(comparison: Comparison, metric: str) -> str:
 
 def sampled(comparison: Comparison) -> str:
     """Return the number of training runs and samplings."""
-    scores = [score for model in comparison.models for score in model.scores.values()]
-    most = max((len(score.values) for score in scores), default=0)
-    repeats = counted(min(comparison.settings.repeats or 1, most or 1), "sampling")
-    trainings = max((len(model.trainings) for model in comparison.models), default=0)
+    most = 1
+    trainings = 0
+    for model in comparison.models:
+        trainings = max(trainings, len(model.trainings))
+        for score in model.scores.values():
+            most = max(most, len(score.values))
+    repeats = counted(min(comparison.settings.repeats or 1, most), "sampling")
     if trainings > 1:
         return f"{counted(trainings, 'training run')}, {repeats}"
     return repeats

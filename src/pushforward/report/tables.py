@@ -105,10 +105,20 @@ class Table:
     @property
     def filled(self) -> Table:
         """The table without empty columns."""
-        columns = range(len(self.columns))
-        kept = [at for at in columns if any(row.cells[at] != EMPTY for row in self.rows)]
-        rows = [replace(row, cells=[row.cells[at] for at in kept]) for row in self.rows]
-        return replace(self, columns=[self.columns[at] for at in kept], rows=rows)
+        columns = []
+        cells: list[list[Cell]] = [[] for _ in self.rows]
+        for at, column in enumerate(self.columns):
+            of_column = [row.cells[at] for row in self.rows]
+            if of_column.count(EMPTY) < len(of_column):
+                columns.append(column)
+                for kept, cell in zip(cells, of_column, strict=True):
+                    kept.append(cell)
+        rows = list(map(_with_cells, self.rows, cells))
+        return replace(self, columns=columns, rows=rows)
+
+
+def _with_cells(row: Row, cells: Sequence[Cell]) -> Row:
+    return replace(row, cells=cells)
 
 
 # Scores -----------------------------------------------------------------------------------------
@@ -160,29 +170,28 @@ def scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
 def summary(comparison: Comparison) -> Table:
     """Return ranking scores and times, or all scores of a single model."""
     if len(comparison.models) == 1:
-        cards = [turned(card) for _, card in scorecards(comparison)]
-        columns = cards[0].columns if cards else []
-        rows = [row for card in cards for row in card.rows]
-        return Table(columns, rows, "".join(card.note for card in cards)).filled
+        whole = Table()
+        for _, card in scorecards(comparison):
+            part = turned(card)
+            whole = Table(part.columns, [*whole.rows, *part.rows], whole.note + part.note)
+        return whole.filled
     metrics = main_metrics(comparison)
     if not metrics:
         metrics = [metric for _, names in groups(comparison) for metric in names][:2]
     table = scorecard(comparison, metrics)
     times = models_table(comparison, (SAMPLE, TOTAL))
-    times_of = {(row.kind, row.name): row.cells for row in times.rows}
+    times_of = {row.index: row.cells for row in times.rows}
     none = [EMPTY] * len(times.columns)
     rows = []
     for row in table.rows:
-        added = times_of.get((row.kind, row.name), none)
-        rows.append(replace(row, cells=[*row.cells, *added]))
+        added = times_of.get(row.index, none) if row.kind == "model" else none
+        rows.append(_with_cells(row, [*row.cells, *added]))
     return Table([*table.columns, *times.columns], rows).filled
 
 
 def turned(table: Table) -> Table:
     """Return a scorecard of one model with scores as rows."""
-    (model,) = (row for row in table.rows if row.kind == "model")
-    (floor,) = (row for row in table.rows if row.kind == "floor")
-    baselines = [row for row in table.rows if row.kind == "baseline"]
+    model, *baselines, floor = table.rows
     rows = []
     for at, column in enumerate(table.columns):
         cell = model.cells[at]
@@ -256,8 +265,8 @@ def figures(score: Any, factor: int = 1, note: str = "", best: bool = False) -> 
         return EMPTY
     unit = " %" if factor == 100 else ""
     if score.interval is not None:
-        ends = [factor * end for end in score.interval]
-        value, interval = bounded(factor * score.value, ends)
+        low, high = score.interval
+        value, interval = bounded(factor * score.value, (factor * low, factor * high))
         return Cell(value, "", note, best, interval + unit)
     spread = None if score.spread is None else factor * score.spread
     value, spread_text = measured(factor * score.value, spread)
@@ -507,15 +516,16 @@ def sweep_table(comparison: Comparison) -> Table:
     """Return a row for each model and budget."""
     metric = sweep_metric(comparison)
     known = []
+    times = []
     for index, model in enumerate(comparison.models):
         for point in comparison.sweep.get(model.name, ()):
             known.append((index, model.name, point))
-    seconds = durations([point.seconds for *_, point in known])
-    steps = counts(point.steps for *_, point in known)
+            times.append(point.seconds)
+    seconds = durations(times)
     rows = []
-    for (index, name, point), time, number in zip(known, seconds, steps, strict=True):
+    for (index, name, point), time in zip(known, seconds, strict=True):
         score = score_cell(comparison, ModelResult(name, scores=point.scores), metric)
-        cells = [Cell(budget_of(point)), score, Cell(time), Cell(number)]
+        cells = [Cell(budget_of(point)), score, Cell(time), Cell(count(point.steps))]
         rows.append(Row(name, cells, index=index))
     score_heading = score_column(comparison, metric)
     return Table([Column("Budget"), score_heading, Column("Training"), Column("Steps")], rows)
