@@ -38,11 +38,9 @@ FAULTS = {
         ),
         ('size.dim_param = "n"', "pass", "export"),
     ],
-    "export/description.py": [
+    "export/files.py": [
         ('key("rows", "sample")', 'key("rows", "samples")', "export"),
         ('"draws": draws', '"draws": 0', "export"),
-    ],
-    "export/files.py": [
         ("    away = checked(onnx_graph)\n", "    away = ()\n", "export"),
         ("flow.solver, flow.steps, flow.grid)", "flow.solver, flow.steps, None)", "export"),
         ("        free -= weights\n", "", "page"),

@@ -69,7 +69,7 @@ from pushforward.transports.redrawing import (
     warn_unmet,
     without_rejection,
 )
-from pushforward.transports.sharing import shared_stream
+from pushforward.transports.transport import shared_stream
 
 FEW_STEPS = (
     6  # Steps of an iterative model whose memory is measured: no more is held at once in many

@@ -55,7 +55,7 @@ from pushforward.transports.likelihood import (
     elbo,
     log_prob,
 )
-from pushforward.transports.sharing import shared_stream
+from pushforward.transports.transport import shared_stream
 
 # Numbers of trajectories and steps, by whether samples are points
 TRACED = {False: (256, 32), True: (1000, 64)}

@@ -16,8 +16,7 @@ from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import UsageError
 from pushforward.registries import SOLVERS
 from pushforward.sampling_options import configure
-from pushforward.serving.engine import Engine, Request
-from pushforward.serving.schedule import Schedule
+from pushforward.serving.engine import Engine, Request, Schedule
 from pushforward.solvers import as_solver
 from pushforward.training import Run
 from pushforward.transports import Flow, inner_of
