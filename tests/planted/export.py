@@ -13,8 +13,8 @@ FAULTS = {
     ],
     "export/program.py": [
         (
-            "x = self.transport(states.flatten(0, 1), condition, draws)",
-            "x = self.transport(states.flatten(0, 1), condition)",
+            "self.transport.decoded(x, condition, draws)",
+            "self.transport.decoded(x, condition)",
             "export",
         ),
         ("return self.transport.space.to_data(x).unflatten", "return x.unflatten", "export"),

@@ -18,7 +18,7 @@ from pushforward.conditions.columns import Numbers
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
 from pushforward.denoisers import Autoguided, Guided, Thresholded
-from pushforward.denoisers.denoiser import Predictor, guidance_range, trained
+from pushforward.denoisers.denoiser import Predictor, guidance_range, neutral, trained
 from pushforward.denoisers.guidance import AtScale
 from pushforward.draws import key
 from pushforward.editing.given_data import Truncated
@@ -183,10 +183,13 @@ def graph(
         tuned = [*learned]
         if isinstance(own.grid, list):
             tuned.append(own)
-        most = MOST_STEPS if steps_up_to is None else whole("steps_up_to", steps_up_to, 1)
-        flows = _flows(own, denoiser, solvers, most, tuned)
+        if steps_up_to is None:
+            steps_up_to = MOST_STEPS
+        flows = _flows(own, denoiser, solvers, whole("steps_up_to", steps_up_to, 1), tuned)
         solver = LEARNED if own in tuned else next(iter(flows))
-        steps = own.steps if own.steps in flows[solver] else max(flows[solver])
+        steps = min(own.steps, max(flows[solver]))
+        if own in tuned:
+            steps = own.steps
         default = {"solver": solver, "steps": steps}
         if scale is not None:
             default["scale"] = scale
@@ -280,8 +283,7 @@ def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:
         return denoiser, float(inner.scale)
     scales = guidance_range(denoiser)
     if scales is not None:
-        low, high = scales
-        return denoiser, 1.0 if low <= 1 <= high else float(low)
+        return denoiser, neutral(scales)
     known = trained(denoiser)
     free = denoiser.space.conditions and (known is None or known.unconditional)
     if free and not isinstance(denoiser, (Autoguided, Thresholded)):
@@ -294,7 +296,9 @@ def _flows(
 ) -> dict[str, dict[int, Flow]]:
     usual = name_of(own.solver)
     if not names:
-        names = [usual] if own.solver.jumps else list(dict.fromkeys([usual, *SOLVERS]))
+        names = [usual]
+        if not own.solver.jumps:
+            names = list(dict.fromkeys([usual, *SOLVERS]))
     flows = {}
     for name in names:
         solver = as_solver(name)

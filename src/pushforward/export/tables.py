@@ -146,7 +146,7 @@ def _flattened(columns: TimeColumns, outer: tuple[str, ...] = ()) -> dict[tuple[
 
 def _stacked(rows: Sequence[dict[tuple[str, ...], float]]) -> FlatColumns:
     stacked = {}
-    for place in sorted({place for row in rows for place in row}):
+    for place in sorted(set().union(*rows)):
         values = [row.get(place, _NEUTRAL.get(place[-1])) for row in rows]
         stacked[place] = torch.tensor(values, dtype=torch.float64)
     return stacked

@@ -27,13 +27,14 @@ from pushforward.denoisers.denoiser import (
     evaluate,
     guidance_range,
     network_precision,
+    neutral,
     over,
 )
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged, PushforwardError, UsageError
-from pushforward.export.program import End, mixed
+from pushforward.export.program import mixed
 from pushforward.export.tables import Dense, RowLayout, dense
-from pushforward.transports import Flow, Transport, inner_of
+from pushforward.transports import Flow, Latent, Transport, inner_of
 from pushforward.transports.redrawing import HOPELESS, TURNS, named_constraints
 from pushforward.transports.transport import finite
 
@@ -172,11 +173,10 @@ class _Row:
 def scaled(denoiser: Predictor) -> tuple[Predictor, float] | None:
     """Return a denoiser with a guidance scale per example, and its neutral scale, if supported."""
     scales = guidance_range(denoiser)
+    if isinstance(denoiser, AtScale):
+        return denoiser, denoiser.scale
     if scales is not None:
-        low, high = scales
-        if isinstance(denoiser, AtScale):
-            return denoiser, denoiser.scale
-        return denoiser, min(max(1.0, low), high)
+        return denoiser, neutral(scales)
     try:
         return Guided(denoiser, 1.0), 1.0
     except UsageError:
@@ -204,12 +204,10 @@ class Engine:
         self.flow: Flow | None = None
         self.denoiser: Any = None
         self.scale: float | None = None
-        self._end = transport
         flow = inner_of(transport)
         if isinstance(flow, Flow):
             self.flow = flow
             self.denoiser = flow.denoiser
-            self._end = End(transport).transport
             guided = scaled(flow.denoiser)
             if guided is not None:
                 self.denoiser, self.scale = guided
@@ -390,8 +388,12 @@ class Engine:
         index, condition = self._at(rows)
         seeds = [row.seed for row in rows]
         draws = ExampleDraws(seeds, name=rows[0].stream, device=self.device)
-        z = self.transport.noise(draws) if self.flow is None else self._slots[index, 0]
-        model = self._end(z, condition, draws)
+        if self.flow is None:
+            model = self.transport(self.transport.noise(draws), condition, draws)
+        else:
+            model = self._slots[index, 0]
+            if isinstance(self.transport, Latent):
+                model = self.transport.decoded(model, condition, draws)
         x = self.space.to_data(model).float().cpu()
         x = self.space.finished(x, condition, draws.stream("digits").normal)
         valid = self.space.valid(x)
