@@ -25,7 +25,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "serving/engine.py": [
         ('kind if apart or kind == "jump" else "data"', '"data"', "serving"),
-        ("or self._packed[kind][0] is not layout", "", "serving"),
+        ("or self._packed[kind][0] != layout", "", "serving"),
         ("                row.done = True\n", "                pass\n", "serving"),
         ("                    self._release(row)\n", "                    pass\n", "serving"),
         ("if row.done or row.request.gone:", "if row.done:", "serving"),

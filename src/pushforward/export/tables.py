@@ -162,21 +162,23 @@ class RowLayout:
         noises: Maximum number M of noise tensors per row over all tables; 0 if no table adds noise.
     """
 
-    columns: Sequence[tuple[str, ...]]
+    columns: tuple[tuple[str, ...], ...]
     slots: int
     noises: int
 
     @classmethod
     def of(cls, tables: Iterable[Dense]) -> RowLayout:
         """Build a layout for all of the tables."""
-        columns: set[tuple[str, ...]] = set()
-        slots = 1
-        noises = 0
+        layout = cls((), 1, 0)
         for table in tables:
-            columns |= table.columns.keys()
-            slots = max(slots, table.point.shape[1])
-            noises = max(noises, table.first.shape[1])
-        return cls(sorted(columns), slots, noises)
+            layout = layout.joined(table)
+        return layout
+
+    def joined(self, table: Dense) -> RowLayout:
+        """Return the layout with room for another table."""
+        slots, noises = table.first.shape
+        columns = tuple(sorted({*self.columns, *table.columns}))
+        return RowLayout(columns, max(self.slots, slots), max(self.noises, noises))
 
     def rows(self, table: Dense) -> Tensor:
         """Pack the rows of a table, (N, K) float64."""

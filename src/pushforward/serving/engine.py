@@ -80,7 +80,7 @@ class Schedule:
     def row(self, number: int, layout: RowLayout) -> Tensor:
         """Return the coefficients of a call, (K,) float32, packed by the layout of its kind."""
         kind = self.kinds[number]
-        if kind not in self._packed or self._packed[kind][0] is not layout:
+        if kind not in self._packed or self._packed[kind][0] != layout:
             self._packed[kind] = layout, layout.rows(self.table).float()
         _, rows = self._packed[kind]
         return rows[number]
@@ -223,7 +223,6 @@ class Engine:
         self._rows: list[_Row] = []
         self._free = list(range(places))
         self._lock = threading.Lock()
-        self._tables: dict[str, list[Dense]] = {}
         self._layouts: dict[str, RowLayout] = {}
         self._slots = torch.zeros(places, 0, *transport.noise_shape, device=self.device)
         self._scales = torch.ones(places, device=self.device)
@@ -342,11 +341,8 @@ class Engine:
 
     def _include(self, schedule: Schedule) -> None:
         for kind in set(schedule.kinds):
-            tables = [*self._tables.get(kind, ()), schedule.table]
-            layout = RowLayout.of(tables)
-            if layout != self._layouts.get(kind):
-                self._tables[kind] = tables
-                self._layouts[kind] = layout
+            layout = self._layouts.get(kind, RowLayout((), 1, 0))
+            self._layouts[kind] = layout.joined(schedule.table)
         missing = max(layout.slots for layout in self._layouts.values()) - self._slots.shape[1]
         if missing > 0:
             more = self._slots.new_zeros(self.places, missing, *self._slots.shape[2:])
