@@ -134,7 +134,7 @@ def _matrix(
 
 
 def _flattened(columns: TimeColumns, outer: tuple[str, ...] = ()) -> dict[tuple[str, ...], float]:
-    flat = {}
+    flat: dict[tuple[str, ...], float] = {}
     for name, part in columns.items():
         place = (*outer, name)
         if isinstance(part, dict):
