@@ -296,7 +296,7 @@ def test_the_way_to_the_samples_is_in_the_graph_where_it_is_asked_for():
     assert way.shape == (1 + 5, 2, 1, 16, 16)
     assert np.array_equal(way[-1:], samples)
     started = made.transport.space.to_data(
-        made.transport.decode(inner_of(made.transport).width * torch.from_numpy(feeds["z"]), None)
+        made.transport.decoded(inner_of(made.transport).width * torch.from_numpy(feeds["z"]), None)
     )
     np.testing.assert_allclose(way[0], started.detach().numpy(), atol=1e-5)
 

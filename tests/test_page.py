@@ -27,8 +27,7 @@ from pushforward.conditions.kind import Request
 from pushforward.draws import ExampleDraws, key
 from pushforward.editing.interpolation import slerp
 from pushforward.errors import UsageError
-from pushforward.export.description import describe
-from pushforward.export.files import Graph, Unlike, showable
+from pushforward.export.files import Graph, Unlike, describe, showable
 from pushforward.export.page import build, write
 from pushforward.tables.reading.string_columns import Format
 from pushforward.transports import Flow, with_inner

@@ -241,9 +241,9 @@ SOLVERS = Registry(
     "solver",
     {
         "adaptive": "solvers.runge_kutta:Adaptive",
-        "ancestral": "solvers.ddim:Ancestral",
+        "ancestral": "solvers.stochastic:Ancestral",
         "churn": "solvers.stochastic:Churn",
-        "ddim": "solvers.ddim:DDIM",
+        "ddim": "solvers.stochastic:DDIM",
         "deis": "solvers.exponential:DEIS",
         "dpm": "solvers.exponential:DPM",
         "dpmsde": "solvers.stochastic:DPMSDE",
@@ -251,7 +251,7 @@ SOLVERS = Registry(
         "eulermaruyama": "solvers.stochastic:EulerMaruyama",
         "heun": "solvers.runge_kutta:Heun",
         "ipndm": "solvers.exponential:IPNDM",
-        "jump": "solvers.ddim:Jump",
+        "jump": "solvers.stochastic:Jump",
         "midpoint": "solvers.runge_kutta:Midpoint",
         "predictorcorrector": "solvers.stochastic:PredictorCorrector",
         "rk4": "solvers.runge_kutta:RK4",
@@ -401,10 +401,9 @@ _PARTS = {
     "paths.couplings": "Independent OptimalTransport Source",
     "paths.path": "Cosine Linear Narrowed Tabulated VE VP "
     "EDMWeight Flat Levels LogNormal LogSNR LogitNormal Stratified Uniform",
-    "solvers.ddim": "Ancestral DDIM Jump",
     "solvers.exponential": "DEIS DPM IPNDM SingleStep UniPC",
     "solvers.runge_kutta": "Adaptive Euler Heun Midpoint RK4",
-    "solvers.stochastic": "Churn DPMSDE EulerMaruyama PredictorCorrector",
+    "solvers.stochastic": "Ancestral Churn DDIM Jump DPMSDE EulerMaruyama PredictorCorrector",
     "transports.flow": "Autoencoder Flow Latent Map",
 }
 # Names of classes in specs of earlier versions

@@ -25,7 +25,7 @@ from pushforward.registries import at
 from pushforward.runtime import display, in_notebook
 from pushforward.transports import BATCH, ConditionLike, Transport, has_steps, inner_of
 from pushforward.transports.redrawing import Chunk, counted, warn_unmet
-from pushforward.transports.sharing import shared_stream, writes_samples
+from pushforward.transports.transport import shared_stream, writes_samples
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -13,8 +13,8 @@ FAULTS = {
     ],
     "export/program.py": [
         (
-            "x = self.transport(states.flatten(0, 1), condition, draws)",
-            "x = self.transport(states.flatten(0, 1), condition)",
+            "self.transport.decoded(x, condition, draws)",
+            "self.transport.decoded(x, condition)",
             "export",
         ),
         ("return self.transport.space.to_data(x).unflatten", "return x.unflatten", "export"),
@@ -38,11 +38,9 @@ FAULTS = {
         ),
         ('size.dim_param = "n"', "pass", "export"),
     ],
-    "export/description.py": [
+    "export/files.py": [
         ('key("rows", "sample")', 'key("rows", "samples")', "export"),
         ('"draws": draws', '"draws": 0', "export"),
-    ],
-    "export/files.py": [
         ("    away = checked(onnx_graph)\n", "    away = ()\n", "export"),
         ("flow.solver, flow.steps, flow.grid)", "flow.solver, flow.steps, None)", "export"),
         ("        free -= weights\n", "", "page"),

@@ -24,6 +24,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" and not self.flow.write_paused", "", "server_limits"),
     ],
     "serving/engine.py": [
+        ('kind if apart or kind == "jump" else "data"', '"data"', "serving"),
+        ("or self._packed[kind][0] != layout", "", "serving"),
         ("                row.done = True\n", "                pass\n", "serving"),
         ("                    self._release(row)\n", "                    pass\n", "serving"),
         ("if row.done or row.request.gone:", "if row.done:", "serving"),
@@ -85,7 +87,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ('.encode(errors="surrogateescape")', ".encode()", "server_limits"),
         ("        model.engine.check_room(body.n)\n", "", "server_limits"),
-        ("            if places.locked():", "            if False:", "server_limits"),
         (
             "await run_in_threadpool(request.schedule.compute)",
             "request.schedule.compute()",
@@ -103,10 +104,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "serving",
         ),
         ("    quality: Any = None\n", "", "server_limits"),
-    ],
-    "serving/schedule.py": [
-        ('kind if apart or kind == "jump" else "data"', '"data"', "serving"),
-        ("or self._packed[kind][0] is not layout", "", "serving"),
     ],
     "serving/server.py": [
         ("    check_installed()\n    import", "    import", "serving"),

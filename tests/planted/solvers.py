@@ -1,24 +1,6 @@
 """Planted faults of `solvers`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "solvers/ddim.py": [
-        (
-            "there.alpha * data + there.sigma * noise",
-            "there.alpha * data + here.sigma * noise",
-            "solvers",
-        ),
-        ("there.sigma**2 - fresh**2", "there.sigma**2", "solvers"),
-        ("DDIM(1.0)", "DDIM(0.5)", "solvers"),
-        ("torch.sqrt(1 - ratio)", "torch.sqrt(ratio)", "solvers"),
-        ("return cls(1.0)", "return cls(0.0)", "finishing"),
-        (
-            "return denoiser.jump(x, t, s, condition), None",
-            "return denoiser.jump(x, t, 0 * s, condition), None",
-            "mapping",
-        ),
-        ("- math.log1p(-(self.renoise**2))", "", "mapping"),
-        ("self.renoise * there.sigma * noise_of", "there.sigma * noise_of", "mapping"),
-    ],
     "solvers/exponential.py": [
         ("toward = 1.0\n", "toward = -1.0\n", "solvers"),
         ("factor = -there.sigma", "factor = there.sigma", "solvers"),
@@ -55,6 +37,22 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("shift * u / (1 + (shift - 1) * u)", "u", "solvers"),
     ],
     "solvers/stochastic.py": [
+        (
+            "there.alpha * data + there.sigma * noise",
+            "there.alpha * data + here.sigma * noise",
+            "solvers",
+        ),
+        ("there.sigma**2 - fresh**2", "there.sigma**2", "solvers"),
+        ("DDIM(1.0)", "DDIM(0.5)", "solvers"),
+        ("torch.sqrt(1 - ratio)", "torch.sqrt(ratio)", "solvers"),
+        ("return cls(1.0)", "return cls(0.0)", "finishing"),
+        (
+            "return denoiser.jump(x, t, s, condition), None",
+            "return denoiser.jump(x, t, 0 * s, condition), None",
+            "mapping",
+        ),
+        ("- math.log1p(-(self.renoise**2))", "", "mapping"),
+        ("self.renoise * there.sigma * noise_of", "there.sigma * noise_of", "mapping"),
         ("-torch.expm1(-2 * h)", "-torch.expm1(-h)", "solvers"),
         ("(h / (2 * h_before))", "(h / h_before)", "solvers"),
         ("torch.sqrt(2 * h)", "torch.sqrt(h)", "solvers"),

@@ -22,6 +22,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "transports/transport.py": [
+        ("own is not None and source == rank", "False", "launched"),
+        (
+            "return not _spreads() or distributed.get_rank() == 0",
+            "return True",
+            "launched",
+        ),
         ("all(isinstance(value, Tensor) for value in condition.values()):", "True:", "solvers"),
         (
             "        return self.space.finished(x,",
@@ -65,13 +71,5 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_samples",
         ),
         ("        self._joined = list(astuple(self.tally))", "        pass", "table_samples"),
-    ],
-    "transports/sharing.py": [
-        ("own is not None and source == rank", "False", "launched"),
-        (
-            "return not _spreads() or distributed.get_rank() == 0",
-            "return True",
-            "launched",
-        ),
     ],
 }

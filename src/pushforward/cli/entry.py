@@ -317,7 +317,7 @@ def run_in_group(words: Sequence[str]) -> None:
         )
     from pushforward.runtime import device_named
     from pushforward.training.distributed.processes import joined, leave
-    from pushforward.transports.sharing import spreading
+    from pushforward.transports.transport import spreading
 
     processes = joined(device_named(_option(words, "--device") or "auto"))
     try:

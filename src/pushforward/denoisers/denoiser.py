@@ -72,6 +72,14 @@ def rising(name: str, pair: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
+def neutral(scales: Sequence[float]) -> float:
+    """Return the guidance scale 1 if it is within a range, else the lowest of the range."""
+    low, high = scales
+    if low <= 1 <= high:
+        return 1.0
+    return float(low)
+
+
 # Coefficients by name: numbers or tensors; a dict for those of a wrapped predictor
 TimeColumns = dict[str, Any]
 # The entry of a condition that holds each example's guidance scale, (n,)
@@ -448,10 +456,8 @@ class FlowMap(Denoiser):
     ) -> Tensor:
         if self.preconditioning.guidance is not None:
             low, high = self.preconditioning.guidance
-            condition, scale = without_scale(condition)
-            if scale is None:
-                usual: Any = 1.0 if low <= 1 <= high else low
-                scale = usual
+            condition, given = without_scale(condition)
+            scale: Any = neutral((low, high)) if given is None else given
             columns = {**columns, "guidance": (scale - low) / (high - low)}
         return super().evaluate(kind, x_t, columns, condition)
 

@@ -1,5 +1,4 @@
 from pushforward.editing.given_data import (
-    Leading as Leading,
     Masked as Masked,
     Nearby as Nearby,
     Pooled as Pooled,

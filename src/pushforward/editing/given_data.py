@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -95,19 +94,6 @@ def check_one_call(transport: Transport, what: str, advice: str) -> None:
 
 # Default number of rounds: they gain more than as many more steps (`Resampled`)
 ROUNDS = 5
-
-
-class Leading(TypedDict, total=False):
-    """Options for sampling guided by an observation.
-
-    Args:
-        solver: Solver, None for ancestral sampling, whose fresh noise removes contradictions that a
-            deterministic solver would keep.
-        rounds: Repetitions of each step (`Resampled`); more fit better.
-    """
-
-    solver: Solver | None
-    rounds: int
 
 
 class Restored(ChangesData):
@@ -202,8 +188,8 @@ def led(
     flow: Flow,
     known: Tensor,
     project: nn.Module,
-    solver: Solver | None = None,
-    rounds: int = ROUNDS,
+    solver: Solver | None,
+    rounds: int,
 ) -> Flow:
     """Return the flow constrained by an observation, on its own times."""
     chosen = solver or Ancestral()
@@ -224,14 +210,23 @@ class Masked(nn.Module):
         return x * self.mask
 
 
-def inpainting(flow: Transport, x: Tensor, mask: Tensor, **leading: Unpack[Leading]) -> Flow:
+def inpainting(
+    flow: Transport,
+    x: Tensor,
+    mask: Tensor,
+    *,
+    solver: Solver | None = None,
+    rounds: int = ROUNDS,
+) -> Flow:
     """Build the flow that fills in the masked entries of given data and keeps all others.
 
     Args:
         flow: Iterative model, whose steps and times are used.
         x: Example in data units, (*shape); values under the mask have no effect.
         mask: Bool mask, (*shape) or, for images, (H, W): True where data is to be filled in.
-        leading: Options ``solver`` and ``rounds``, see `Leading`.
+        solver: Solver; None for ancestral sampling, whose fresh noise removes contradictions that
+            a deterministic solver would keep.
+        rounds: Repetitions of each step (`Resampled`); more fit better.
     """
     model = iterative(flow)
     shape = tuple(model.space.shape)
@@ -243,7 +238,7 @@ def inpainting(flow: Transport, x: Tensor, mask: Tensor, **leading: Unpack[Leadi
         raise UsageError("A mask must be True where data is to be filled in, but not everywhere.")
     kept = ~mask.to(model.device).expand(shape)[None]
     known = model.space.to_model(checked_example(model, x)[None]) * kept
-    return led(model, known, Masked(kept), **leading)
+    return led(model, known, Masked(kept), solver, rounds)
 
 
 class Pooled(nn.Module):
@@ -261,7 +256,9 @@ def _blocks(low: Tensor, factor: int) -> Tensor:
     return low.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
 
 
-def super_resolution(flow: Transport, low: Tensor, **leading: Unpack[Leading]) -> Flow:
+def super_resolution(
+    flow: Transport, low: Tensor, *, solver: Solver | None = None, rounds: int = ROUNDS
+) -> Flow:
     """Build the flow whose images, averaged over blocks, equal a given smaller image.
 
     ``low`` is (C, H / f, W / f) in data units, for an integer factor f of at least 2.
@@ -278,7 +275,7 @@ def super_resolution(flow: Transport, low: Tensor, **leading: Unpack[Leading]) -
             f"factor: the model makes {shape}, got {small}."
         )
     known = _blocks(model.space.to_model(checked_example(model, low, small)[None]), factor)
-    return led(model, known, Pooled(factor), **leading)
+    return led(model, known, Pooled(factor), solver, rounds)
 
 
 def truncate(z: Tensor, limit: float) -> Tensor:
@@ -406,10 +403,6 @@ class Nearby(Transport):
     def __init__(self, inner: Transport, z: Tensor, strength: float) -> None:
         super().__init__()
         check_one_call(inner, "Varying z", "To vary data, use pushforward.editing.variation.")
-        if tuple(z.shape) != tuple(inner.noise_shape):
-            raise UsageError(
-                f"Expected one z of shape {tuple(inner.noise_shape)}, got {tuple(z.shape)}."
-            )
         self.inner = inner
         self.strength = _strength(strength)
         self.space = inner.space

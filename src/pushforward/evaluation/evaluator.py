@@ -62,7 +62,7 @@ from pushforward.transports.redrawing import (
     unmet_kept,
     warn_unmet,
 )
-from pushforward.transports.sharing import shared_stream
+from pushforward.transports.transport import shared_stream
 
 LEAST = 30.0  # Seconds that measuring may always take
 SWEEP = 40.0  # Maximum number of seconds per model for scores over solver steps

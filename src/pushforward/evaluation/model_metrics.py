@@ -39,7 +39,7 @@ from pushforward.transports.likelihood import (
     elbo,
     log_prob,
 )
-from pushforward.transports.sharing import shared_stream
+from pushforward.transports.transport import shared_stream
 
 TIMES = 16
 BLOCK = 1024  # examples that are read at a time

@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pushforward.arguments import whole
+from pushforward.conditions.columns import Numbers
+from pushforward.conditions.kind import ConditionKind
+from pushforward.conditions.label import Label
 from pushforward.denoisers import Autoguided, Guided, Thresholded
-from pushforward.denoisers.denoiser import Predictor, guidance_range, trained
+from pushforward.denoisers.denoiser import Predictor, guidance_range, neutral, trained
 from pushforward.denoisers.guidance import AtScale
+from pushforward.draws import key
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import PushforwardError, UsageError, unknown
-from pushforward.export.description import describe
 from pushforward.export.onnx_file import LARGE, library, one_call, stepped
 from pushforward.export.parity import (
     BAR,
@@ -29,7 +33,7 @@ from pushforward.export.parity import (
     program_distances,
     session,
 )
-from pushforward.export.program import Flows, exported
+from pushforward.export.program import Flows, decoder_draws, exported, noise_count
 from pushforward.files import replacing, replacing_files
 from pushforward.solvers import as_solver, name_of
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
@@ -179,10 +183,13 @@ def graph(
         tuned = [*learned]
         if isinstance(own.grid, list):
             tuned.append(own)
-        most = MOST_STEPS if steps_up_to is None else whole("steps_up_to", steps_up_to, 1)
-        flows = _flows(own, denoiser, solvers, most, tuned)
+        if steps_up_to is None:
+            steps_up_to = MOST_STEPS
+        flows = _flows(own, denoiser, solvers, whole("steps_up_to", steps_up_to, 1), tuned)
         solver = LEARNED if own in tuned else next(iter(flows))
-        steps = own.steps if own.steps in flows[solver] else max(flows[solver])
+        steps = min(own.steps, max(flows[solver]))
+        if own in tuned:
+            steps = own.steps
         default = {"solver": solver, "steps": steps}
         if scale is not None:
             default["scale"] = scale
@@ -276,8 +283,7 @@ def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:
         return denoiser, float(inner.scale)
     scales = guidance_range(denoiser)
     if scales is not None:
-        low, high = scales
-        return denoiser, 1.0 if low <= 1 <= high else float(low)
+        return denoiser, neutral(scales)
     known = trained(denoiser)
     free = denoiser.space.conditions and (known is None or known.unconditional)
     if free and not isinstance(denoiser, (Autoguided, Thresholded)):
@@ -290,7 +296,9 @@ def _flows(
 ) -> dict[str, dict[int, Flow]]:
     usual = name_of(own.solver)
     if not names:
-        names = [usual] if own.solver.jumps else list(dict.fromkeys([usual, *SOLVERS]))
+        names = [usual]
+        if not own.solver.jumps:
+            names = list(dict.fromkeys([usual, *SOLVERS]))
     flows = {}
     for name in names:
         solver = as_solver(name)
@@ -334,3 +342,66 @@ def _written(out: Path, onnx_graph: Graph) -> tuple[Path, ...]:
         for name, content in contents.items():
             (temporary / name).write_bytes(content)
     return tuple(out / name for name in contents)
+
+
+def describe(
+    transport: Transport, flows: Flows, default: Mapping[str, Any], name: str
+) -> dict[str, Any]:
+    """Build the content of ``space.json``, as plain values.
+
+    ``stream`` is the second word of the key of NumPy's Philox; the first is a sample's seed, and
+    the last word of the counter is the number of the draw. ``draws`` are the noise tensors besides
+    z by solver and steps.
+    """
+    space = transport.space
+    inner = inner_of(transport)
+    draws: Any = {}
+    most = None
+    for solver, several in flows.items():
+        draws[solver] = {str(steps): noise_count(flow) for steps, flow in several.items()}
+        most = max(most or 0, *several)
+    if not flows:
+        draws = noise_count(transport)
+    scales = None
+    if isinstance(inner, Flow):
+        scales = guidance_range(inner.denoiser)
+    layout = space.export_layout()
+    return {
+        "name": name,
+        "data": space.noun,
+        "shape": list(space.shape),
+        "noise": list(transport.noise_shape),
+        "noise_of_draws": list(inner.space.shape),
+        "stream": str(key("rows", "sample")),
+        "decoder_stream": str(key("rows", "sample/decoder")) if decoder_draws(transport) else None,
+        "draws": draws,
+        "most": most,
+        "source": getattr(inner, "source", None) is not None,
+        "scales": scales,
+        "conditions": [_condition(name, kind) for name, kind in space.conditions.items()],
+        "default": dict(default),
+        "columns": layout["columns"],
+        "table": layout["table"],
+        "bounds": [space.low, space.high],
+        "units": layout["units"],
+    }
+
+
+def _condition(name: str, kind: ConditionKind) -> dict[str, Any]:
+    blank = kind.blank(1, "cpu")[0]
+    known: dict[str, Any] = {
+        "name": name,
+        "kind": type(kind).__name__.lower(),
+        "type": str(blank.dtype).removeprefix("torch."),
+        "usual": blank.tolist(),
+    }
+    if isinstance(kind, Label):
+        return known | {
+            "usual": None,
+            "names": list(kind.names),
+            "ends": np.cumsum(kind.frequencies).tolist(),
+            "stream": str(key("rows", "label")),
+        }
+    if isinstance(kind, Numbers):
+        known["usual"] = list(kind.mean)
+    return known | {"columns": list(kind.entries), "std": list(getattr(kind, "std", ()))}

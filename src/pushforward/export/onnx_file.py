@@ -201,7 +201,7 @@ def _checked_conditions(
     """Write lines that refuse unknown labels, and labels and scales not one per row of z."""
     lines = "\n  rows_of_z = Shape <start = 0, end = 1> (z)\n"
     tables: dict[str, np.ndarray] = {}
-    names = {name: name for name in inputs}
+    names = dict(zip(inputs, inputs, strict=True))
     if space.label is not None:
         tables["before_first"] = np.array(-1)
         tables["label_classes"] = np.array([*range(len(space.classes)), _MISSING])
@@ -217,28 +217,36 @@ def _tables(flows: Flows, tables: Sequence[Dense], layout: RowLayout) -> dict[st
     most = max(max(several) for several in flows.values())
     numbers = np.full((len(flows) + 1, most + 2), _MISSING)
     starts: list[torch.Tensor] = []
+    rows: list[torch.Tensor] = []
+    lengths = []
     for solver, several in enumerate(flows.values()):
         for steps, flow in several.items():
-            number = len(starts)
-            numbers[solver, steps] = number
-            starts.append(layout.start(tables[number], flow.width))
-    counts = np.array([len(table.point) for table in tables])
-    rows = torch.cat([layout.rows(table) for table in tables])
+            table = tables[len(starts)]
+            numbers[solver, steps] = len(starts)
+            starts.append(layout.start(table, flow.width))
+            rows.append(layout.rows(table))
+            lengths.append(len(table.point))
+    counts = np.array(lengths)
     arrays = {
         "numbers": numbers,
         "counts": counts,
         "firsts": np.cumsum(counts) - counts,
         "starts": torch.stack(starts).float().numpy(),
-        "rows": rows.float().numpy(),
+        "rows": torch.cat(rows).float().numpy(),
         "zeros": np.zeros(1, dtype=np.int64),
         "ones": np.ones(1, dtype=np.int64),
         "true": np.array(True),
         "before_first": np.array(-1),
     }
     if layout.noises:
-        places = [_places_of_noise(table.noises, layout.noises) for table in tables]
-        arrays["first_draws"] = np.stack([blocks[0] for blocks in places])
-        arrays["draws"] = np.concatenate([blocks[1:] for blocks in places])
+        first_draws = []
+        draws = []
+        for table in tables:
+            places = _places_of_noise(table.noises, layout.noises)
+            first_draws.append(places[0])
+            draws.append(places[1:])
+        arrays["first_draws"] = np.stack(first_draws)
+        arrays["draws"] = np.concatenate(draws)
     return arrays
 
 
@@ -341,7 +349,9 @@ def _joined(
     onnx = library()
     declare = onnx.helper.make_tensor_value_info
     types = onnx.TensorProto
-    values = {name: declare(name, types.INT64, []) for name in ("steps", "solver", "way")}
+    values = {}
+    for name in ("steps", "solver", "way"):
+        values[name] = declare(name, types.INT64, [])
     for _, arguments in functions:
         for argument in arguments:
             values[argument.name] = argument

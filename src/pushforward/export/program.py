@@ -17,7 +17,7 @@ from pushforward.editing.given_data import Truncated
 from pushforward.errors import UsageError
 from pushforward.export.tables import RowLayout
 from pushforward.plugins import line_of
-from pushforward.transports import Flow, Latent, Map, Transport, inner_of, with_inner
+from pushforward.transports import Flow, Latent, Map, Transport, inner_of
 
 Flows = Mapping[str, Mapping[int, Flow]]  # by solver and number of steps
 BATCH = 3  # examples that a program is traced with; it takes any number
@@ -116,7 +116,7 @@ class End(nn.Module):
 
     def __init__(self, transport: Transport) -> None:
         super().__init__()
-        self.transport = with_inner(transport, _Ended(inner_of(transport)))
+        self.transport = transport
 
     def forward(
         self, states: Tensor, condition: Condition = None, decoder_noise: Tensor | None = None
@@ -129,26 +129,14 @@ class End(nn.Module):
         draws = None
         if decoder_noise is not None:
             draws = GivenNoise(None, _repeated(decoder_noise, k))
-        x = self.transport(states.flatten(0, 1), condition, draws)
+        x = states.flatten(0, 1)
+        if isinstance(self.transport, Latent):
+            x = self.transport.decoded(x, condition, draws)
         return self.transport.space.to_data(x).unflatten(0, (k, n))
 
 
 def _repeated(part: Tensor, k: int) -> Tensor:
     return part.repeat(k, *(1,) * (part.dim() - 1))
-
-
-class _Ended(Transport):
-    def __init__(self, inner: Transport) -> None:
-        super().__init__()
-        self.space = inner.space
-        self.noise_shape = inner.noise_shape
-
-    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        return z
-
-    @property
-    def calls(self) -> int:
-        return 0
 
 
 def noise_count(transport: Transport) -> int:

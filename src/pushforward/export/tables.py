@@ -134,7 +134,7 @@ def _matrix(
 
 
 def _flattened(columns: TimeColumns, outer: tuple[str, ...] = ()) -> dict[tuple[str, ...], float]:
-    flat = {}
+    flat: dict[tuple[str, ...], float] = {}
     for name, part in columns.items():
         place = (*outer, name)
         if isinstance(part, dict):
@@ -146,7 +146,7 @@ def _flattened(columns: TimeColumns, outer: tuple[str, ...] = ()) -> dict[tuple[
 
 def _stacked(rows: Sequence[dict[tuple[str, ...], float]]) -> FlatColumns:
     stacked = {}
-    for place in sorted({place for row in rows for place in row}):
+    for place in sorted(set().union(*rows)):
         values = [row.get(place, _NEUTRAL.get(place[-1])) for row in rows]
         stacked[place] = torch.tensor(values, dtype=torch.float64)
     return stacked
@@ -162,21 +162,23 @@ class RowLayout:
         noises: Maximum number M of noise tensors per row over all tables; 0 if no table adds noise.
     """
 
-    columns: Sequence[tuple[str, ...]]
+    columns: tuple[tuple[str, ...], ...]
     slots: int
     noises: int
 
     @classmethod
     def of(cls, tables: Iterable[Dense]) -> RowLayout:
         """Build a layout for all of the tables."""
-        columns: set[tuple[str, ...]] = set()
-        slots = 1
-        noises = 0
+        layout = cls((), 1, 0)
         for table in tables:
-            columns |= table.columns.keys()
-            slots = max(slots, table.point.shape[1])
-            noises = max(noises, table.first.shape[1])
-        return cls(sorted(columns), slots, noises)
+            layout = layout.joined(table)
+        return layout
+
+    def joined(self, table: Dense) -> RowLayout:
+        """Return the layout with room for another table."""
+        slots, noises = table.first.shape
+        columns = tuple(sorted({*self.columns, *table.columns}))
+        return RowLayout(columns, max(self.slots, slots), max(self.noises, noises))
 
     def rows(self, table: Dense) -> Tensor:
         """Pack the rows of a table, (N, K) float64."""

@@ -16,8 +16,7 @@ from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import UsageError
 from pushforward.registries import SOLVERS
 from pushforward.sampling_options import configure
-from pushforward.serving.engine import Engine, Request
-from pushforward.serving.schedule import Schedule
+from pushforward.serving.engine import Engine, Request, Schedule
 from pushforward.solvers import as_solver
 from pushforward.training import Run
 from pushforward.transports import Flow, inner_of
@@ -149,14 +148,12 @@ class Model:
             sampler: Options ``steps``, ``solver`` and ``scale``, as in `Run.sample`.
         """
         if not 1 <= n <= self.most:
-            raise UsageError(f"`n` must be between 1 and {self.most:,} for {self.name}, got {n:,}.")
+            raise UsageError(f"`n` must be between 1 and {self.most:,}, got {n:,}.")
         if seed is None:
             seed = secrets.randbelow(1 << 32)
         steps = sampler.get("steps")
         if steps is not None and self.steps is not None and not 1 <= steps <= self.steps:
-            raise UsageError(
-                f"`steps` must be between 1 and {self.steps} for {self.name}, got {steps:,}."
-            )
+            raise UsageError(f"`steps` must be between 1 and {self.steps}, got {steps:,}.")
         schedule = self.schedule(**sampler)
         wanted, warnings = self._wanted(label, given or {})
         condition = self.run.transport.conditions(n, wanted, seed)
@@ -178,9 +175,7 @@ class Model:
         for name, value in given.items():
             if name not in kinds:
                 supported = ", ".join(kinds) or "no conditions"
-                raise UsageError(
-                    f'{self.name} does not support the condition "{name}"; it supports {supported}.'
-                )
+                raise UsageError(f'Unknown condition "{name}"; supported: {supported}.')
             wanted[name], sentences = kinds[name].held(name, value)
             warnings += sentences
         if label:

@@ -27,14 +27,14 @@ from pushforward.denoisers.denoiser import (
     evaluate,
     guidance_range,
     network_precision,
+    neutral,
     over,
 )
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged, PushforwardError, UsageError
-from pushforward.export.program import End, mixed
-from pushforward.export.tables import Dense, RowLayout
-from pushforward.serving.schedule import Schedule
-from pushforward.transports import Flow, Transport, inner_of
+from pushforward.export.program import mixed
+from pushforward.export.tables import Dense, RowLayout, dense
+from pushforward.transports import Flow, Latent, Transport, inner_of
 from pushforward.transports.redrawing import HOPELESS, TURNS, named_constraints
 from pushforward.transports.transport import finite
 
@@ -44,6 +44,50 @@ NUMBERS = 1 << 24  # numbers of one slot of all rows that have begun
 
 class Busy(PushforwardError):
     """Raised if too many rows are waiting."""
+
+
+class Schedule:
+    """Network calls of a flow's solver; `compute` builds their table, which may take half a second.
+
+    Args:
+        flow: Arguments of a `Flow` whose solver has a table.
+
+    Attributes:
+        ready: Whether the table has been computed; the other attributes are set then.
+        kinds: Estimate in each call: "jump", "data", or for a denoiser without columns the
+            prediction.
+        noises: Number of noise tensors drawn before the first call and after each call.
+    """
+
+    def __init__(self, *flow: Any) -> None:
+        self._flow = flow
+        self.ready = False
+        self._packed: dict[str, tuple[RowLayout, Tensor]] = {}
+
+    def compute(self) -> None:
+        """Compute the table, unless it is ready."""
+        if self.ready:
+            return
+        flow = Flow(*self._flow)  # not kept: its table is large
+        self.table: Dense = dense(flow.table)
+        self.width = flow.width
+        self.noises = self.table.noises
+        apart = any(place[-1] == "t" for place in self.table.columns)
+        kinds = (row.call.kind for row in flow.table.rows if row.call is not None)
+        self.kinds = tuple(kind if apart or kind == "jump" else "data" for kind in kinds)
+        self.ready = True
+
+    def row(self, number: int, layout: RowLayout) -> Tensor:
+        """Return the coefficients of a call, (K,) float32, packed by the layout of its kind."""
+        kind = self.kinds[number]
+        if kind not in self._packed or self._packed[kind][0] != layout:
+            self._packed[kind] = layout, layout.rows(self.table).float()
+        _, rows = self._packed[kind]
+        return rows[number]
+
+    def start(self, layout: RowLayout) -> Tensor:
+        """Return the initial slots, (W, 1 + M), from z and the first noise tensors."""
+        return layout.start(self.table, self.width).float()
 
 
 @dataclass(eq=False)
@@ -129,11 +173,10 @@ class _Row:
 def scaled(denoiser: Predictor) -> tuple[Predictor, float] | None:
     """Return a denoiser with a guidance scale per example, and its neutral scale, if supported."""
     scales = guidance_range(denoiser)
+    if isinstance(denoiser, AtScale):
+        return denoiser, denoiser.scale
     if scales is not None:
-        low, high = scales
-        if isinstance(denoiser, AtScale):
-            return denoiser, denoiser.scale
-        return denoiser, min(max(1.0, low), high)
+        return denoiser, neutral(scales)
     try:
         return Guided(denoiser, 1.0), 1.0
     except UsageError:
@@ -161,12 +204,10 @@ class Engine:
         self.flow: Flow | None = None
         self.denoiser: Any = None
         self.scale: float | None = None
-        self._end = transport
         flow = inner_of(transport)
         if isinstance(flow, Flow):
             self.flow = flow
             self.denoiser = flow.denoiser
-            self._end = End(transport).transport
             guided = scaled(flow.denoiser)
             if guided is not None:
                 self.denoiser, self.scale = guided
@@ -182,7 +223,6 @@ class Engine:
         self._rows: list[_Row] = []
         self._free = list(range(places))
         self._lock = threading.Lock()
-        self._tables: dict[str, list[Dense]] = {}
         self._layouts: dict[str, RowLayout] = {}
         self._slots = torch.zeros(places, 0, *transport.noise_shape, device=self.device)
         self._scales = torch.ones(places, device=self.device)
@@ -301,11 +341,8 @@ class Engine:
 
     def _include(self, schedule: Schedule) -> None:
         for kind in set(schedule.kinds):
-            tables = [*self._tables.get(kind, ()), schedule.table]
-            layout = RowLayout.of(tables)
-            if layout != self._layouts.get(kind):
-                self._tables[kind] = tables
-                self._layouts[kind] = layout
+            layout = self._layouts.get(kind, RowLayout((), 1, 0))
+            self._layouts[kind] = layout.joined(schedule.table)
         missing = max(layout.slots for layout in self._layouts.values()) - self._slots.shape[1]
         if missing > 0:
             more = self._slots.new_zeros(self.places, missing, *self._slots.shape[2:])
@@ -347,8 +384,12 @@ class Engine:
         index, condition = self._at(rows)
         seeds = [row.seed for row in rows]
         draws = ExampleDraws(seeds, name=rows[0].stream, device=self.device)
-        z = self.transport.noise(draws) if self.flow is None else self._slots[index, 0]
-        model = self._end(z, condition, draws)
+        if self.flow is None:
+            model = self.transport(self.transport.noise(draws), condition, draws)
+        else:
+            model = self._slots[index, 0]
+            if isinstance(self.transport, Latent):
+                model = self.transport.decoded(model, condition, draws)
         x = self.space.to_data(model).float().cpu()
         x = self.space.finished(x, condition, draws.stream("digits").normal)
         valid = self.space.valid(x)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import csv
+import functools
 import html
 import io
 import json
@@ -19,7 +20,7 @@ import numpy as np
 from fastapi import FastAPI, Request as Http
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
-from prometheus_client import Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -32,7 +33,6 @@ from pushforward.export.page import policy
 from pushforward.pictures import image
 from pushforward.serving.admission import LIMITS, Limits, Model
 from pushforward.serving.engine import Busy, Request, working
-from pushforward.serving.metrics import Metrics
 
 IMAGES = "/v1/images/generations"
 ROWS = "/v1/rows"
@@ -50,8 +50,36 @@ NO_HOST = (
 )
 NO_KEY = "Send the server key: Authorization: Bearer KEY."
 ASKED = {"n", "seed", "steps", "solver", "scale", "given"}  # words of `Model.request`
-COMPUTED = 32  # requests that may wait for a new step table
 CHUNK = 1 << 16  # bytes of an answer sent at a time, so that a slow client is noticed
+
+
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
+# Meaning of a figure, and its attribute of an engine
+FIGURES = {
+    "network_calls_total": ("Network calls; each serves rows of several requests.", "calls"),
+    "moved_rows_total": ("Rows processed by network calls, summed over calls.", "moved"),
+    "samples_total": ("Samples generated.", "made"),
+    "rows": ("Rows in memory, including waiting rows.", "rows"),
+    "active_rows": ("Rows being generated.", "active"),
+}
+
+
+def measured(models: Sequence[Model]) -> tuple[CollectorRegistry, Histogram]:
+    """Return the metrics of a server, and response times by path and status among them."""
+    registry = CollectorRegistry()
+    for name, (meaning, attribute) in FIGURES.items():
+        gauge = Gauge(f"pushforward_{name}", meaning, ["model"], registry=registry)
+        for model in models:
+            read = functools.partial(getattr, model.engine, attribute)
+            gauge.labels(model.name).set_function(read)
+    seconds = Histogram(
+        "pushforward_seconds",
+        "Seconds until an answer begins.",
+        ["path", "status"],
+        buckets=SECONDS,
+        registry=registry,
+    )
+    return registry, seconds
 
 
 class _Drawing(BaseModel):
@@ -103,7 +131,7 @@ def application(
             because their names may point to this machine.
         page: HTML of ``/``, which may only run scripts of `pushforward.export.page`.
     """
-    metrics = Metrics(models)
+    registry, seconds = measured(models)
     served = {model.name: model for model in models}
 
     @contextlib.asynccontextmanager
@@ -126,7 +154,6 @@ def application(
             raise HTTPException(404, f'Unknown model "{name}"; available: {", ".join(served)}.')
         return served[name]
 
-    places = asyncio.Semaphore(COMPUTED)
     turn = asyncio.Lock()
 
     async def drawn(
@@ -137,13 +164,7 @@ def application(
         )
         model.engine.check_room(body.n)
         if request.schedule and not request.schedule.ready:
-            if places.locked():
-                raise Busy(
-                    f"{COMPUTED} requests with a new solver or number of steps are already "
-                    "waiting. Try again later, or use a solver and a number of steps that have "
-                    "been used before."
-                )
-            async with places, turn:  # one table at a time is computed, so that the engine goes on
+            async with turn:  # one table at a time is computed, so that the engine goes on
                 await run_in_threadpool(request.schedule.compute)
         model.engine.submit(request)
         answer = asyncio.wrap_future(request.answer)
@@ -198,7 +219,7 @@ def application(
 
     @app.get("/metrics")
     async def figures() -> Response:
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
 
     text = page or PAGE.format(names=html.escape(", ".join(served)))
     content = text.encode()  # once: a page has megabytes
@@ -208,7 +229,7 @@ def application(
     async def home() -> Response:
         return HTMLResponse(content, headers={"Content-Security-Policy": security})
 
-    gate = Gate(app, key, hosts, limits.body, metrics.seconds)
+    gate = Gate(app, key, hosts, limits.body, seconds)
     exposed = ["Retry-After", "X-Seed", "X-Warnings"]
     # outermost, so that every answer has the headers, and preflights need no key
     return CORSMiddleware(

@@ -1,4 +1,3 @@
-from pushforward.solvers.ddim import DDIM as DDIM, Ancestral as Ancestral, Jump as Jump
 from pushforward.solvers.exponential import (
     DEIS as DEIS,
     DPM as DPM,
@@ -21,8 +20,11 @@ from pushforward.solvers.solver import (
     register as register,
 )
 from pushforward.solvers.stochastic import (
+    DDIM as DDIM,
     DPMSDE as DPMSDE,
+    Ancestral as Ancestral,
     Churn as Churn,
     EulerMaruyama as EulerMaruyama,
+    Jump as Jump,
     PredictorCorrector as PredictorCorrector,
 )

@@ -270,16 +270,15 @@ def grid_times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarra
         raise unknown("grid", name, GRIDS)
     if not number:
         return GRIDS[name](path, steps)
-    if name not in SETTINGS:
-        raise UsageError(f'The grid "{name}" does not take a number.')
     try:
         value = float(number)
     except ValueError:
         value = math.nan
-    if not 1e-3 <= value <= 1e3:
+    if name not in SETTINGS or not 1e-3 <= value <= 1e3:
+        numbered = ", ".join(SETTINGS)
         raise UsageError(
-            f'The grid "{grid}" needs a number between 0.001 and 1,000, as in shifted:1.5, got '
-            f'"{number}".'
+            f'Unknown grid "{grid}": {numbered} take a number between 0.001 and 1,000, as in '
+            "shifted:1.5."
         )
     return GRIDS[name](path, steps, **{SETTINGS[name]: value})  # type: ignore[call-arg]
 

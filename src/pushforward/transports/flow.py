@@ -387,12 +387,14 @@ class Latent(Transport):
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Compute decode(inner(z)); with draws, draw from the decoder's likelihood, if any."""
-        x = self.decode(self.inner(z, condition, draws), condition)
-        return self.autoencoder.drawn(x, draws)
+        return self.decoded(self.inner(z, condition, draws), condition, draws)
 
-    def decode(self, codes: Tensor, condition: Condition = None) -> Tensor:
+    def decoded(
+        self, codes: Tensor, condition: Condition = None, draws: Draws | None = None
+    ) -> Tensor:
         """Decode latents in their own model units to data in model units."""
-        return self.autoencoder.decode(self.inner.space.to_data(codes), condition)
+        x = self.autoencoder.decode(self.inner.space.to_data(codes), condition)
+        return self.autoencoder.drawn(x, draws)
 
     def noise(self, draws: Draws) -> Tensor:
         return self.inner.noise(draws)
