@@ -289,7 +289,7 @@ def _npz(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> No
         for name, value in (condition or {}).items():
             if name in space.conditions:
                 conditions.setdefault(name, []).append(value.cpu().numpy())
-    arrays = {"x": np.concatenate(values)}
+    arrays: dict[str, Any] = {"x": np.concatenate(values)}
     for name, given in conditions.items():
         kind = np.int64 if name == "label" else np.float32
         arrays[name] = np.concatenate(given).astype(kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -124,17 +124,15 @@ class CurvePoint(Record):
     distance: Number = None
 
     @classmethod
-    def from_plain(cls, data: object, where: str = "") -> Self:
+    def from_plain(cls, data: Mapping[str, Any]) -> Self:
         """Read a point; in reports of earlier versions, scores are numbers."""
-        if isinstance(data, Mapping) and isinstance(data.get("scores"), Mapping):
-            intervals = data.get("intervals") or {}
-            scores = {}
-            for name, score in data["scores"].items():
-                if not isinstance(score, Mapping):
-                    score = {"value": score, "interval": intervals.get(name)}
-                scores[name] = score
-            data = {**data, "scores": scores}
-        return super().from_plain(data, where)
+        intervals = data.get("intervals") or {}
+        scores = {}
+        for name, score in (data.get("scores") or {}).items():
+            if not isinstance(score, Mapping):
+                score = {"value": score, "interval": intervals.get(name)}
+            scores[name] = score
+        return super().from_plain({**data, "scores": scores})
 
 
 @dataclass(frozen=True)
