@@ -36,9 +36,6 @@ from pushforward.report.statistics import (
 )
 from pushforward.training.loop.budget import PASSES, STEPS
 
-# A Fréchet distance below this fraction of the best before is an improvement
-IMPROVED = 0.95
-
 
 def answers(comparison: Comparison) -> dict[str, str]:
     """Return the answers of the first screen by heading."""
@@ -347,7 +344,7 @@ def _improving(model: ModelResult) -> bool:
         return False
     values = [value for value in model.health.series["frechet"].value if value is not None]
     earlier = values[: 2 * len(values) // 3]
-    return bool(earlier) and values[-1] < IMPROVED * min(earlier)
+    return bool(earlier) and values[-1] < 0.95 * min(earlier)
 
 
 def _steps_advice(comparison: Comparison, model: ModelResult) -> str:
