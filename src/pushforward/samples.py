@@ -297,7 +297,7 @@ def _npz(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> No
         if entries:
             arrays[f"{name}_names"] = np.array(entries)
     with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def check_fill(space: Space, fill: Mapping[str, str]) -> None:

@@ -125,13 +125,13 @@ class PlayerOptimizer:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         by_index: dict[int, dict[str, Any]] = {}
         for path, value in tensors.items():
-            player, number, kind = path.rsplit("/", 2)
+            player, index, kind = path.rsplit("/", 2)
             if player != self.name:
                 continue
-            parameter = self.parameters[int(number)]
+            parameter = self.parameters[int(index)]
             if value.shape == parameter.shape:
                 value = torch.empty_like(parameter).copy_(placed(value, parameter))
-            by_index.setdefault(int(number), {})[kind] = value
+            by_index.setdefault(int(index), {})[kind] = value
         for optimizer, numbers in self._optimizers:
             state = {}
             for place, number in enumerate(numbers):

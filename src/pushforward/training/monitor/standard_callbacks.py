@@ -216,7 +216,7 @@ class Tracked(Observer):
         step = row["step"]
         rates: Mapping[str, float] = {}
         if not again:
-            rates = self._rates.pop(step, None) or self.rates()
+            rates = self._rates.pop(step, {}) or self.rates()
         numbers = _numbers(row, rates)
         for follower in list(self._followers):
             if step > follower.logged:
