@@ -10,10 +10,10 @@ import pytest
 
 import pushforward as pf
 from pushforward.cli import demo as demonstration, main
+from pushforward.cli.demo import DEMO_MODELS
 from pushforward.cli.training import closing_notes
 from pushforward.errors import CheckpointError
 from pushforward.evaluation import comparison
-from pushforward.evaluation.demo import DEMO_MODELS
 from pushforward.evaluation.measurements import Health
 from pushforward.evaluation.models import health_of
 from pushforward.testing import recipe_for, space_data
@@ -204,7 +204,7 @@ def test_the_demo_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, ca
     elsewhere.
     """
     monkeypatch.setattr(demonstration, "FAMILIES", ("vae",))
-    monkeypatch.setattr("pushforward.evaluation.demo.DEMO_MODELS", {"flow": DEMO_MODELS["flow"]})
+    monkeypatch.setattr("pushforward.cli.demo.DEMO_MODELS", {"flow": DEMO_MODELS["flow"]})
     compare = comparison.compare
     few = {"n": 20, "repeats": 1, "curve": False}
     monkeypatch.setattr(

@@ -136,7 +136,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if size > MAX_MEMBER:", "if False:", "packing"),
         ("names.sort(key=int)", "names.sort(reverse=True)", "packing"),
     ],
-    "data/readers/idx.py": [
+    "data/readers/array_files.py": [
         (" or len(content) - start != math.prod(sides)", "", "image_folders"),
         ("content[:4] != bytes([0, 0, 8, dimensions]) or ", "", "data"),
         ('name = name.replace("idx3", "idx1")', "pass", "image_folders"),
@@ -157,7 +157,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("seed, part, rows)", "seed, part, 0 * rows)", "data"),
         ("np.arange(len(split))[start : start + _CHUNK]", "np.arange(len(grey))", "data"),
     ],
-    "data/sets/torchvision.py": [
+    "data/sets/image_sets.py": [
         ('in", "t10k")', 'in", "train")', "data"),
     ],
     "data/core/encoder.py": [

@@ -10,8 +10,7 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.hashes import Integers, Pixels, bits, mix
 from pushforward.data.core.named_set import Derived, Source
 from pushforward.data.readers.reader import DataOptions
-from pushforward.data.sets.digits import DIGITS
-from pushforward.data.sets.torchvision import MNIST
+from pushforward.data.sets.image_sets import DIGITS, MNIST
 from pushforward.data.spaces.space import measure
 
 CHANNELS = 3
