@@ -117,23 +117,25 @@ def text_table(content: bytes, faults: Faults) -> RawTable:
     lines = array("q")
     comments = []
     others = []
-    last: list[str] = []
+    row: list[str] = []
     reader = _reader(content, encoding, separator)
+    more = True
     try:
-        while rows := [(row, reader.line_num) for row in islice(reader, AT_ONCE)]:
+        while more:
+            more = False
             usual = []
-            for row, line in rows:
+            for row in islice(reader, AT_ONCE):
+                more = True
                 if len(row) == width and (width > 1 or row[0].strip()):
                     usual.append(row)
-                    lines.append(line)
+                    lines.append(reader.line_num)
                 elif "".join(row).lstrip().startswith(COMMENTS):
-                    comments.append(line)
+                    comments.append(reader.line_num)
                 elif "".join(row).strip():
-                    others.append(f"line {line} has {counted(len(row), 'cell')}")
+                    others.append(f"line {reader.line_num} has {counted(len(row), 'cell')}")
             for place, column in enumerate(zip(*usual, strict=True)):
                 numbers = map(texts[place].__getitem__, map(str.strip, column))
                 codes[place].extend(numbers)
-            last = rows[-1][0]
     except csv.Error as error:
         faults.add(
             f"Line {reader.line_num}: {error}. A quote at the start of a cell may not be closed."
@@ -144,7 +146,7 @@ def text_table(content: bytes, faults: Faults) -> RawTable:
             f"Detected separator: {SEPARATOR_NAMES[separator]}. Correct or remove "
             "these lines, and put quotes around cells that contain the separator."
         )
-    breaks = "".join(last).count("\n")
+    breaks = "".join(row).count("\n")
     if breaks and content.count(b'"') % 2:
         faults.add(
             f"The quote opened after line {reader.line_num - breaks} is never closed. Close or "
