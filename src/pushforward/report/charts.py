@@ -150,7 +150,7 @@ def band(axes: Axes, floor: Band | None, upright: bool = False) -> None:
 
 NEAR = 0.5  # an axis starts at 0 if the least value is less than this fraction of the greatest
 FAR = 8  # ratio of the greatest to the least value from which an axis is logarithmic
-DECADE = 10  # ratio of the ends of a logarithmic axis below which its ticks are evenly spaced
+EVEN = 3  # ratio of the ends of a logarithmic axis below which its ticks are evenly spaced
 
 
 def far_apart(values: Sequence[float]) -> bool:
@@ -163,8 +163,8 @@ def ticked(axis: Axis, ticks: int = 5, unit: str = "", whole: bool = False) -> N
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
     low, high = axis.get_view_interval()
-    if axis.get_scale() == "log" and high > DECADE * low:
-        steps = (1, 2, 5) if high < 40 * DECADE * low else (1,)
+    if axis.get_scale() == "log" and high > EVEN * low:
+        steps = (1, 2, 5) if high < 400 * low else (1,)
         axis.set_major_locator(LogLocator(subs=steps, numticks=12))
     else:
         axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10], integer=whole))
@@ -185,6 +185,7 @@ def fitted(axes: Axes, name: str, values: Sequence[float], log: bool, ticks: int
         axes.set(**{f"{name}lim": (0, None)})
         note = ""
     else:
+        low, high = axis.get_view_interval()
         note = "" if low <= 0 <= high else " · axis does not start at\u00a00"
     ticked(axis, ticks, whole=bool(np.all(np.mod(values, 1) == 0)))
     return note
@@ -301,6 +302,8 @@ def line_chart(
     fitted(axes, "x", xs, log_x, 4 if small else 7)
     note = fitted(axes, "y", ys, plot.log_y and ys.min() > 0, 4 if small else 6)
     axes.set_ylim(*plot.ends)
+    if plot.ends[0] == 0:
+        note = ""
     axes.grid(axis="y", color=HAIR, linewidth=1)
     chart.label(y_label + note, 0, 14)
     x_words = f"{x_label}, log scale" if log_x else x_label
