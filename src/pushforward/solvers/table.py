@@ -355,8 +355,7 @@ class TableCache:
     """Cache of the tables of one solver, by times, denoiser and settings.
 
     Replacing an attribute of solver or denoiser compiles another table. Changes inside an
-    attribute are
-    not noticed.
+    attribute are not noticed.
     """
 
     def __init__(self, solver: Solver) -> None:
