@@ -307,8 +307,7 @@ class Denoiser(Predicting):
         space: Shape and units of the data.
         preconditioning: Scaling of network input and output.
         unconditional: Whether the model is also trained without labels, as guidance needs.
-        source: Noise source of the training. With a source, only data and velocity can be
-        predicted.
+        source: Noise source of the training, with which only data and velocity can be predicted.
     """
 
     def __init__(
@@ -405,17 +404,13 @@ class FlowMap(Denoiser):
     """Denoiser with a second time s, a map between two times: the estimate holds from t to s.
 
     ``network(x, t, condition)`` takes the times t and s, (n, 2). At s = t it is an ordinary
-    denoiser;
-    at another s, `jump` maps x_t to the state at s in one evaluation, on the straight path by
-    the mean
-    velocity. ``sampling`` holds settings for several jumps.
+    denoiser; at another s, `jump` maps x_t to the state at s in one evaluation, on the straight
+    path by the mean velocity. ``sampling`` holds settings for several jumps.
 
     References:
-        Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models
-        (2024), eq. 9;
-        Boffi et al., Flow Map Matching (2024); Geng et al., Mean Flows for One-step
-        Generative Modeling
-        (2025), for the mean velocity.
+        Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models (2024),
+        eq. 9; Boffi et al., Flow Map Matching (2024); Geng et al., Mean Flows for One-step
+        Generative Modeling (2025), for the mean velocity.
     """
 
     def __init__(

@@ -167,16 +167,20 @@ def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> SolverP
         try:
             rows = _traced(solver, times, denoiser)
             first = times.detach()[: CHECKED + 1]
-            plain = _traced(solver, first, denoiser)
             mirrored = _traced(solver, first, denoiser, mirrored=True)
         except NotAffine:
             raise
         except Exception as error:  # an error in the step appears when it is run on tensors
             raise NotAffine(f"{type(error).__name__}: {error}") from error
-        if [row.updates for row in plain] != [row.updates for row in mirrored]:
+        expected = _updates(mirrored)
+        if _updates(rows)[: len(expected)] != expected:
             raise NotAffine("its coefficients depend on the states")
         _add_columns(rows, denoiser)
     return SolverProgram(rows)
+
+
+def _updates(rows: list[Row]) -> list[Update]:
+    return [update for row in rows for update in row.updates]
 
 
 def _traced(
@@ -351,8 +355,7 @@ class TableCache:
     """Cache of the tables of one solver, by times, denoiser and settings.
 
     Replacing an attribute of solver or denoiser compiles another table. Changes inside an
-    attribute are
-    not noticed.
+    attribute are not noticed.
     """
 
     def __init__(self, solver: Solver) -> None:

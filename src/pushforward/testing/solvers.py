@@ -193,8 +193,6 @@ def solve(
     path = flow.denoiser.path
     first, last = path.log_snr(torch.tensor([start, stop], dtype=torch.float64)).tolist()
     times = path.time(torch.linspace(first, last, flow.steps + 1, dtype=torch.float64)).numpy()
-    times[0] = start
-    times[-1] = stop
     *_, (_, state) = flow.walk(x, times, condition, draws)
     return state
 
