@@ -105,7 +105,7 @@ def _held(blocks: list[Block]) -> list[list[int]]:
         for row in reversed(rows):
             for update in reversed(row.updates):
                 if update.register in needed:
-                    needed = (needed - {update.register}) | set(update.terms)
+                    needed = (needed - {update.register}) | set(update.sources)
             needed -= set(row.noises)
         if call is not None:
             needed = (needed - {call.estimate}) | {call.point}
@@ -127,7 +127,7 @@ def _matrix(
             values[register] = next(noises)
         for update in row.updates:
             total = torch.zeros_like(units[0])
-            for source, weight in update.terms.items():
+            for source, weight in zip(update.sources, update.weights, strict=True):
                 total = total + weight * values.get(source, 0.0)
             values[update.register] = total
     return torch.stack([values[register] for register in after])

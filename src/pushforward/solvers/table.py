@@ -10,10 +10,9 @@ References:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from types import NoneType
 from typing import Any
 from warnings import warn
 
@@ -45,11 +44,13 @@ class Update:
 
     Args:
         register: Target register.
-        terms: Coefficients by register: floats, or scalar tensors with gradients.
+        sources: Registers to combine.
+        weights: One coefficient per source: floats, or scalar tensors with gradients.
     """
 
     register: int
-    terms: dict[int, Number]
+    sources: tuple[int, ...]
+    weights: tuple[Number, ...]
 
 
 @dataclass
@@ -93,6 +94,18 @@ class Row:
     call: Call | None = None
     dropped: list[int] = field(default_factory=list)
 
+    @property
+    def registers(self) -> list[int]:
+        """Return the registers that the row reads or writes."""
+        registers = list(self.noises)
+        for update in self.updates:
+            registers += [update.register, *update.sources]
+        if self.state is not None:
+            registers.append(self.state)
+        if self.call is not None:
+            registers += [self.call.point, self.call.estimate]
+        return registers
+
 
 @dataclass(frozen=True)
 class SolverProgram:
@@ -131,7 +144,7 @@ class SolverProgram:
 
 def _combined(values: dict[int, Tensor], update: Update) -> Tensor:
     out: Tensor | None = None
-    for source, weight in update.terms.items():
+    for source, weight in zip(update.sources, update.weights, strict=True):
         value = values[source]
         if out is None:
             out = _scaled(value, weight)
@@ -155,6 +168,129 @@ class NotAffine(Exception):
     """Raised if a step is not a sum of states, estimates and noise weighted by numbers."""
 
 
+def _number(value: Any) -> Number:
+    if isinstance(value, Tensor) and value.numel() == 1:
+        if value.requires_grad:
+            return value.double().reshape(())
+        return float(value)
+    if isinstance(value, (int, float)):
+        return float(value)
+    what = type(value).__name__
+    if isinstance(value, Tensor):
+        what = f"an array of shape {tuple(value.shape)}"
+    raise NotAffine(f"it multiplies a state by {what}")
+
+
+class LinearExpression:
+    """Linear combination of registers that replaces a batch of one example.
+
+    Additions, and products with single numbers, give another symbol; anything else raises
+    `NotAffine`.
+    """
+
+    __array_priority__ = 1000
+    dtype = torch.float64
+    device = torch.device("cpu")
+
+    def __init__(self, terms: dict[int, Number], shape: tuple[int, ...]) -> None:
+        self.terms = terms
+        self.shape = torch.Size((1, *shape))
+        self.ndim = len(self.shape)
+        self.register: int | None = None
+
+    @classmethod
+    def of(cls, register: int, shape: tuple[int, ...]) -> LinearExpression:
+        """Build the symbol of a register."""
+        symbol = cls({}, shape)
+        symbol.settle(register)
+        return symbol
+
+    def settle(self, register: int) -> None:
+        """Become a register."""
+        self.terms = {register: 1.0}
+        self.register = register
+
+    def dim(self) -> int:
+        return self.ndim
+
+    def to(self, *_: Any, **__: Any) -> LinearExpression:
+        return self
+
+    def __mul__(self, other: Any) -> LinearExpression:
+        factor = _number(other)
+        terms = {register: weight * factor for register, weight in self.terms.items()}
+        return LinearExpression(terms, self.shape[1:])
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: Any) -> LinearExpression:
+        if isinstance(other, (int, float)) and other == 0:
+            return self
+        if not isinstance(other, LinearExpression):
+            raise NotAffine("it adds something other than a state, an estimate or noise")
+        terms = dict(self.terms)
+        for register, weight in other.terms.items():
+            terms[register] = terms[register] + weight if register in terms else weight
+        return LinearExpression(terms, self.shape[1:])
+
+    __radd__ = __add__
+
+    def __neg__(self) -> LinearExpression:
+        return self * -1.0
+
+    def __sub__(self, other: Any) -> LinearExpression:
+        return self + -other
+
+    def __rsub__(self, other: Any) -> LinearExpression:
+        return -self + other
+
+    def __truediv__(self, other: Any) -> LinearExpression:
+        return self * (1 / _number(other))
+
+    def __rtruediv__(self, other: Any) -> LinearExpression:
+        raise NotAffine("it divides by a state")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NotAffine(f"it reads `{name}` of a state")
+
+    def __bool__(self) -> bool:
+        raise NotAffine("it branches on a state")
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> LinearExpression:
+        name = getattr(func, "__name__", "").strip("_")
+        if name not in _OPERATIONS or kwargs:
+            raise NotAffine(f"it passes a state to `{name}`")
+        plain, reflected = _OPERATIONS[name]
+        first, *rest = args
+        if isinstance(first, LinearExpression):
+            return plain(first, *rest)
+        (symbol,) = rest
+        return reflected(symbol, first)
+
+
+_ADD = (LinearExpression.__add__, LinearExpression.__radd__)
+_SUBTRACT = (LinearExpression.__sub__, LinearExpression.__rsub__)
+_MULTIPLY = (LinearExpression.__mul__, LinearExpression.__rmul__)
+_DIVIDE = (LinearExpression.__truediv__, LinearExpression.__rtruediv__)
+# torch's functions: the operation with the symbol as first argument, and as second argument
+_OPERATIONS: dict[str, Any] = {
+    "add": _ADD,
+    "sub": _SUBTRACT,
+    "subtract": _SUBTRACT,
+    "mul": _MULTIPLY,
+    "multiply": _MULTIPLY,
+    "div": _DIVIDE,
+    "divide": _DIVIDE,
+    "true_divide": _DIVIDE,
+    "neg": (LinearExpression.__neg__, None),
+}
+
+
 def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> SolverProgram:
     """Compile the steps of a solver along times (N + 1,), float64, without any estimate.
 
@@ -166,40 +302,29 @@ def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> SolverP
     with torch.set_grad_enabled(times.requires_grad):
         try:
             rows = _traced(solver, times, denoiser)
-            first = times.detach()[: CHECKED + 1]
-            mirrored = _traced(solver, first, denoiser, mirrored=True)
         except NotAffine:
             raise
         except Exception as error:  # an error in the step appears when it is run on tensors
             raise NotAffine(f"{type(error).__name__}: {error}") from error
-        expected = _updates(mirrored)
-        if _updates(rows)[: len(expected)] != expected:
-            raise NotAffine("its coefficients depend on the states")
         _add_columns(rows, denoiser)
+    _add_drops(rows)
     return SolverProgram(rows)
 
 
-def _updates(rows: list[Row]) -> list[Update]:
-    return [update for row in rows for update in row.updates]
-
-
-def _traced(
-    solver: Solver, times: Tensor, denoiser: Predictor, mirrored: bool = False
-) -> list[Row]:
-    tracer = _Tracer(solver, denoiser, mirrored)
-    x = tracer.unit(0)
+def _traced(solver: Solver, times: Tensor, denoiser: Predictor) -> list[Row]:
+    tracer = _Tracer(denoiser)
+    noise: Any = _Noise(tracer)
+    x: Any = LinearExpression.of(0, tracer.shape)
     memory: Any = None
     for i, stop in enumerate(times.tolist()[1:]):
         t = times[i : i + 1]
         s = times[i + 1 : i + 2]
-        arguments: Any = (tracer, x, t, s, tracer.condition, tracer, memory)
+        arguments: Any = (tracer, x, t, s, tracer.condition, noise, memory)
         if stop == 0:
             x = solver.last(*arguments)
         else:
             x, memory = solver.step(*arguments)
-        x, memory = tracer.end_step(x, stop, memory)
-    for register, number in tracer.last_rows.items():
-        tracer.rows[number].dropped.append(register)
+        tracer.end_step(x, stop, memory)
     return tracer.rows
 
 
@@ -224,130 +349,94 @@ def _numbers(column: Tensor) -> Any:
     return column.tolist()
 
 
+def _add_drops(rows: list[Row]) -> None:
+    last_use = {0: 0}
+    for number, row in enumerate(rows):
+        last_use.update(dict.fromkeys(row.registers, number))
+    for register, number in last_use.items():
+        rows[number].dropped.append(register)
+
+
 class _Tracer:
-    """Denoiser and random numbers of a traced step, whose states are vectors of coefficients.
-
-    Each register that a step can use has a place in these vectors. Mirrored vectors are reversed
-    and very large: the coefficients of an affine step remain the same.
-    """
-
-    def __init__(self, solver: Solver, denoiser: Predictor, mirrored: bool) -> None:
+    def __init__(self, denoiser: Predictor) -> None:
         self.path = denoiser.path
         self.space = denoiser.space
         self.calls = denoiser.calls
+        self.shape = tuple(denoiser.space.shape)
         self.condition: Any = object()  # a step passes it on unread
         self.rows = [Row()]
-        self.last_rows: dict[int, int] = {}  # by register
-        width = 16 + 4 * solver.calls_per_step
-        self.shape = (*(1 for _ in denoiser.space.shape[1:]), width)
-        self._places = list(range(width))
-        self._size = 1.0
-        if mirrored:
-            self._places.reverse()
-            self._size = MIRRORED
-        self._free = iter(self._places)
-        self._registers: dict[int, int] = {}
         self._count = 0
-        self._estimates: list[Tensor] = []
-
-    def unit(self, register: int) -> Tensor:
-        """Return the vector of a register, which takes the next free place."""
-        place = next(self._free)
-        self._registers[place] = register
-        vector = torch.zeros(1, *self.shape, dtype=torch.float64)
-        vector[..., place] = self._size
-        return vector
-
-    def _used(self, *registers: int) -> None:
-        self.last_rows.update(dict.fromkeys(registers, len(self.rows) - 1))
 
     def _new_register(self) -> int:
         self._count += 1
-        self._used(self._count)
         return self._count
 
-    def _register(self, vector: Tensor) -> int:
-        """Return the register of a vector, a new one for a sum."""
-        weights = vector.flatten() / self._size
-        terms: dict[int, Number] = {}
-        for place, number in enumerate(weights.tolist()):
-            if number:
-                source = self._registers[place]
-                terms[source] = weights[place] if vector.requires_grad else number
-        if list(terms.values()) == [1.0] and not vector.requires_grad:
-            return source
-        register = self._new_register()
-        self._used(*terms)
-        self.rows[-1].updates.append(Update(register, terms))
-        return register
+    def _register(self, value: Any) -> int:
+        if not isinstance(value, LinearExpression):
+            raise NotAffine(f"it uses a {type(value).__name__} as a state")
+        if value.register is None:
+            register = self._new_register()
+            update = Update(register, tuple(value.terms), tuple(value.terms.values()))
+            self.rows[-1].updates.append(update)
+            value.settle(register)
+            return register
+        return value.register
 
-    def normal(self, shape: Sequence[int]) -> Tensor:
-        if tuple(shape) not in (self.shape, tuple(self.space.shape)):
-            raise NotAffine(f"it draws noise of shape {tuple(shape)}")
+    def draw(self) -> LinearExpression:
         register = self._new_register()
         self.rows[-1].noises.append(register)
-        return self.unit(register)
+        return LinearExpression.of(register, self.shape)
 
     def _call(
-        self, kind: str, x: Tensor, t: Tensor, condition: Any, to: Tensor | None = None
-    ) -> Tensor:
+        self, kind: str, x: Any, t: Tensor, condition: Any, to: Tensor | None = None
+    ) -> LinearExpression:
         if condition is not self.condition:
             raise NotAffine("it changes the condition")
         if to is not None:
             to = to.reshape(())
         point = self._register(x)
-        if point not in self._registers.values():
-            x.copy_(self.unit(point))
-        register = self._new_register()
-        self._used(point)
-        self.rows[-1].call = Call(kind, point, register, t.reshape(()), to)
+        estimate = self._new_register()
+        self.rows[-1].call = Call(kind, point, estimate, t.reshape(()), to)
         self.rows.append(Row())
-        return self.unit(register)
+        return LinearExpression.of(estimate, self.shape)
 
-    def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        if check(kind) == "noise":
-            k = self.path.at(t)
-            kept = (k.sigma / k.r**2) * x_t.clone()  # before x_t is a register: its terms cancel
-            estimate = kept + (k.alpha / k.r) * self._call("v", x_t, t, condition)
-        else:
-            estimate = self._call(kind, x_t, t, condition)
-        self._estimates.append(estimate)
-        return estimate
+    def predict(self, kind: str, x_t: Any, t: Tensor, condition: Condition = None) -> Any:
+        if check(kind) != "noise":
+            return self._call(kind, x_t, t, condition)
+        k = self.path.at(t)
+        kept = (k.sigma / k.r**2) * x_t  # before x_t is a register: its terms cancel
+        return kept + (k.alpha / k.r) * self._call("v", x_t, t, condition)
 
-    def jump(self, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+    def jump(self, x_t: Any, t: Tensor, s: Tensor, condition: Condition = None) -> Any:
         return self._call("jump", x_t, t, condition, s)
 
-    def end_step(self, x: Tensor, stop: float, memory: Any) -> tuple[Tensor, Any]:
-        """End a step; return state and memory as vectors of the next step."""
+    def end_step(self, state: Any, stop: float, memory: Any) -> None:
         if self.rows[-1].state is not None:
             self.rows.append(Row())
-        parts, structure = pytree.tree_flatten((x, memory))
-        held = {}
-        for index, part in enumerate(parts):
-            if not isinstance(part, (Tensor, int, float, NoneType)):
-                raise NotAffine(f"its memory contains a {type(part).__name__}")
-            if isinstance(part, Tensor) and part.shape == (1, *self.shape):
-                held[index] = self._register(part)
-        self._used(*held.values())
+        register = self._register(state)
+        for part in pytree.tree_leaves(memory):
+            if isinstance(part, LinearExpression):
+                self._register(part)
         self.rows[-1].stop = stop
-        self.rows[-1].state = held[0]
-        # sums of the next step start with states, its first estimate and earlier estimates
-        estimates = {id(estimate) for estimate in self._estimates}
-        states = [index for index in held if id(parts[index]) not in estimates]
-        free = list(self._places)
-        free.insert(len(held), free.pop(len(states)))
-        self._free = iter(free)
-        self._registers = {}
-        self._estimates = []
-        for index, register in held.items():
-            parts[index] = self.unit(register)
-            if index not in states:
-                self._estimates.append(parts[index])
-        return pytree.tree_unflatten(parts, structure)
+        self.rows[-1].state = register
 
 
-CHECKED = 3  # steps whose coefficients are compared with those of mirrored states
-MIRRORED = -(2.0**100)
+class _Noise(Draws):
+    def __init__(self, tracer: _Tracer) -> None:
+        self._tracer = tracer
+
+    def normal(self, shape: Sequence[int]) -> Any:
+        if tuple(shape) != self._tracer.shape:
+            raise NotAffine(f"it draws noise of shape {tuple(shape)}")
+        return self._tracer.draw()
+
+    def uniform(self) -> Tensor:
+        raise NotAffine("it draws uniform numbers")
+
+    def stream(self, name: str) -> Draws:
+        raise NotAffine("it draws from another random stream")
+
+
 TABLES = 8  # tables that are kept: for a flow's own times, and for recent solves and encodings
 
 
@@ -355,7 +444,8 @@ class TableCache:
     """Cache of the tables of one solver, by times, denoiser and settings.
 
     Replacing an attribute of solver or denoiser compiles another table. Changes inside an
-    attribute are not noticed.
+    attribute are
+    not noticed.
     """
 
     def __init__(self, solver: Solver) -> None:
