@@ -74,7 +74,7 @@ def test_columns_of_a_table_are_given(tmp_path):
     ):
         with pytest.raises(UsageError, match=says):
             pf.data.load(path, given=given)
-    with pytest.raises(UsageError, match='a column "x0"'):
+    with pytest.raises(UsageError, match='column "x0"'):
         pf.data.load("moons", given=["x0"])
 
 

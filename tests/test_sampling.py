@@ -151,7 +151,7 @@ def test_a_cell_that_names_its_folder_runs_twice(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     with pytest.raises(UsageError, match="overwrite=True"):
         pf.fit("vae", "moons", steps=1, size="tiny", out="mine")
-    with pytest.raises(UsageError, match="flip"):
+    with pytest.raises(UsageError, match="flop"):
         pf.fit("vae", "moons", **options, augment="flop")
     assert torch.equal(pf.load("mine").sample(2), first), (
         "a training that cannot be set up replaces nothing"

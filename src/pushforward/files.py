@@ -329,9 +329,21 @@ def _read(kind: Any, value: Any) -> Any:
     if origin in (Union, types.UnionType):
         return _read(parts[0], value)
     if origin is tuple:
-        return [_read(parts[0], item) for item in value]
+        return [_read(parts[0], item) for item in value if not _missing(parts[0], item)]
     if origin is Mapping:
-        return {name: _read(parts[1], item) for name, item in value.items()}
-    if isinstance(kind, type) and issubclass(kind, Record):
+        read = {}
+        for name, item in value.items():
+            if not _missing(parts[1], item):
+                read[name] = _read(parts[1], item)
+        return read
+    if _is_record(kind):
         return kind.from_plain(value)
     return value
+
+
+def _is_record(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Record)
+
+
+def _missing(kind: Any, value: Any) -> bool:
+    return value is None and _is_record(kind)
