@@ -371,7 +371,7 @@ _PARTS = {
     "tables.columns": "Category Number",
     "tables.constraints": "Constraint",
     "tables.reading.csv_dialect": "Layout",
-    "tables.coordinates": "StraightThrough",
+    "tables.coordinates": "Rows StraightThrough",
     "denoisers.denoiser": "Denoiser FlowMap MapSampling Preconditioning Predictor Rescheduled",
     "denoisers.guidance": "AtScale Autoguided Guided Thresholded",
     "tables.column": "Known",
