@@ -345,13 +345,13 @@ for name in ("SIGINT", "SIGTERM"):
 def test_a_signal_ends_sampling_and_leaves_nothing(here):
     code = """
 from pushforward import transports
-drawn = transports.Transport._begun
+drawn = transports.Transport.part
 def cut(self, start, *args):
     if start == 20:
         assert [name for name in os.listdir() if name.startswith(".tmp-")]
         os.kill(os.getpid(), getattr(signal, transports.name))
     return drawn(self, start, *args)
-transports.Transport._begun = cut
+transports.Transport.part = cut
 def run(name):
     transports.name = name
     words = ["--n", "400", "--batch", "10", "--steps", "2", "--out", f"cut-{name}.npz"]

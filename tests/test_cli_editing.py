@@ -236,7 +236,7 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
             "deterministic",
         ),
         (["sample", "flow", "--truncation", "0.7"], 2, "iterative model ("),
-        (["invert", "flow", "a.png"], 2, "supports one-call models"),
+        (["invert", "flow", "a.png"], 2, "one-call models"),
         (["nearest", "gan", "--k", "9999"], 2, "at most 4,096"),
         (["sample", "flow", "--scale", "2", "--interval", "2"], 2, "--interval takes 2 numbers"),
         (["sample", "flow", "--weaker", "gan"], 2, "one-call"),

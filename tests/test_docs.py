@@ -185,7 +185,7 @@ def briefly(patch):
     """The budgets of Python code: fewer steps, samples and examples, whatever a page asks for."""
     from pushforward import evaluation, training
     from pushforward.evaluation import (
-        evaluator as curves,
+        curves,
         model_metrics as bounds,
         pictures as drawing,
     )

@@ -214,7 +214,7 @@ def test_labels_and_their_absence_matter(name):
     data = space_data(shape_for(name), labels=True)
     transport = trained_a_little(name, data).transport()
     if name in IMAGES_ONLY:
-        with pytest.raises(UsageError, match="without labels"):
+        with pytest.raises(UsageError, match="no labels"):
             transport.sample(1, {"label": 0})
         return
     z = torch.randn(4, *transport.noise_shape, generator=torch.Generator().manual_seed(0))

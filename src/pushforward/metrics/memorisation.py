@@ -98,7 +98,10 @@ def nearest_training(x: Array, training: Array, scale: Array | None, k: int) -> 
     at = at.sort(1).values
     exact = []
     for example, index in zip(examples, at, strict=True):
-        gaps = _examples(training[index.numpy()], scale) - example
+        candidate = training[index.numpy()]
+        if candidate.dtype == np.uint8:
+            candidate = candidate / np.float32(255)  # rounded as x, so that copies have distance 0
+        gaps = _examples(candidate, scale) - example
         exact.append(gaps.double().norm(dim=1))
     distances, order = torch.stack(exact).sort(dim=1, stable=True)
     return at.gather(1, order)[:, :k].numpy(), distances[:, :k].numpy()

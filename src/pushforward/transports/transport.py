@@ -109,9 +109,8 @@ class Transport(nn.Module, ABC):
     ) -> Iterator[Chunk]:
         """Yield the samples of `sample` in batches with their conditions.
 
-        Invalid arguments fail immediately; violated constraints after the last batch, or
-        when hardly any
-        sample satisfies them.
+        Invalid arguments fail immediately; violated constraints after the last batch, or when
+        hardly any sample satisfies them.
         """
         n = whole("n", n, 0)
         seed = whole("seed", seed)
