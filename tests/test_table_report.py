@@ -139,6 +139,10 @@ def test_the_verdict_names_copies_attacks_and_the_columns_that_give_samples_away
     assert list(single) == ["Quality", "Baseline", "Privacy", "Problems"]
     assert "significant" in single["Quality"]
     first = DATA.space.names[0]
+    for what, where in (("column", first), ("pair", r"\w+ and \w+")):
+        assert re.search(
+            rf"{what} error in {where} of [\d.]+ %.* [\d.]+ % for real data", single["Problems"]
+        )
     assert any(f"moved ({first}" in text and "real rows" in text for text in said)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, duration_unit, percent, plain, some
+from pushforward.metrics.score import Score
+from pushforward.numbers import count, counted, duration_unit, listing, percent, plain, some
 from pushforward.report.findings import findings
 from pushforward.report.model_findings import Finding, beside_real, collapsed, texts
 from pushforward.report.statistics import (
-    FIRST,
+    NAMED,
     alarm_periods,
     at_floor,
     baseline_name,
@@ -50,7 +53,7 @@ def answers(comparison: Comparison) -> dict[str, str]:
         copies += f" Columns that were left out are not compared: {some(data.left_out)}."
     lines["Privacy" if data.kind == "row" else "Copies"] = copies
     lines["Speed"] = _speed(comparison)
-    lines["Problems"] = _problems(found)
+    lines["Problems"] = _problems(comparison, found)
     lines["Next"] = _next(comparison)
     return {heading: text for heading, text in lines.items() if text}
 
@@ -180,16 +183,57 @@ def _speed(comparison: Comparison) -> str:
 # Problems ---------------------------------------------------------------------------------------
 
 
-def _problems(found: Sequence[Finding]) -> str:
-    stated = texts(found, "measure") + texts(found, "warning")
-    if not stated and texts(found, "copies"):
-        return "No other problems were found."
-    if not stated:
-        return "No problems were found."
-    text = " ".join(stated[:FIRST])
-    if len(stated) > FIRST:
-        text += f" Further warnings: {len(stated) - FIRST}."
-    return text
+def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
+    grouped: dict[str, list[str]] = {}
+    for model in comparison.models:
+        problems = _problems_of(comparison, model, found)
+        if problems:
+            grouped.setdefault(listing(problems), []).append(model.name)
+    stated = []
+    for finding in found:
+        if finding.kind == "measure" and not finding.problems:
+            stated.append(finding.text)
+    for problem, names in list(grouped.items())[:NAMED]:
+        verb = "has" if len(names) == 1 else "have"
+        stated.append(f"{named(names)} {verb} {problem}.")
+    if stated:
+        return " ".join(stated)
+    text = "No problems were found"
+    if texts(found, "copies"):
+        text = "No other problems were found"
+    number = len(texts(found, "warning"))
+    if number:
+        text += f", apart from {counted(number, 'warning')}"
+    return f"{text}."
+
+
+def _problems_of(comparison: Comparison, model: ModelResult, found: Sequence[Finding]) -> list[str]:
+    problems = []
+    for finding in found:
+        problem = finding.problems.get(model.name)
+        if problem and problem not in problems:
+            problems.append(problem)
+    problems.append(_worst(comparison, model, "column_error", "column", "errors"))
+    problems.append(_worst(comparison, model, "pair_error", "pair", "matrix"))
+    return list(filter(None, problems))
+
+
+def _worst(
+    comparison: Comparison, model: ModelResult, metric: str, noun: str, errors_key: str
+) -> str:
+    score = statistic(comparison, model, metric)
+    if score is None or at_floor(comparison, metric, score):
+        return ""
+    extra = model.scores[metric].extra
+    floor = comparison.floors.get(metric, Score())
+    errors = np.array(extra.get(errors_key, ()), dtype=float)
+    real = np.array(floor.extra.get(errors_key, ()), dtype=float)
+    if errors.shape != real.shape or not (errors > real).any():
+        return ""
+    place = np.unravel_index(np.nanargmax(errors - real), errors.shape)
+    names = listing(extra["columns"][index] for index in place)
+    shown = beside_real(percent(errors[place]), percent(real[place]))
+    return f"a {noun} error in {names} of {shown}"
 
 
 # Next -------------------------------------------------------------------------------------------

@@ -178,7 +178,7 @@ def more_calls_worse(comparison: Comparison) -> Findings:
                 f"The {label} of {model.name} gets significantly worse with more than {calls}. "
                 f"Sample with {calls}, or train longer."
             )
-            yield Finding("warning", text)
+            yield Finding("warning", text, {model.name: "worse samples with more calls"})
 
 
 def low_coverage(comparison: Comparison) -> Findings:
