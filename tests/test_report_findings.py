@@ -111,7 +111,7 @@ def test_a_sound_comparison_answers_every_question(content):
     assert re.match(r"ddpm, gan and vae .*`pushforward resume runs/2`", further)
     assert best_cells(content) == [("flow", 0)]
     (coverage,) = (text for text in said(content) if "In coverage" in text)
-    assert "flow is ahead of gan and vae (95 %)." in coverage
+    assert "flow is ahead of gan and vae (95 %). flow and ddpm cannot be distinguished." in coverage
 
 
 PLACES = [
@@ -119,12 +119,12 @@ PLACES = [
     (
         {"a": 0.2, "b": 0.2},
         2.0,
-        "a is not ahead of any other model (95 %).",
+        "a is not ahead of any other model (95 %). a and b cannot be distinguished.",
     ),
     (
         {"a": 0.2, "b": 0.21, "c": 0.9},
         2.0,
-        "a is ahead of c (95 %).",
+        "a is ahead of c (95 %). a and b cannot be distinguished.",
     ),
     (
         {"a": 1.99, "b": 3.0},
@@ -185,7 +185,9 @@ def test_a_later_model_with_a_wider_interval_keeps_its_place(content):
         "gan",
         "0.250",
     ]
-    assert lines["Clear?"] == "flow is ahead of ddpm (95 %)."
+    ahead, level = re.split(r"(?<=\)\.) ", lines["Clear?"])
+    assert ahead == "flow is ahead of ddpm (95 %)."
+    assert re.findall("(flow|ddpm) and gan", level) == ["flow", "ddpm"]
     assert best_cells(content) == []
 
 
@@ -731,7 +733,9 @@ def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
         "real": 9,
     }
     clear = answered(comparison(aggregate))["Clear?"]
-    assert clear == "flow is ahead of gan and vae (95 %).", "0.15 ± 0.04 and 0.21"
+    assert clear == "flow is ahead of gan and vae (95 %). flow and ddpm cannot be distinguished.", (
+        "0.15 ± 0.04 and 0.21"
+    )
     assert "Standard deviations over a few training runs" in " ".join(limits(comparison(aggregate)))
     check_page(report(aggregate).to_html())
 

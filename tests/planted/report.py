@@ -55,6 +55,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if real.equal is None:", "if True:", "report_findings"),
         ("(1 + 1 / draws) * spread", "spread", "report_findings"),
         ("if first.better_than(other):", "if True:", "pairs"),
+        ("not any(_apart(other, member) for member in members)", "True", "pairs"),
         ("if not own.better_than(base)]", "if base.better_than(own)]", "pairs"),
         (
             "if self.interval is not None or self.spread is None:",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
 from pushforward.evaluation.intervals import LARGE, Variation, Variations
@@ -245,6 +246,10 @@ def standing(comparison: Comparison, metric: str) -> str:
     parts = []
     if others:
         parts.append(f"{best.name} is {lead_text(best, others)}.")
+    similar = [named(group) for group in indistinct(scores)[:FIRST]]
+    if similar:
+        similar[0] += " cannot be distinguished"
+        parts.append(f"{', nor can '.join(similar)}.")
     base = statistic(comparison, comparison.baseline, metric)
     if base is not None:
         parts.append(_against_baseline(comparison, metric, base))
@@ -288,6 +293,25 @@ def _behind(first: Statistic, others: Iterable[Statistic]) -> list[str]:
         if first.better_than(other):
             names.append(other.name)
     return names
+
+
+def indistinct(scores: Sequence[Statistic]) -> list[list[str]]:
+    """Return groups of models that cannot be distinguished."""
+    groups: list[list[str]] = []
+    for pair in combinations(scores, 2):
+        names = {score.name for score in pair}
+        if _apart(*pair) or any(names <= set(group) for group in groups):
+            continue
+        members = list(pair)
+        for other in scores:
+            if other not in pair and not any(_apart(other, member) for member in members):
+                members.append(other)
+        groups.append([score.name for score in scores if score in members])
+    return groups
+
+
+def _apart(first: Statistic, other: Statistic) -> bool:
+    return first.better_than(other) or other.better_than(first)
 
 
 def unproven(comparison: Comparison, metric: str | None = None) -> list[str]:
