@@ -26,6 +26,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if own.better_than(base):", "if True:", "report_findings"),
         ("if factor > LONGEST and smaller:", "if smaller:", "report_findings"),
         ("if end is None and begin.advice]", "if begin.advice]", "report_findings"),
+        ('if metric == "detection" and hardly_told(score):', "if False:", "table_report"),
+        (
+            'if comparison.info(metric).better == "lower" and all(ratios):',
+            "if False:",
+            "report_findings",
+        ),
         ("np.nanargmax(errors - real)", "np.nanargmin(errors - real)", "table_report"),
     ],
     "report/papers.py": [

@@ -11,7 +11,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Score
 from pushforward.numbers import count, counted, duration_unit, listing, percent, plain, some
 from pushforward.report.findings import findings
-from pushforward.report.model_findings import Finding, beside_real, collapsed, texts
+from pushforward.report.model_findings import Finding, beside_real, collapsed, hardly_told, texts
 from pushforward.report.statistics import (
     NAMED,
     alarm_periods,
@@ -29,6 +29,7 @@ from pushforward.report.statistics import (
     standing,
     statistic,
     statistics,
+    times_real,
     value_text,
 )
 from pushforward.training.loop.budget import PASSES, STEPS
@@ -62,14 +63,21 @@ def answers(comparison: Comparison) -> dict[str, str]:
 
 
 def _best(comparison: Comparison, metric: str) -> str:
-    best, *others = statistics(comparison, metric)
-    best_value = value_text(comparison, metric, best)
-    beside = beside_real("", floor_text(comparison, metric))
+    scores = statistics(comparison, metric)
+    values = [value_text(comparison, metric, score) for score in scores]
+    best = scores[0]
     label = label_in_sentence(comparison, metric)
-    text = f"{best.name} has the best {label} ({best_value}){beside}."
+    text = f"{best.name} has the best {label} ({values[0]})"
+    ratios = [times_real(comparison, comparison[score.name], metric) for score in scores]
+    if comparison.info(metric).better == "lower" and all(ratios):
+        text += f", {ratios[0]} times that of real data"
+        values = [f"{ratio} times" for ratio in ratios]
+    else:
+        text = beside_real(text, floor_text(comparison, metric))
+    text += "."
     followers = []
-    for score in others:
-        followers.append(f"{score.name} ({value_text(comparison, metric, score)})")
+    for score, value in zip(scores[1:], values[1:], strict=True):
+        followers.append(f"{score.name} ({value})")
     if followers:
         text += f" It is followed by {named(followers)}."
     if blind(comparison, metric):
@@ -85,7 +93,11 @@ def _quality(comparison: Comparison, metric: str) -> str:
     text = f"The {label} is {value_text(comparison, metric, score)}"
     if real is None:
         return f"{text}."
-    text += f", compared with {floor_text(comparison, metric)} for real data."
+    text = f"{beside_real(text, floor_text(comparison, metric))}."
+    if metric == "detection" and hardly_told(score):
+        return f"{text} A classifier can hardly tell samples from real rows{_at_n(comparison)}."
+    if metric == "detection" and real.better_than(score):
+        return f"{text} A classifier can tell samples from real rows."
     if real.better_than(score):
         return f"{text} The difference is significant (95 %)."
     if score.better_than(real):
