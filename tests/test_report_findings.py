@@ -300,6 +300,34 @@ def test_times_are_listed_from_the_fastest(content):
     assert found == [("1", names[1]), ("2", names[3]), ("5", names[2]), ("20", names[0])]
 
 
+def test_how_many_calls_are_enough(content):
+    """Differences vary by .004 over groups of samples, and a single good point before a bad one
+    does not count.
+    """
+    content["floors"]["frechet"] = {"value": 0.01, "spread": 0.0001}
+
+    def drawn(calls, mean):  # the noise of one model's points is the same but for these
+        terms = [mean + 0.05 * at + 0.004 * ((at * calls) % 3 - 1) for at in range(-4, 5)]
+        rest = {"sample_terms": terms, "reference_terms": [0.0, 0.1, 0.2]}
+        score = {"value": mean, "values": [mean]} | rest
+        return {"calls": calls, "steps": calls, "scores": {"frechet": score}}
+
+    for name, curve in (
+        ("flow", ((1, 0.3), (2, 0.09), (4, 0.046), (8, 0.047), (16, 0.033), (32, 0.03))),
+        ("ddpm", ((1, 0.3), (4, 0.031), (8, 0.05), (16, 0.0315), (32, 0.03))),
+    ):
+        model(content, name)["curve"] = [drawn(*point) for point in curve]
+        model(content, name)["sampling"]["steps"] = 32
+    assert re.search(
+        r"flow and ddpm with --steps 16 .*not .* significantly worse than .*32",
+        answered(content)["Next"],
+    )
+    model(content, "flow")["sampling"]["steps"] = 8
+    model(content, "ddpm")["curve"][-1] = drawn(32, 0.2)
+    assert re.search(r"flow with --steps 16 .*better than .*8", answered(content)["Next"])
+    assert re.search(r"ddpm with --steps 4 .*better than .*32", answered(content)["Next"])
+
+
 SHORT = {"seconds": 60.0, "steps": 200, "samples": 51_200}
 
 

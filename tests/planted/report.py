@@ -32,6 +32,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "if False:",
             "report_findings",
         ),
+        ("rungs.index(worse[-1]) + 1 :", "rungs.index(worse[0]) + 1 :", "report_findings"),
         ("np.nanargmax(errors - real)", "np.nanargmin(errors - real)", "table_report"),
     ],
     "report/papers.py": [

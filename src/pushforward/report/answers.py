@@ -11,6 +11,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Score
 from pushforward.numbers import count, counted, duration_unit, listing, percent, plain, some
 from pushforward.report.findings import findings
+from pushforward.report.ladders import rungs_of
 from pushforward.report.model_findings import Finding, beside_real, collapsed, hardly_told, texts
 from pushforward.report.statistics import (
     NAMED,
@@ -19,6 +20,7 @@ from pushforward.report.statistics import (
     baseline_name,
     blind,
     capitalised,
+    curve_metric,
     floor_of,
     floor_statistic,
     floor_text,
@@ -259,9 +261,9 @@ LONGER = "{longer}"  # marks advice to train longer
 def _next(comparison: Comparison) -> str:
     grouped: dict[str, list[ModelResult]] = {}
     for model in comparison.models:
-        advice = _training_advice(comparison, model)
-        if advice:
-            grouped.setdefault(advice, []).append(model)
+        for advice in (_training_advice(comparison, model), _steps_advice(comparison, model)):
+            if advice:
+                grouped.setdefault(advice, []).append(model)
     stated: list[str] = []
     longer: list[ModelResult] = []
     for advice, models in grouped.items():
@@ -329,3 +331,29 @@ def _smaller(comparison: Comparison, model: ModelResult) -> str:
     if of_its_teacher or asked.get("size") == "tiny":
         return ""
     return "--size tiny"
+
+
+def _steps_advice(comparison: Comparison, model: ModelResult) -> str:
+    metric = curve_metric(comparison)
+    own_steps = model.sampling.steps
+    rungs = rungs_of(model.curve, metric)
+    if own_steps is None or len(rungs) < 3 or blind(comparison, metric):
+        return ""
+    spread = floor_of(comparison, metric)[1]
+    best = min(rungs, key=lambda rung: comparison.loss(metric, rung.value))
+    worse = [rung for rung in rungs if rung.differs(best, spread, len(rungs) - 1)]
+    enough = rungs
+    if worse:
+        enough = rungs[rungs.index(worse[-1]) + 1 :]
+    fewest, *_ = [*enough, best]
+    steps_of = {point.calls: point.steps for point in model.curve}
+    steps = steps_of[fewest.calls]
+    own_worse = own_steps in [steps_of[rung.calls] for rung in worse]
+    if steps is None or own_steps / 2 < steps <= own_steps:
+        return ""
+    if own_worse:
+        return f"with --steps {count(steps)} scored better than with {count(own_steps)}."
+    if steps > own_steps:
+        return ""
+    worse_text = f"significantly worse than with {count(own_steps)}"
+    return f"with --steps {count(steps)} did not score {worse_text}."
