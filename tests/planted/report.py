@@ -40,6 +40,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("for run in (model, *model.trainings):", "for run in (model,):", "report_files"),
         ('"interval_low": value - margin', '"interval_low": value', "report_files"),
         ("return text.translate(LATEX)", "return text", "report_files"),
+        ('bold=bool(row["clear"])', "bold=True", "report_files"),
         ('row[f"{metric}_low"] = low', 'row[f"{metric}_low"] = high', "report_files"),
     ],
     "report/plain_text.py": [
