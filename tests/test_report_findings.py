@@ -578,6 +578,16 @@ def test_rows_without_a_network_stand_below_the_models():
     assert [row.name for row in table.rows][:3] == ["flow", "no network", ROW_COPIES]
 
 
+def test_numbers_in_a_column_have_the_same_number_of_decimals(content):
+    model(content, "vae")["scores"]["frechet"]["spread"] = 0.2
+    columns = []
+    for _, card in tables.scorecards(comparison(content)):
+        columns += zip(*(row.cells for row in card.rows), strict=True)
+    for cells in columns:
+        values = [cell.value for cell in cells if cell.value != "–"]
+        assert len({len(value.partition(".")[2]) for value in values}) == 1, values
+
+
 def test_the_value_that_is_right_has_its_unit_and_no_more_digits_than_its_error():
     info = {
         "near": MetricInfo("Nearest", "target"),

@@ -74,6 +74,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "report/tables.py": [
         ("        score = replace(score, spread=None)", "        pass", "report_findings"),
+        ("note, best, decimals_in(comparison, metric))", "note, best)", "report_findings"),
         (
             "(comparison.baseline, *comparison.further_baselines)",
             "(comparison.baseline,)",

@@ -13,6 +13,7 @@ from pushforward.errors import imported
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import tables
 from pushforward.report.statistics import (
+    decimals_in,
     factor_of,
     floor_of,
     groups,
@@ -203,7 +204,8 @@ def _score_column(comparison: Comparison, metric: str, models: Sequence[ModelRes
     for model in models:
         row = _score_row(comparison, model)
         score = [row.get(metric + ending) for ending in ("", "_spread", "_low", "_high")]
-        cells.append(_number(comparison, metric, score, bold=model.name == best))
+        bold = model.name == best
+        cells.append(_number(comparison, metric, score, bold, decimals_in(comparison, metric)))
     return cells
 
 
@@ -221,7 +223,13 @@ def _heading(comparison: Comparison, metric: str) -> str:
     return _escaped(tables.score_column(comparison, metric).named)
 
 
-def _number(comparison: Comparison, metric: str, score: Sequence[float | None], bold: bool) -> str:
+def _number(
+    comparison: Comparison,
+    metric: str,
+    score: Sequence[float | None],
+    bold: bool,
+    decimals: int | None = None,
+) -> str:
     factor = factor_of(comparison, metric)
     value, spread, low, high = [None if x is None else factor * x for x in score]
     if value is None:
@@ -229,7 +237,7 @@ def _number(comparison: Comparison, metric: str, score: Sequence[float | None], 
     interval = None
     if low is not None and high is not None:
         interval = low, high
-    text = _escaped(with_spread(value, spread, interval))
+    text = _escaped(with_spread(value, spread, interval, decimals))
     if factor == 100:
         text += r" \%"
     if bold:

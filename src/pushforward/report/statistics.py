@@ -12,7 +12,7 @@ from pushforward.evaluation.intervals import LARGE, Variation, Variations
 from pushforward.evaluation.measurements import Alarm, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import FURTHER, ROLES, Score
-from pushforward.numbers import bounded, count, counted, listing, measured, plain, some
+from pushforward.numbers import bounded, count, counted, decimals_of, listing, measured, plain, some
 
 # Scores and their comparison --------------------------------------------------------------------
 
@@ -362,14 +362,33 @@ def inside(label: str) -> str:
     return label[:1].lower() + label[1:]
 
 
-def with_spread(value: float, spread: float | None, interval: Sequence[float] | None = None) -> str:
+def with_spread(
+    value: float,
+    spread: float | None,
+    interval: Sequence[float] | None = None,
+    decimals: int | None = None,
+) -> str:
     """Format a value as ``1.02 ± 0.05`` or ``1.02 [0.97, 1.07]``."""
     if interval is not None:
-        return " ".join(bounded(value, interval))
-    text, spread_text = measured(value, spread)
+        return " ".join(bounded(value, interval, decimals))
+    text, spread_text = measured(value, spread, decimals)
     if spread_text:
         return f"{text} ± {spread_text}"
     return text
+
+
+def decimals_in(comparison: Comparison, metric: str) -> int | None:
+    """Return the number of decimals of a score in its column."""
+    return decimals_for(statistics(comparison, metric), factor_of(comparison, metric))
+
+
+def decimals_for(scores: Iterable[Any], factor: float = 1) -> int | None:
+    """Return the number of decimals that the most certain of some scores needs."""
+    needed = []
+    for score in scores:
+        low, high = score.interval or (0.0, 2 * (score.spread or 0.0))
+        needed.append(decimals_of(factor * score.value, factor * (high - low) / 2))
+    return max(needed, default=None)
 
 
 def factor_of(comparison: Comparison, metric: str) -> int:
