@@ -588,6 +588,13 @@ def test_numbers_in_a_column_have_the_same_number_of_decimals(content):
         assert len({len(value.partition(".")[2]) for value in values}) == 1, values
 
 
+def test_a_difference_that_is_none_is_stated_in_the_unit_of_its_score(content):
+    stated = " ".join(limits(comparison(content)))
+    assert re.search(r"Fréchet distance below 0\.035 .*n = 360", stated)
+    content["metrics"]["coverage"]["unit"] = "%"
+    assert "coverage below 3.5 percentage points" in " ".join(limits(comparison(content)))
+
+
 def test_the_value_that_is_right_has_its_unit_and_no_more_digits_than_its_error():
     info = {
         "near": MetricInfo("Nearest", "target"),

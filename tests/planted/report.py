@@ -44,6 +44,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('row[f"{metric}_low"] = low', 'row[f"{metric}_low"] = high', "report_files"),
     ],
     "report/plain_text.py": [
+        (
+            '" percentage points" if factor == 100',
+            '" percentage points" if False',
+            "report_findings",
+        ),
         ('if data.kind == "row" and data.columns', "if False", "report_findings"),
         (
             "    for points in comparison.sweep.values():\n",
