@@ -277,7 +277,7 @@ def said_of(comparison, metric):
             if finding.kind == "verdict" and metric in finding.text
         )
         first, clauses = re.split(r" Real data scores [\d.]+\. ", text)
-    return re.findall(r"\b[a-d]\b", first), re.split(r"\. ", clauses.rstrip("."))
+    return re.findall(r"\b[a-d]\b", first), re.split(r"\. |, nor can ", clauses.rstrip("."))
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -309,6 +309,11 @@ def test_ahead_is_said_exactly_where_the_difference_exceeds_the_margin_in_the_js
         else:
             assert "is not ahead of any other model (95 %)" in lead
 
+        groups = [names_in(clause) for clause in clauses if "baseline" not in clause.lower()]
+        for pair in itertools.combinations(order, 2):
+            indistinct = ahead_of[frozenset(pair)] is None
+            assert any(set(pair) <= group for group in groups) == indistinct
+
         not_ahead = {name for name in order if ahead_of[frozenset((name, "no network"))] != name}
         behind_it = {
             name for name in order if ahead_of[frozenset((name, "no network"))] == "no network"
@@ -323,7 +328,7 @@ def test_ahead_is_said_exactly_where_the_difference_exceeds_the_margin_in_the_js
         if led:
             assert names_in(led[0]) == behind_it
         about += led
-        assert len(about) == len(clauses)
+        assert len(groups) + len(about) == len(clauses)
 
 
 @pytest.fixture(scope="module")

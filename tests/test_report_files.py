@@ -19,10 +19,11 @@ from programs.reporting import comparison, report
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.evaluation.joined import aggregated
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.metrics import Score
+from pushforward.metrics import Score, describe
 from pushforward.report import Report
 from pushforward.report.papers import score_rows
 from pushforward.report.plain_text import text
+from pushforward.report.statistics import main_metrics
 
 
 def test_json_is_strict_and_equals_the_content(content):
@@ -83,7 +84,7 @@ def test_other_formats_and_damage_are_refused(wrong, message):
 
 
 def test_scores_for_papers(content, tmp_path):
-    """The CSV file holds each training run and all differences, the LaTeX table the frame."""
+    """The CSV file and the LaTeX tables hold each training run and all differences."""
     single = comparison(content)
     twins = [
         dataclasses.replace(model, name=f"{model.name}-{s}", seed=s)
@@ -108,13 +109,27 @@ def test_scores_for_papers(content, tmp_path):
             assert width == pytest.approx(2 * pair["margin"])
     frame = whole.to_frame()
     tex = written.save(tmp_path / "scores.tex").read_text()
-    (columns,) = re.findall(r"\{tabular\}\{(\w+)\}", tex)
-    rows = [line for line in tex.split("\n") if line.endswith("\\\\")]
-    assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
-    assert not re.search(r"(?<!\\)%|[−→]", "".join(rows))
-    (distance,) = [row for row in rows if row.startswith("Fréchet")]
+    sections = [
+        part.split("\n", 1) for part in re.split(r"^% (?=\w.*\n\\begin)", tex, flags=re.M)[1:]
+    ]
+    assert {"Training runs", "Paired differences"} <= {heading for heading, _ in sections}
+    for _, table in sections:
+        columns = len(re.search(r"\{tabular\}\{(\w+)\}", table)[1])
+        rows = [line for line in table.split("\n") if line.endswith("\\\\")]
+        assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {columns}
+        assert not re.search(r"(?<!\\)%|[−→]", table)
+    main = set(main_metrics(whole))
+    clear = sum(pair["ahead"] is not None for metric, pair in pairs if metric in main)
+    bold = sum(
+        table.count("textbf") for heading, table in sections if heading == "Paired differences"
+    )
+    assert 0 < bold == clear < sum(metric in main for metric, _ in pairs)
+    scores = dict(sections)["Scores"].split("\n")
+    (distance,) = [row for row in scores if row.startswith("Fréchet")]
     shown = [float(cell) for cell in re.findall(r"& (?:\\textbf\{)?([\d.]+)", distance)]
-    assert shown[:-1] == pytest.approx(list(frame["frechet"]), abs=0.006)
+    wanted = [*frame["frechet"], whole.baseline.scores["frechet"].value]
+    wanted.append(whole.floors["frechet"].value)
+    assert shown == pytest.approx(wanted, abs=0.006)
 
 
 def test_a_frame_has_a_row_for_each_model(content, monkeypatch):
@@ -132,6 +147,21 @@ def test_a_frame_has_a_row_for_each_model(content, monkeypatch):
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(MissingExtra, match="pandas or polars"):
         whole.to_frame()
+
+
+@pytest.mark.parametrize("gap", [0.1006, 0.0994])
+def test_only_the_interval_of_a_significant_difference_excludes_0_as_it_is_printed(gap):
+    error = 0.1 / 2.2414 / 2**0.5  # so that the margin is 0.1
+    rows = [
+        ModelResult(name, scores={"kid": Score(value, error=error)})
+        for name, value in (("a", 0.3), ("b", 0.3 + gap))
+    ]
+    whole = Comparison(
+        metrics={"kid": dataclasses.replace(describe()["kid"], role="quality")}, models=tuple(rows)
+    )
+    (line,) = re.findall("^a .*b.*", Report(whole).to_latex().replace("$-$", "-"), re.MULTILINE)
+    low, high = map(float, re.findall(r"(-?[\d.]+)[,\]]", line))
+    assert (low * high > 0) is ("textbf" in line) is (gap > 0.1)
 
 
 def test_files_are_written_whole_or_not_at_all(content, tmp_path, monkeypatch):
@@ -169,6 +199,7 @@ def test_the_short_text_is_the_answers_and_a_table_in_30_lines(content, copies, 
     ]
     for entry in content["models"]:
         entry["extension"] = "pushforward resume it"
+        entry["sampling"]["steps"] = 1  # too few, as the curve shows
     lines = text(comparison(content), width=width).split("\n")
     assert len(lines) <= 30
     assert max(map(len, lines)) <= width

@@ -137,8 +137,12 @@ def test_the_verdict_names_copies_attacks_and_the_columns_that_give_samples_away
     assert attack in answers(comparison)["Privacy"]
     single = answers(dataclasses.replace(comparison, models=comparison.models[1:]))
     assert list(single) == ["Quality", "Baseline", "Privacy", "Problems"]
-    assert "significant" in single["Quality"]
+    assert "classifier can tell" in single["Quality"]
     first = DATA.space.names[0]
+    for what, where in (("column", first), ("pair", r"\w+ and \w+")):
+        assert re.search(
+            rf"{what} error in {where} of [\d.]+ %.* [\d.]+ % for real data", single["Problems"]
+        )
     assert any(f"moved ({first}" in text and "real rows" in text for text in said)
 
 
@@ -155,6 +159,17 @@ def test_columns_are_named_only_where_the_score_is_significantly_below_real_data
     assert texts == (
         ["A classifier can tell samples of it (b, c, d) from real rows."] if named else []
     )
+
+
+@pytest.mark.parametrize(("value", "words"), [(0.7, "can tell"), (0.9, "can hardly tell")])
+def test_the_quality_of_tables_is_told_in_words(value, words):
+    known = {
+        "metrics": {"detection": describe()["detection"]},
+        "floors": {"detection": Score(0.95, 0.01)},
+    }
+    model = ModelResult("it", scores={"detection": Score(value)})
+    quality = answers(Comparison(models=(model,), **known))["Quality"]
+    assert f"classifier {words} samples from real rows" in quality
 
 
 def test_floors_are_kept_apart_by_the_code_that_they_depend_on(tmp_path):

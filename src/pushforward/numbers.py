@@ -55,21 +55,25 @@ def plain(x: Any, digits: int = 3) -> str:
     return "0"
 
 
-def _decimals_for(value: float, std: float | None) -> int:
-    # three digits, or one digit of the standard deviation, or two if the first is 1 or 2
+def decimals_of(value: float, std: float | None) -> int:
+    """Return the number of decimals for a mean: three digits, or those of its standard deviation.
+
+    The standard deviation gets one digit, or two if the first is 1 or 2.
+    """
     if not std or std < ROUNDING * max(1.0, abs(value)):
         return _decimals_in(plain(value))
     leading = std / 10 ** math.floor(math.log10(std))
     return _decimals(std, 2 if leading < 2.95 else 1)
 
 
-def measured(mean: Any, spread: Any = None) -> tuple[str, str]:
+def measured(mean: Any, spread: Any = None, decimals: int | None = None) -> tuple[str, str]:
     """Format a mean and its standard deviation with the same decimals."""
     value = finite(mean)
     std = finite(spread)
     if value is None:
         return NOTHING, ""
-    decimals = _decimals_for(value, std)
+    if decimals is None:
+        decimals = decimals_of(value, std)
     text = _fixed(value, decimals)
     if std is None:
         return text, ""
@@ -83,12 +87,13 @@ def _fixed(x: float, decimals: int) -> str:
     return text.replace("-", "")
 
 
-def bounded(mean: float, interval: Sequence[float]) -> tuple[str, str]:
+def bounded(mean: float, interval: Sequence[float], decimals: int | None = None) -> tuple[str, str]:
     """Format a mean and its interval with the same decimals."""
     low, high = interval
-    decimals = _decimals_for(mean, abs(high - low) / 2)
-    for end in interval:
-        decimals = max(decimals, _decimals_in(plain(end, 1)))
+    if decimals is None:
+        decimals = decimals_of(mean, abs(high - low) / 2)
+        for end in interval:
+            decimals = max(decimals, _decimals_in(plain(end, 1)))
     return _fixed(mean, decimals), f"[{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
 
 

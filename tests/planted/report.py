@@ -26,15 +26,29 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if own.better_than(base):", "if True:", "report_findings"),
         ("if factor > LONGEST and smaller:", "if smaller:", "report_findings"),
         ("if end is None and begin.advice]", "if begin.advice]", "report_findings"),
+        ('if metric == "detection" and hardly_told(score):', "if False:", "table_report"),
+        (
+            'if comparison.info(metric).better == "lower" and all(ratios):',
+            "if False:",
+            "report_findings",
+        ),
+        ("rungs.index(worse[-1]) + 1 :", "rungs.index(worse[0]) + 1 :", "report_findings"),
+        ("np.nanargmax(errors - real)", "np.nanargmin(errors - real)", "table_report"),
     ],
     "report/papers.py": [
         ("name.startswith(FORMULA)", "name.startswith(())", "hostile"),
         ("for run in (model, *model.trainings):", "for run in (model,):", "report_files"),
         ('"interval_low": value - margin', '"interval_low": value', "report_files"),
         ("return text.translate(LATEX)", "return text", "report_files"),
+        ('bold=bool(row["clear"])', "bold=True", "report_files"),
         ('row[f"{metric}_low"] = low', 'row[f"{metric}_low"] = high', "report_files"),
     ],
     "report/plain_text.py": [
+        (
+            '" percentage points" if factor == 100',
+            '" percentage points" if False',
+            "report_findings",
+        ),
         ('if data.kind == "row" and data.columns', "if False", "report_findings"),
         (
             "    for points in comparison.sweep.values():\n",
@@ -54,6 +68,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if real.equal is None:", "if True:", "report_findings"),
         ("(1 + 1 / draws) * spread", "spread", "report_findings"),
         ("if first.better_than(other):", "if True:", "pairs"),
+        ("not any(_apart(other, member) for member in members)", "True", "pairs"),
         ("if not own.better_than(base)]", "if base.better_than(own)]", "pairs"),
         (
             "if self.interval is not None or self.spread is None:",
@@ -64,6 +79,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "report/tables.py": [
         ("        score = replace(score, spread=None)", "        pass", "report_findings"),
+        ("note, best, decimals_in(comparison, metric))", "note, best)", "report_findings"),
         (
             "(comparison.baseline, *comparison.further_baselines)",
             "(comparison.baseline,)",

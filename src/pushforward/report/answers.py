@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, duration_unit, percent, plain, some
+from pushforward.metrics.score import Score
+from pushforward.numbers import count, counted, duration_unit, listing, percent, plain, some
 from pushforward.report.findings import findings
-from pushforward.report.model_findings import Finding, beside_real, collapsed, texts
+from pushforward.report.ladders import rungs_of
+from pushforward.report.model_findings import Finding, beside_real, collapsed, hardly_told, texts
 from pushforward.report.statistics import (
-    FIRST,
+    NAMED,
     alarm_periods,
     at_floor,
     baseline_name,
     blind,
     capitalised,
+    curve_metric,
     floor_of,
     floor_statistic,
     floor_text,
@@ -26,6 +31,7 @@ from pushforward.report.statistics import (
     standing,
     statistic,
     statistics,
+    times_real,
     value_text,
 )
 from pushforward.training.loop.budget import PASSES, STEPS
@@ -50,7 +56,7 @@ def answers(comparison: Comparison) -> dict[str, str]:
         copies += f" Columns that were left out are not compared: {some(data.left_out)}."
     lines["Privacy" if data.kind == "row" else "Copies"] = copies
     lines["Speed"] = _speed(comparison)
-    lines["Problems"] = _problems(found)
+    lines["Problems"] = _problems(comparison, found)
     lines["Next"] = _next(comparison)
     return {heading: text for heading, text in lines.items() if text}
 
@@ -59,14 +65,21 @@ def answers(comparison: Comparison) -> dict[str, str]:
 
 
 def _best(comparison: Comparison, metric: str) -> str:
-    best, *others = statistics(comparison, metric)
-    best_value = value_text(comparison, metric, best)
-    beside = beside_real("", floor_text(comparison, metric))
+    scores = statistics(comparison, metric)
+    values = [value_text(comparison, metric, score) for score in scores]
+    best = scores[0]
     label = label_in_sentence(comparison, metric)
-    text = f"{best.name} has the best {label} ({best_value}){beside}."
+    text = f"{best.name} has the best {label} ({values[0]})"
+    ratios = [times_real(comparison, comparison[score.name], metric) for score in scores]
+    if comparison.info(metric).better == "lower" and all(ratios):
+        text += f", {ratios[0]} times that of real data"
+        values = [f"{ratio} times" for ratio in ratios]
+    else:
+        text = beside_real(text, floor_text(comparison, metric))
+    text += "."
     followers = []
-    for score in others:
-        followers.append(f"{score.name} ({value_text(comparison, metric, score)})")
+    for score, value in zip(scores[1:], values[1:], strict=True):
+        followers.append(f"{score.name} ({value})")
     if followers:
         text += f" It is followed by {named(followers)}."
     if blind(comparison, metric):
@@ -82,7 +95,11 @@ def _quality(comparison: Comparison, metric: str) -> str:
     text = f"The {label} is {value_text(comparison, metric, score)}"
     if real is None:
         return f"{text}."
-    text += f", compared with {floor_text(comparison, metric)} for real data."
+    text = f"{beside_real(text, floor_text(comparison, metric))}."
+    if metric == "detection" and hardly_told(score):
+        return f"{text} A classifier can hardly tell samples from real rows{_at_n(comparison)}."
+    if metric == "detection" and real.better_than(score):
+        return f"{text} A classifier can tell samples from real rows."
     if real.better_than(score):
         return f"{text} The difference is significant (95 %)."
     if score.better_than(real):
@@ -180,16 +197,57 @@ def _speed(comparison: Comparison) -> str:
 # Problems ---------------------------------------------------------------------------------------
 
 
-def _problems(found: Sequence[Finding]) -> str:
-    stated = texts(found, "measure") + texts(found, "warning")
-    if not stated and texts(found, "copies"):
-        return "No other problems were found."
-    if not stated:
-        return "No problems were found."
-    text = " ".join(stated[:FIRST])
-    if len(stated) > FIRST:
-        text += f" Further warnings: {len(stated) - FIRST}."
-    return text
+def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
+    grouped: dict[str, list[str]] = {}
+    for model in comparison.models:
+        problems = _problems_of(comparison, model, found)
+        if problems:
+            grouped.setdefault(listing(problems), []).append(model.name)
+    stated = []
+    for finding in found:
+        if finding.kind == "measure" and not finding.problems:
+            stated.append(finding.text)
+    for problem, names in list(grouped.items())[:NAMED]:
+        verb = "has" if len(names) == 1 else "have"
+        stated.append(f"{named(names)} {verb} {problem}.")
+    if stated:
+        return " ".join(stated)
+    text = "No problems were found"
+    if texts(found, "copies"):
+        text = "No other problems were found"
+    number = len(texts(found, "warning"))
+    if number:
+        text += f", apart from {counted(number, 'warning')}"
+    return f"{text}."
+
+
+def _problems_of(comparison: Comparison, model: ModelResult, found: Sequence[Finding]) -> list[str]:
+    problems = []
+    for finding in found:
+        problem = finding.problems.get(model.name)
+        if problem and problem not in problems:
+            problems.append(problem)
+    problems.append(_worst(comparison, model, "column_error", "column", "errors"))
+    problems.append(_worst(comparison, model, "pair_error", "pair", "matrix"))
+    return list(filter(None, problems))
+
+
+def _worst(
+    comparison: Comparison, model: ModelResult, metric: str, noun: str, errors_key: str
+) -> str:
+    score = statistic(comparison, model, metric)
+    if score is None or at_floor(comparison, metric, score):
+        return ""
+    extra = model.scores[metric].extra
+    floor = comparison.floors.get(metric, Score())
+    errors = np.array(extra.get(errors_key, ()), dtype=float)
+    real = np.array(floor.extra.get(errors_key, ()), dtype=float)
+    if errors.shape != real.shape or not (errors > real).any():
+        return ""
+    place = np.unravel_index(np.nanargmax(errors - real), errors.shape)
+    names = listing(extra["columns"][index] for index in place)
+    shown = beside_real(percent(errors[place]), percent(real[place]))
+    return f"a {noun} error in {names} of {shown}"
 
 
 # Next -------------------------------------------------------------------------------------------
@@ -203,9 +261,9 @@ LONGER = "{longer}"  # marks advice to train longer
 def _next(comparison: Comparison) -> str:
     grouped: dict[str, list[ModelResult]] = {}
     for model in comparison.models:
-        advice = _training_advice(comparison, model)
-        if advice:
-            grouped.setdefault(advice, []).append(model)
+        for advice in (_training_advice(comparison, model), _steps_advice(comparison, model)):
+            if advice:
+                grouped.setdefault(advice, []).append(model)
     stated: list[str] = []
     longer: list[ModelResult] = []
     for advice, models in grouped.items():
@@ -273,3 +331,29 @@ def _smaller(comparison: Comparison, model: ModelResult) -> str:
     if of_its_teacher or asked.get("size") == "tiny":
         return ""
     return "--size tiny"
+
+
+def _steps_advice(comparison: Comparison, model: ModelResult) -> str:
+    metric = curve_metric(comparison)
+    own_steps = model.sampling.steps
+    rungs = rungs_of(model.curve, metric)
+    if own_steps is None or len(rungs) < 3 or blind(comparison, metric):
+        return ""
+    spread = floor_of(comparison, metric)[1]
+    best = min(rungs, key=lambda rung: comparison.loss(metric, rung.value))
+    worse = [rung for rung in rungs if rung.differs(best, spread, len(rungs) - 1)]
+    enough = rungs
+    if worse:
+        enough = rungs[rungs.index(worse[-1]) + 1 :]
+    fewest, *_ = [*enough, best]
+    steps_of = {point.calls: point.steps for point in model.curve}
+    steps = steps_of[fewest.calls]
+    own_worse = own_steps in [steps_of[rung.calls] for rung in worse]
+    if steps is None or own_steps / 2 < steps <= own_steps:
+        return ""
+    if own_worse:
+        return f"with --steps {count(steps)} scored better than with {count(own_steps)}."
+    if steps > own_steps:
+        return ""
+    worse_text = f"significantly worse than with {count(own_steps)}"
+    return f"with --steps {count(steps)} did not score {worse_text}."

@@ -104,7 +104,8 @@ def trained_with_features(comparison: Comparison) -> Findings:
                 "features are too optimistic. Compare the models in features that no model was "
                 "trained on."
             )
-            yield Finding("measure", text)
+            problem = "scores in features that it was trained on"
+            yield Finding("measure", text, dict.fromkeys(names, problem))
 
 
 def _uses_imagenet(settings: object) -> bool:
@@ -202,7 +203,7 @@ def no_better_than_a_guess(comparison: Comparison) -> Findings:
         models = _texts(comparison, metric, low)
         guessed = listed(_texts(comparison, metric, [guess]))
         text = f"In {label}, {listed(models)} did not significantly outperform {guessed}."
-        yield Finding("warning", text)
+        yield Finding("warning", text, dict.fromkeys(models, "scores no better than a guess"))
 
 
 def disagreements(comparison: Comparison) -> Findings:

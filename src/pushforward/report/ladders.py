@@ -15,6 +15,7 @@ from pushforward.report.model_findings import Finding, Findings
 from pushforward.report.statistics import (
     DIFFER,
     curve_metric,
+    decimals_for,
     factor_of,
     label_in_sentence,
     with_spread,
@@ -178,7 +179,7 @@ def more_calls_worse(comparison: Comparison) -> Findings:
                 f"The {label} of {model.name} gets significantly worse with more than {calls}. "
                 f"Sample with {calls}, or train longer."
             )
-            yield Finding("warning", text)
+            yield Finding("warning", text, {model.name: "worse samples with more calls"})
 
 
 def low_coverage(comparison: Comparison) -> Findings:
@@ -214,11 +215,12 @@ def ladder_table(comparison: Comparison, model: ModelResult) -> Table:
         factor = factor_of(comparison, metric)
         mapped = [rung_of(line.point, metric) for line in lines]
         taught = [rung_of(line.teacher, metric) for line in lines]
-        own_cells = [figures(rung, factor) for rung in mapped]
-        own_cells.append(figures(ladder.floors.get(metric), factor))
+        decimals = decimals_for(filter(None, [*mapped, *taught]), factor)
+        own_cells = [figures(rung, factor, decimals=decimals) for rung in mapped]
+        own_cells.append(figures(ladder.floors.get(metric), factor, decimals=decimals))
         teacher_cells = []
         for rung, line in zip(taught, lines, strict=True):
-            teacher_cells.append(figures(rung, factor, line.note))
+            teacher_cells.append(figures(rung, factor, line.note, decimals=decimals))
         teacher_cells.append(Cell("–"))
         column = score_column(comparison, metric)
         columns += [column, replace(column, label=f"{column.label}, teacher")]

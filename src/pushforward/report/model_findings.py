@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pushforward.evaluation.measurements import Alarm
 from pushforward.evaluation.results import Comparison, ModelResult
@@ -27,6 +27,8 @@ from pushforward.report.statistics import (
     value_text,
 )
 
+BESIDE = ", compared with "  # separates a value from that of real data
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -35,10 +37,12 @@ class Finding:
     Args:
         kind: "measure" (scores cannot be trusted), "verdict", "copies" or "warning".
         text: The sentence.
+        problems: The problem of each model as a noun phrase, by name.
     """
 
     kind: str
     text: str
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 Findings = Iterator[Finding]
@@ -63,22 +67,27 @@ def listed(values: Mapping[str, str]) -> str:
     return listing(words)
 
 
-def concerning(text: str, kind: str = "warning") -> Callable[[Describe], Report]:
+def concerning(text: str, problem: str = "", kind: str = "warning") -> Callable[[Describe], Report]:
     """Decorate a function that describes a model with a problem, and returns "" for others.
 
-    The result reports all models with the problem, which replace ``{}`` in the text.
+    The result reports all models with the problem, which replace ``{}`` in the text. In the noun
+    phrase for the problem, ``{}`` is the description without the value of real data.
     """
 
     def reporting(describe: Describe) -> Report:
         @functools.wraps(describe)
         def report(comparison: Comparison) -> Findings:
             models = {}
+            problems = {}
             for model in comparison.models:
                 details = describe(comparison, model)
                 if details:
                     models[model.name] = details
+                if details and problem:
+                    of_model, _, _ = details.partition(BESIDE)
+                    problems[model.name] = problem.format(of_model)
             if models:
-                yield Finding(kind, text.format(listed(models)))
+                yield Finding(kind, text.format(listed(models)), problems)
 
         return report
 
@@ -89,7 +98,7 @@ def beside_real(value: str, real: str) -> str:
     """Return a value with that of real data, if known."""
     if not real:
         return value
-    return f"{value}, compared with {real} for real data"
+    return f"{value}{BESIDE}{real} for real data"
 
 
 # Collapse ---------------------------------------------------------------------------------------
@@ -112,7 +121,7 @@ def collapsed(comparison: Comparison, model: ModelResult) -> str:
 
 
 NEARLY_IDENTICAL = "Samples of {} are nearly identical, a sign of mode collapse."
-mode_collapse = concerning(NEARLY_IDENTICAL)(collapsed)
+mode_collapse = concerning(NEARLY_IDENTICAL, "mode collapse ({})")(collapsed)
 
 
 def _few_distinct(comparison: Comparison, model: ModelResult) -> str:
@@ -151,13 +160,15 @@ def excess_of_copies(comparison: Comparison, model: ModelResult) -> str:
 
 
 COPIES_INCLUDED = "Samples of {} include near-copies of training data."
-near_copies = concerning(COPIES_INCLUDED, "copies")(excess_of_copies)
+near_copies = concerning(COPIES_INCLUDED, kind="copies")(excess_of_copies)
 
 
 COPYING = -3.0  # C_T (Meehan et al. 2020), below that of real data if the latter is negative
 
 
-@concerning("Samples of {} lie closer to training examples than held-out examples do.", "copies")
+@concerning(
+    "Samples of {} lie closer to training examples than held-out examples do.", kind="copies"
+)
 def closer_to_training(comparison: Comparison, model: ModelResult) -> str:
     """Report samples that are closer to training than to new examples."""
     score = statistic(comparison, model, "copying_test")
@@ -175,7 +186,8 @@ HELD_OUT_RATIO = 0.2  # difference from real data in the ratio of held-out neigh
 
 
 @concerning(
-    "The scores of {} are invalid, because the model has probably seen the held-out examples."
+    "The scores of {} are invalid, because the model has probably seen the held-out examples.",
+    "held-out examples in its training data",
 )
 def held_out_seen(comparison: Comparison, model: ModelResult) -> str:
     """Report models with significantly more held-out neighbours than real data."""
@@ -206,7 +218,7 @@ ATTACK = 0.02  # AUC of a membership attack above chance
 
 @concerning(
     "An attacker with samples of {} can tell training rows from new ones. Chance is an AUC of 0.5.",
-    "copies",
+    kind="copies",
 )
 def membership_attacks(comparison: Comparison, model: ModelResult) -> str:
     """Report membership attacks that are significantly better than chance."""
@@ -230,7 +242,9 @@ HARDLY_TOLD = 0.8  # two-sample score: above, trees hardly tell samples from rea
 TOLD_BY = 0.01  # decrease of the ROC AUC when a column is shuffled
 
 
-@concerning("A classifier can tell samples of {} from real rows.")
+@concerning(
+    "A classifier can tell samples of {} from real rows.", "columns that give samples away ({})"
+)
 def given_away(comparison: Comparison, model: ModelResult) -> str:
     """Report columns by which samples are told from real rows."""
     score = statistic(comparison, model, "detection")
@@ -253,7 +267,7 @@ def hardly_told(score: Statistic) -> bool:
 MODES_LOST = 0.05  # modes fewer than in real data
 
 
-@concerning("Samples of {} miss some modes of the data.")
+@concerning("Samples of {} miss some modes of the data.", "only {}")
 def lost_modes(comparison: Comparison, model: ModelResult) -> str:
     """Report models without samples of some modes."""
     held = statistic(comparison, model, "modes_held")
@@ -275,7 +289,10 @@ RECALL_POOR = 0.85  # recall: below, samples lack diversity (without 3 classes: 
 RECALL_RIGHT = 0.9  # recall: above, samples cover the data (real data: .99 to 1.01)
 
 
-@concerning("Samples of {} look realistic but lack diversity, compared with real data.")
+@concerning(
+    "Samples of {} look realistic but lack diversity, compared with real data.",
+    "too little diversity",
+)
 def lack_of_diversity(comparison: Comparison, model: ModelResult) -> str:
     """Report high precision with low recall."""
     if _doubts(comparison, model):
@@ -283,7 +300,10 @@ def lack_of_diversity(comparison: Comparison, model: ModelResult) -> str:
     return _low_recall(comparison, model)
 
 
-@concerning("Recall is low for {}. High precision alone does not show that samples look realistic.")
+@concerning(
+    "Recall is low for {}. High precision alone does not show that samples look realistic.",
+    "low recall",
+)
 def low_recall(comparison: Comparison, model: ModelResult) -> str:
     """Report high precision with low recall of samples that may not look realistic."""
     numbers = _low_recall(comparison, model)
@@ -303,7 +323,10 @@ def _low_recall(comparison: Comparison, model: ModelResult) -> str:
     return _numbers(precision, recall)
 
 
-@concerning("Samples of {} are as diverse as real data, but many look unrealistic.")
+@concerning(
+    "Samples of {} are as diverse as real data, but many look unrealistic.",
+    "many unrealistic samples",
+)
 def unrealistic(comparison: Comparison, model: ModelResult) -> str:
     """Report low precision or density with high recall."""
     ratios = _precision_and_recall(comparison, model)
@@ -357,7 +380,7 @@ def _doubts(comparison: Comparison, model: ModelResult) -> list[str]:
     return doubts
 
 
-@concerning("Samples of {} look blurred, with less fine detail than real data.")
+@concerning("Samples of {} look blurred, with less fine detail than real data.", "blurred samples")
 def blurred(comparison: Comparison, model: ModelResult) -> str:
     """Report samples with less fine detail than real data."""
     ratios = _sharpness(comparison, model)
@@ -366,7 +389,7 @@ def blurred(comparison: Comparison, model: ModelResult) -> str:
     return f"{plain(ratios[0], 2)}×"
 
 
-@concerning("Samples of {} look grainy, with more fine detail than real data.")
+@concerning("Samples of {} look grainy, with more fine detail than real data.", "grainy samples")
 def grainy(comparison: Comparison, model: ModelResult) -> str:
     """Report samples with more fine detail than real data."""
     ratios = _sharpness(comparison, model)
@@ -391,7 +414,7 @@ CLASS_READ = 0.8  # accuracy of the classifier: below, it may always miss one of
 CLASS_EXPECTED = 15.0  # expected samples of a class: with fewer, a lack may be chance
 
 
-@concerning("Samples of {} lack some classes.")
+@concerning("Samples of {} lack some classes.", "missing classes")
 def missing_classes(comparison: Comparison, model: ModelResult) -> str:
     """Report classes that samples hardly contain."""
     if (comparison.settings.classifier_accuracy or 0.0) < CLASS_READ:
@@ -414,7 +437,10 @@ def missing_classes(comparison: Comparison, model: ModelResult) -> str:
 AGREEMENT = 0.9  # fraction of samples recognised as their class, relative to real data
 
 
-@concerning("Samples of {} are too rarely recognised as the requested class.")
+@concerning(
+    "Samples of {} are too rarely recognised as the requested class.",
+    "only {} of samples in the requested class",
+)
 def misread_classes(comparison: Comparison, model: ModelResult) -> str:
     """Report samples that are rarely recognised as their class."""
     n = comparison.settings.n
@@ -447,7 +473,7 @@ def alarms(comparison: Comparison) -> Findings:
                 chosen[begin.kind] = begin, end
         for begin, end in chosen.values():
             text = alarm_text(model, begin, end)
-            yield Finding("warning", text)
+            yield Finding("warning", text, {model.name: "an alarm during training"})
 
 
 EARLY = 500  # steps: below, an unused latent may be too early to call collapse
@@ -467,7 +493,7 @@ def unused_latents(comparison: Comparison) -> Findings:
         if steps and steps < EARLY:
             text += f" {count(steps)} steps may be too few to call this posterior collapse."
         text += " Train longer, or set warmup to 0.3."
-        yield Finding("warning", text)
+        yield Finding("warning", text, {model.name: "an unused latent"})
 
 
 def _posterior_alarm(model: ModelResult) -> bool:

@@ -13,9 +13,11 @@ from pushforward.errors import imported
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report import tables
 from pushforward.report.statistics import (
+    decimals_in,
     factor_of,
     floor_of,
     groups,
+    main_metrics,
     rows_of,
     statistic,
     with_spread,
@@ -50,6 +52,26 @@ def _score_row(comparison: Comparison, model: ModelResult) -> Record:
     row["network_calls"] = model.sampling.calls
     row["seconds_per_sample"] = model.sampling.seconds_per_sample
     return row
+
+
+def difference_rows(comparison: Comparison) -> list[Record]:
+    """Return a row for each score of each pair of models, with the interval of the difference."""
+    rows = []
+    for metric, pairs in comparison.differences().items():
+        for pair in pairs:
+            value = pair["difference"]
+            margin = pair["margin"]
+            row = {
+                "model": pair["first"],
+                "other": pair["other"],
+                "metric": metric,
+                "value": value,
+                "clear": int(pair["ahead"] is not None),
+            }
+            if margin is not None:
+                row |= {"interval_low": value - margin, "interval_high": value + margin}
+            rows.append(row)
+    return rows
 
 
 def frame(comparison: Comparison) -> Any:
@@ -102,20 +124,9 @@ def csv_text(comparison: Comparison) -> str:
         for point in points[:-1]:
             run = ModelResult(scores=point.scores)
             writer.writerows(_score_lines(comparison, model.name, run, point.budget))
-    for metric, pairs in comparison.differences().items():
-        for pair in pairs:
-            value = pair["difference"]
-            margin = pair["margin"]
-            line = {
-                "model": _safe(pair["first"]),
-                "other": _safe(pair["other"]),
-                "metric": metric,
-                "value": value,
-                "clear": int(pair["ahead"] is not None),
-            }
-            if margin is not None:
-                line |= {"interval_low": value - margin, "interval_high": value + margin}
-            writer.writerow(line)
+    for row in difference_rows(comparison):
+        names = {"model": _safe(row["model"]), "other": _safe(row["other"])}
+        writer.writerow(row | names)
     return buffer.getvalue()
 
 
@@ -164,44 +175,84 @@ HEADING = """\
 % Requires \\usepackage{booktabs}. Values are means with 95 % intervals in brackets, or with \
 standard deviations.
 % Scores in bold are significantly better than those of all other models and of the baseline.
+% Differences in bold are significant; their intervals hold jointly for all pairs of a score.
 """
 
 
 def latex(comparison: Comparison) -> str:
-    """Return a table with the scores of all models and of the baseline."""
-    rows = [_score_row(comparison, row) for row in rows_of(comparison)]
-    lines = [_line(["", *(row["model"] for row in rows)]), "\\midrule"]
-    metrics = [metric for _, names in groups(comparison) for metric in names]
-    for metric in metrics:
-        cells = []
-        best = tables.best(comparison, metric)
-        for row in rows:
-            cell = _escaped(_score_text(row, metric, factor_of(comparison, metric)))
-            if row["model"] == best:
-                cell = f"\\textbf{{{cell}}}"
-            cells.append(cell)
-        lines.append(_line([tables.score_column(comparison, metric).named], cells))
-    begin = f"\\begin{{tabular}}{{l{'r' * len(rows)}}}\n\\toprule\n"
-    end = "\n\\bottomrule\n\\end{tabular}\n"
-    return HEADING + begin + "\n".join(lines) + end
+    """Return tables of scores, training runs and paired differences."""
+    real = ModelResult("real data", scores=comparison.floors)
+    compared = [*rows_of(comparison), *comparison.further_baselines, real]
+    lines = [["", *(_escaped(row.name) for row in compared)]]
+    for _, metrics in groups(comparison):
+        for metric in metrics:
+            lines.append(_score_column(comparison, metric, compared))
+    parts = [HEADING, _tabular("Scores", lines)]
+    runs = [run for model in comparison.models for run in model.trainings]
+    columns = [["", *(_escaped(run.name) for run in runs)]]
+    for metric in main_metrics(comparison):
+        columns.append(_score_column(comparison, metric, runs))
+    parts.append(_tabular("Training runs", list(zip(*columns, strict=True))))
+    for metric in main_metrics(comparison):
+        parts.append(_tabular("Paired differences", _difference_lines(comparison, metric)))
+    return "\n".join(filter(None, parts))
 
 
-def _line(texts: Sequence[str], cells: Sequence[str] = ()) -> str:
-    return " & ".join([*map(_escaped, texts), *cells]) + " \\\\"
+def _score_column(comparison: Comparison, metric: str, models: Sequence[ModelResult]) -> list[str]:
+    cells = [_heading(comparison, metric)]
+    best = tables.best(comparison, metric)
+    for model in models:
+        row = _score_row(comparison, model)
+        score = [row.get(metric + ending) for ending in ("", "_spread", "_low", "_high")]
+        bold = model.name == best
+        cells.append(_number(comparison, metric, score, bold, decimals_in(comparison, metric)))
+    return cells
+
+
+def _difference_lines(comparison: Comparison, metric: str) -> list[list[str]]:
+    lines = [["", _heading(comparison, metric)]]
+    for row in difference_rows(comparison):
+        if row["metric"] == metric:
+            names = _escaped(f"{row['model']} − {row['other']}")
+            score = [row["value"], None, row.get("interval_low"), row.get("interval_high")]
+            lines.append([names, _number(comparison, metric, score, bold=bool(row["clear"]))])
+    return lines
+
+
+def _heading(comparison: Comparison, metric: str) -> str:
+    return _escaped(tables.score_column(comparison, metric).named)
+
+
+def _number(
+    comparison: Comparison,
+    metric: str,
+    score: Sequence[float | None],
+    bold: bool,
+    decimals: int | None = None,
+) -> str:
+    factor = factor_of(comparison, metric)
+    value, spread, low, high = [None if x is None else factor * x for x in score]
+    if value is None:
+        return "–"
+    interval = None
+    if low is not None and high is not None:
+        interval = low, high
+    text = _escaped(with_spread(value, spread, interval, decimals))
+    if factor == 100:
+        text += r" \%"
+    if bold:
+        text = f"\\textbf{{{text}}}"
+    return text
 
 
 def _escaped(text: str) -> str:
     return text.translate(LATEX)
 
 
-def _score_text(row: Record, metric: str, factor: int) -> str:
-    value = row.get(metric)
-    if value is None:
-        return "–"
-    low = row[f"{metric}_low"]
-    high = row[f"{metric}_high"]
-    spread = row[f"{metric}_spread"]
-    interval = None if low is None else (factor * low, factor * high)
-    spread = None if spread is None else factor * spread
-    text = with_spread(factor * value, spread, interval)
-    return f"{text} %" if factor == 100 else text
+def _tabular(heading: str, lines: Sequence[Sequence[str]]) -> str:
+    if len(lines) < 2:
+        return ""
+    head, *body = [" & ".join(line) + " \\\\\n" for line in lines]
+    begin = f"% {heading}\n\\begin{{tabular}}{{l{'r' * (len(lines[0]) - 1)}}}\n\\toprule\n"
+    end = "\\bottomrule\n\\end{tabular}\n"
+    return f"{begin}{head}\\midrule\n{''.join(body)}{end}"

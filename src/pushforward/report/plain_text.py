@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
+from itertools import combinations
 
 from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
-from pushforward.numbers import count, counted, listing, shortened, some
+from pushforward.numbers import count, counted, listing, plain, shortened, some
 from pushforward.report import ladders, tables
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings, warnings
 from pushforward.report.model_findings import texts
 from pushforward.report.statistics import (
+    factor_of,
+    label_in_sentence,
     main_metrics,
+    margin,
     sampled,
     sessions,
+    statistics,
 )
 from pushforward.report.tables import ARROWS, BASELINE, Row, Table, budget_of
 
@@ -331,7 +337,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
 
 def limits(comparison: Comparison) -> list[str]:
     """Return what the comparison cannot show."""
-    sentences = []
+    sentences = [_margins(comparison, metric) for metric in main_metrics(comparison)]
     if any(len(model.trainings) < 2 and not model.given for model in comparison.models):
         sentences.append(
             "If a model was trained once, its intervals only cover sampling. Another seed can "
@@ -356,6 +362,29 @@ def limits(comparison: Comparison) -> list[str]:
             sentences.append(f"Bits per dimension of {model.name}: {how}.")
     sentences.append(absent(comparison))
     return list(filter(None, sentences))
+
+
+def _margins(comparison: Comparison, metric: str) -> str:
+    margins = []
+    for pair in combinations(statistics(comparison, metric), 2):
+        least = margin(*pair)
+        if 0 < least < math.inf:
+            margins.append(least)
+    if not margins:
+        return ""
+    factor = factor_of(comparison, metric)
+    low = plain(factor * min(margins), 2)
+    high = plain(factor * max(margins), 2)
+    unit = " percentage points" if factor == 100 else ""
+    text = f"Differences in {label_in_sentence(comparison, metric)} below {low}"
+    if low == high:
+        text += unit
+    else:
+        text += f" to {high}{unit}, depending on the models,"
+    text += " are not significant"
+    if comparison.settings.n:
+        text += f" at n = {count(comparison.settings.n)}"
+    return f"{text}."
 
 
 def absent(comparison: Comparison) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
 from pushforward.evaluation.intervals import LARGE, Variation, Variations
 from pushforward.evaluation.measurements import Alarm, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import FURTHER, ROLES, Score
-from pushforward.numbers import bounded, count, counted, listing, measured, plain, some
+from pushforward.numbers import bounded, count, counted, decimals_of, listing, measured, plain, some
 
 # Scores and their comparison --------------------------------------------------------------------
 
@@ -245,6 +246,10 @@ def standing(comparison: Comparison, metric: str) -> str:
     parts = []
     if others:
         parts.append(f"{best.name} is {lead_text(best, others)}.")
+    similar = [named(group) for group in indistinct(scores)[:FIRST]]
+    if similar:
+        similar[0] += " cannot be distinguished"
+        parts.append(f"{', nor can '.join(similar)}.")
     base = statistic(comparison, comparison.baseline, metric)
     if base is not None:
         parts.append(_against_baseline(comparison, metric, base))
@@ -288,6 +293,25 @@ def _behind(first: Statistic, others: Iterable[Statistic]) -> list[str]:
         if first.better_than(other):
             names.append(other.name)
     return names
+
+
+def indistinct(scores: Sequence[Statistic]) -> list[list[str]]:
+    """Return groups of models that cannot be distinguished."""
+    groups: list[list[str]] = []
+    for pair in combinations(scores, 2):
+        names = {score.name for score in pair}
+        if _apart(*pair) or any(names <= set(group) for group in groups):
+            continue
+        members = list(pair)
+        for other in scores:
+            if other not in pair and not any(_apart(other, member) for member in members):
+                members.append(other)
+        groups.append([score.name for score in scores if score in members])
+    return groups
+
+
+def _apart(first: Statistic, other: Statistic) -> bool:
+    return first.better_than(other) or other.better_than(first)
 
 
 def unproven(comparison: Comparison, metric: str | None = None) -> list[str]:
@@ -338,14 +362,33 @@ def inside(label: str) -> str:
     return label[:1].lower() + label[1:]
 
 
-def with_spread(value: float, spread: float | None, interval: Sequence[float] | None = None) -> str:
+def with_spread(
+    value: float,
+    spread: float | None,
+    interval: Sequence[float] | None = None,
+    decimals: int | None = None,
+) -> str:
     """Format a value as ``1.02 ± 0.05`` or ``1.02 [0.97, 1.07]``."""
     if interval is not None:
-        return " ".join(bounded(value, interval))
-    text, spread_text = measured(value, spread)
+        return " ".join(bounded(value, interval, decimals))
+    text, spread_text = measured(value, spread, decimals)
     if spread_text:
         return f"{text} ± {spread_text}"
     return text
+
+
+def decimals_in(comparison: Comparison, metric: str) -> int | None:
+    """Return the number of decimals of a score in its column."""
+    return decimals_for(statistics(comparison, metric), factor_of(comparison, metric))
+
+
+def decimals_for(scores: Iterable[Any], factor: float = 1) -> int | None:
+    """Return the number of decimals that the most certain of some scores needs."""
+    needed = []
+    for score in scores:
+        low, high = score.interval or (0.0, 2 * (score.spread or 0.0))
+        needed.append(decimals_of(factor * score.value, factor * (high - low) / 2))
+    return max(needed, default=None)
 
 
 def factor_of(comparison: Comparison, metric: str) -> int:

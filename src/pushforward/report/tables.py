@@ -23,6 +23,7 @@ from pushforward.numbers import (
     measured,
 )
 from pushforward.report.statistics import (
+    decimals_in,
     factor_of,
     floor_of,
     floor_statistic,
@@ -251,25 +252,29 @@ def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool
     times = times_real(comparison, row, metric)
     note = f"{times}×" if times else ""
     factor = factor_of(comparison, metric)
-    return figures(score, factor, note, best)
+    return figures(score, factor, note, best, decimals_in(comparison, metric))
 
 
 def floor_cell(comparison: Comparison, metric: str) -> Cell:
     """Return the score of real data."""
-    return figures(floor_statistic(comparison, metric), factor_of(comparison, metric))
+    floor = floor_statistic(comparison, metric)
+    factor = factor_of(comparison, metric)
+    return figures(floor, factor, decimals=decimals_in(comparison, metric))
 
 
-def figures(score: Any, factor: int = 1, note: str = "", best: bool = False) -> Cell:
+def figures(
+    score: Any, factor: int = 1, note: str = "", best: bool = False, decimals: int | None = None
+) -> Cell:
     """Format a score with its interval or standard deviation."""
     if score is None or score.value is None:
         return EMPTY
     unit = " %" if factor == 100 else ""
     if score.interval is not None:
         low, high = score.interval
-        value, interval = bounded(factor * score.value, (factor * low, factor * high))
+        value, interval = bounded(factor * score.value, (factor * low, factor * high), decimals)
         return Cell(value, "", note, best, interval + unit)
     spread = None if score.spread is None else factor * score.spread
-    value, spread_text = measured(factor * score.value, spread)
+    value, spread_text = measured(factor * score.value, spread, decimals)
     if unit and not finite(spread_text):
         return Cell(value + unit, "", note, best)
     return Cell(value, spread_text and spread_text + unit, note, best)
