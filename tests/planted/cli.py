@@ -61,6 +61,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/training.py": [
         ("130 if number ==", "75 if number ==", "cli"),
         ("            if trainer.done:", "            if False:", "named_runs"),
+        ("STOPWATCH.lap() - sum(spent.values())", "STOPWATCH.lap()", "cli"),
+        ("        spent[what] -= seconds", "        pass", "cli"),
         ("(overwrite or dry_run or launched", "(overwrite or launched", "planning"),
     ],
     "cli/distillation.py": [

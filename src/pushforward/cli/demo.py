@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.comparison import write_live_page
 from pushforward.cli.options import (
+    STOPWATCH,
     TRAIN,
     BudgetOption,
     DataOption,
@@ -24,7 +25,13 @@ from pushforward.cli.options import (
     show_report,
     tell,
 )
-from pushforward.cli.training import announce, nothing_left, train_all
+from pushforward.cli.training import (
+    announce,
+    nothing_left,
+    say_estimate,
+    say_estimates,
+    train_all,
+)
 from pushforward.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -100,7 +107,9 @@ def demo(
     folder = claim(out, f"compare-{loaded.name}", "report").folder
     with nothing_left(folder):
         opening = _opening(folder / "two-dimensions", opening_seconds, seed)
+        STOPWATCH.lap()
         trainers = _demo_trainers(folder, loaded, sizes, seconds, seed)
+        say_estimates(trainers, thorough)
         runs = train_all(trainers, TURN)
         report = Report(_compared(runs, loaded, budget, thorough), opening)
     show_report(report, folder, False, full)
@@ -135,6 +144,7 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
 
     say(f"first, eight points on a circle, {seconds:g} s per model")
     trainers = _story_trainers(folder, seconds, seed)
+    say_estimate(trainers)
     runs = train_all(trainers, STORY_TURN)
     models = dict(zip(DEMO_MODELS, runs, strict=True))
     comparison = compare(models, n=STORY_N, repeats=1, curve=False, tell=tell)
