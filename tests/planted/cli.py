@@ -12,6 +12,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "named_runs",
         ),
     ],
+    "cli/demo.py": [
+        ('            refuse_links(place.rglob("*"))\n', "", "damaged_runs"),
+        ("== options:", "!= {}:", "best_checkpoint"),
+    ],
     "cli/editing.py": [
         ("x, holes, solver=solver, rounds=rounds", "x, holes, solver=solver", "cli_editing"),
         ("words = [named[side] for side in _SIDES]", "words = list(named.values())", "words"),
