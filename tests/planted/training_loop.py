@@ -53,6 +53,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "sys.stderr and sys.stderr.isatty",
             "sampling",
         ),
+        (
+            "if line.place is None:\n                line.place = display",
+            "if True:\n                display",
+            "sampling",
+        ),
+        (
+            "        if self._notebook:\n            bar",
+            "        if False:\n            bar",
+            "sampling",
+        ),
     ],
     "training/loop/machine.py": [
         ("most = max(most, held)", "most = held", "cost"),
