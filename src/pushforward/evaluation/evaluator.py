@@ -175,7 +175,7 @@ class Evaluator:
             redraws = FEW_REDRAWS
         sweep = min(SWEEP, limit / 4 / max(1, len(models)))
         self.follow(Plan(size, samplings, redraws, sweep, limit))
-        real = (redraws or space.redraws) * REDRAW * size * scoring
+        real: float = (redraws or space.redraws) * REDRAW * size * scoring
         return samplings * seconds(size) + real + sweep * len(models)
 
     def _scoring_seconds(self) -> float:
