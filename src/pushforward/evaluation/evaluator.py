@@ -145,7 +145,7 @@ class Evaluator:
             An estimate of the seconds that this takes.
         """
         trained = sum(model.state["seconds"] for model in models if isinstance(model, Run))
-        limit = max(LEAST, trained)
+        limit: float = max(LEAST, trained)
         scoring = self._scoring_seconds()
         drawing = 0.0
         for model in models:
@@ -175,7 +175,7 @@ class Evaluator:
             redraws = FEW_REDRAWS
         sweep = min(SWEEP, limit / 4 / max(1, len(models)))
         self.follow(Plan(size, samplings, redraws, sweep, limit))
-        real: float = (redraws or space.redraws) * REDRAW * size * scoring
+        real = (redraws or space.redraws) * REDRAW * size * scoring
         return samplings * seconds(size) + real + sweep * len(models)
 
     def _scoring_seconds(self) -> float:
