@@ -17,12 +17,14 @@ from pushforward.data import VectorSpace
 from pushforward.denoisers import FlowMap, Preconditioning
 from pushforward.errors import Diverged
 from pushforward.methods import FlowMapMatching
+from pushforward.methods.flow_map_targets import Rule
 from pushforward.paths import Linear
 from pushforward.recipes import Recipe, Schedule, Training
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import load
+from pushforward.training.loop.callbacks import Moment
 from pushforward.training.monitor import alarms as rules, health, health as map_health
 from pushforward.training.monitor.alarms import alarms
 from pushforward.training.monitor.health import FixedNoise, disagreement, in_words
@@ -84,6 +86,35 @@ def test_a_collapse_that_comes_again_is_told_again_and_advice_fits_the_method():
         ("collapse", 800, False),
     ]
     assert alarms(history)[0].advice == "lower lr"
+
+
+def test_modes_that_were_never_found_are_told_of_until_one_is():
+    history = measured([0, 1, *[3] * 41, 5, *[4] * 50, 7], logit_gap=0.3, penalty=0.2)
+    assert alarms_of(history) == [
+        ("missing", 2150, False),
+        ("missing", 2200, True),
+        ("missing", 4200, False),
+        ("missing", 4750, True),
+    ]
+    begin, *_, end = alarms(history)
+    assert begin.advice == "raise gamma, or set pack to 2"
+    assert (begin.value, begin.threshold, end.value) == (3, 6, 7)
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "says"),
+    [
+        ([0] * 41, {"logit_gap": 0.3, "penalty": 0.0}, "set penalty to r1+r2, or set pack"),
+        ([5] * 41, {}, "train longer, or use a larger size"),
+        ([5] * 40, {}, None),  # not yet 2,000 steps
+        ([6] * 99, {}, None),  # three quarters
+        ([0.1] * 99, {"logit_gap": 0.3}, None),  # modes not known
+    ],
+)
+def test_which_modes_are_missing(values, more, says):
+    raised = alarms(measured(values, **more))
+    assert [alarm.kind for alarm in raised] == ([] if says is None else ["missing"])
+    assert says is None or says in raised[0].advice
 
 
 @pytest.mark.parametrize(
@@ -286,6 +317,51 @@ def test_jumps_that_disagree_for_1000_steps_are_told_until_they_agree():
     assert alarms_of(marks([*[0.5] * 10, 0.29, *[0.5] * 10])) == [], "never for 1,000 steps on end"
 
 
+def losses(equal, apart, steps=600):
+    return [
+        {"step": s, "health": {"diagonal_loss": equal, "off_diagonal_loss": apart(s)}}
+        for s in range(1, steps + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("history", "begins"),
+    [
+        (losses(0.5, lambda s: 1.51), 500),
+        (losses(0.5, lambda s: 1.49), None),
+        (losses(0.5, lambda s: 1e6 if s % 3 == 0 else 0.4), None),  # spikes of single steps
+        (losses(0.5, lambda s: 0.4 if s % 3 == 0 else 2.0), 500),
+        (losses(0.5, lambda s: 9.0, steps=499), None),
+        (losses(0.5, lambda s: None), None),
+    ],
+)
+def test_when_the_loss_between_two_times_has_outgrown_that_at_equal_times(history, begins):
+    assert alarms_of(history) == ([] if begins is None else [("off_diagonal", begins, False)])
+
+
+def sizes(low, middle, high, count=8):
+    health = {"target_size_low": low, "target_size_middle": middle, "target_size_high": high}
+    return [{"step": number * 100, "health": health} for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    ("history", "says"),
+    [
+        (sizes(0.9, 1.0, 3.1), "targets are 3.1 times"),
+        (sizes(3.2, None, 1.0), "diverge"),
+        (sizes(0.01, 0.02, 0.09), "the network has died: targets are 0.09 times"),
+        (sizes(0.01, 0.02, 0.2), None),
+        (sizes(1.5, 2.0, 2.9), None),
+        (sizes(9.0, 9.0, 9.0, count=5), None),  # not for 500 steps
+        (sizes(None, None, None), None),
+    ],
+)
+def test_when_targets_have_the_wrong_size(history, says):
+    raised = alarms(history)
+    assert [alarm.kind for alarm in raised] == ([] if says is None else ["targets"])
+    assert says is None or (says in raised[0].sentence and raised[0].step == 600)
+
+
 class Exact(nn.Module):
     """The mean velocity of the flow from N(0, 1) to N(MEAN, VARIANCE); without ``agreeing`` its
     velocity at t, whatever s.
@@ -303,7 +379,15 @@ class Exact(nn.Module):
         return slope * (x - (1 - t) * MEAN) - MEAN
 
 
-def mapping(agreeing=True, rows=90, centre=MEAN):
+class Times(Rule):
+    def __init__(self, factor):
+        self.factor = factor
+
+    def target(self, where):
+        return self.factor * where.velocity
+
+
+def mapping(agreeing=True, rule=None, rows=90, centre=MEAN):
     space = VectorSpace((2,), (0, 0), (1, 1))
     rng = np.random.default_rng(0)
     x = (centre + VARIANCE**0.5 * rng.normal(size=(rows + 24, 2))).astype(np.float32)
@@ -315,7 +399,7 @@ def mapping(agreeing=True, rows=90, centre=MEAN):
         space,
         preconditioning=Preconditioning(scale_input=False),
     )
-    return FlowMapMatching(flow_map), dataclasses.replace(data, space=space)
+    return FlowMapMatching(flow_map, rule), dataclasses.replace(data, space=space)
 
 
 def test_an_exact_map_agrees_with_itself_and_a_velocity_does_not():
@@ -334,6 +418,33 @@ def test_an_exact_map_agrees_with_itself_and_a_velocity_does_not():
     )
     assert measured["disagreement"] > 0.1
     assert math.isnan(disagreement(torch.zeros(3, 2), torch.zeros(3, 2)))
+
+
+def moment(method, data, step, progress=0.5):
+    return Moment(None, step, 0.0, progress, method, method, data, False)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.5])
+def test_targets_are_measured_over_velocities(factor):
+    method, data = mapping(rule=Times(factor))
+    measured = FixedNoise(data, 512).targets(moment(method, data, 50))
+    assert measured == pytest.approx(
+        {f"target_size_{name}": factor for name in ("low", "middle", "high")}, rel=1e-5
+    )
+    method.stored = 0.6
+    assert FixedNoise(data, 512).targets(moment(method, data, 50)) == {}, (
+        "targets are stored states"
+    )
+
+
+def test_skipped_steps_are_told_until_a_hundred_steps_were_not():
+    history = [{"step": step, "health": {"gradient_norm/map": 1.0}} for step in range(1, 301)]
+    for step in (50, 60):
+        history[step - 1]["health"] = {"skipped/map": 1}
+    assert alarms_of(history) == [("skipped", 50, False), ("skipped", 160, True)]
+    begin, end = alarms(history)
+    assert "of map is not finite" in begin.sentence
+    assert end.sentence == "steps skipped so far: 2"
 
 
 def test_measuring_a_map_changes_no_bit(tmp_path, monkeypatch):
@@ -355,5 +466,5 @@ def test_measuring_a_map_changes_no_bit(tmp_path, monkeypatch):
     assert ["disagreement" in row for row in rows] == [False, True] * 4
     assert ["frechet_4" in row for row in rows] == [False] * 7 + [True]
     assert all({"diagonal_loss", "off_diagonal_loss"} <= row.keys() for row in rows)
-    assert {"coverage_1", "recall"} <= rows[1].keys()
+    assert {"target_size_low", "target_size_high", "coverage_1", "recall"} <= rows[1].keys()
     assert in_words(rows[1]) == f"coverage {rows[1]['coverage_1']:.2f} in one call"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
 
 import pushforward as pf
 from pushforward.cli import demo as demonstration, main
-from pushforward.cli.demo import DEMO_MODELS
+from pushforward.cli.demo import DEMO_MODELS, demo_folder
 from pushforward.cli.training import closing_notes
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation import comparison
 from pushforward.evaluation.measurements import Health
 from pushforward.evaluation.models import health_of
@@ -199,7 +200,9 @@ def test_a_finish_says_what_it_lost():
     assert "the weights of step 7" in taken
 
 
-def test_the_demo_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, capsys, pictured):
+def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(
+    tmp_path, monkeypatch, capsys, pictured
+):
     """The whole verb on few models and few samples: what is trained and measured is tested
     elsewhere.
     """
@@ -212,17 +215,51 @@ def test_the_demo_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, ca
     )
     monkeypatch.chdir(tmp_path)
     words = ["demo", "--data", "digits", "--size", "tiny", "--budget", "1.5s", "--story", "0.1s"]
-    assert main(words) == 0
+    train_all = demonstration.train_all
+
+    def interrupted(trainers, *rest):
+        if trainers[0].data.name == "digits":
+            trainers[0].stop = trainers[0].advance(0.05) or True
+            trainers[0].finish()
+            raise SystemExit(130)
+        return train_all(trainers, *rest)
+
+    monkeypatch.setattr(demonstration, "train_all", interrupted)
+    assert main(words) == 130
     folder = tmp_path / "runs" / "compare-digits-report"
+    first = {name: pf.load(folder / name).losses() for name in ("vae", "two-dimensions/flow")}
+    assert all(first.values()), "both have been trained before the interruption"
+    monkeypatch.setattr(demonstration, "train_all", train_all)
+    assert main(words) == 0, "the same command goes on"
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [folder.name]
-    assert pf.load(folder / "two-dimensions" / "flow").losses()
+    again = {name: pf.load(folder / name).losses() for name in first}
+    assert again["two-dimensions/flow"] == first["two-dimensions/flow"], (
+        "finished models are not trained again"
+    )
+    assert again["vae"][: len(first["vae"])] == first["vae"], (
+        "steps before are not repeated: seconds are in the log"
+    )
+    assert len(again["vae"]) > len(first["vae"])
     assert pf.load(folder / "vae").state["seconds"] >= 0.9 * 1.5
     page = (folder / "report.html").read_text()
     assert page.index('href="live.html"') < page.index('id="answers"') < page.index('id="story"')
+    (folder / "report.html").unlink()
+    (folder / "live.html").unlink()
     capsys.readouterr()
     monkeypatch.setitem(sys.modules, "onnx", None)
-    other = tmp_path / "other"
-    assert main([*words, "--out", str(other)]) == 0, "without the extra it ends without the page"
+    assert main(words) == 0, "without the extra it ends without the page"
     assert "pip install 'pushforward[onnx]'" in capsys.readouterr().err
-    assert "live.html" not in (other / "report.html").read_text()
-    assert not (other / "live.html").exists()
+    assert "live.html" not in (folder / "report.html").read_text()
+    assert not (folder / "live.html").exists()
+
+
+def test_a_demo_that_still_runs_is_not_taken_for_an_interrupted_one(tmp_path):
+    folder = str(tmp_path / "demo")
+    with closing(demo_folder(folder, "digits", {"seed": 0})) as first:
+        with pytest.raises(CheckpointError, match="is being trained"):
+            demo_folder(folder, "digits", {"seed": 0})
+        (first.folder / "vae").mkdir()
+    with closing(demo_folder(folder, "digits", {"seed": 0})) as again:
+        assert again.folder == first.folder
+    with pytest.raises(UsageError, match="already exists"):
+        demo_folder(folder, "digits", {"seed": 1})

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -373,6 +374,33 @@ def test_resume_says_a_finished_run_is_finished_and_extends_it(here, capsys):
     assert "finished" in err
     code, out, _ = run(capsys, "resume", "long", "--steps", "6", "--json")
     assert (code, json.loads(out)["step"]) == (0, 6)
+
+
+def _seconds(text):
+    number, unit = re.fullmatch(r"([\d.,]+) (\S+)", text).groups()
+    return (
+        float(number.replace(",", ""))
+        * {"min": 60, "s": 1, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}[unit]
+    )
+
+
+def test_training_says_how_long_it_takes_and_what_the_rest_was(here, capsys, monkeypatch):
+    monkeypatch.setattr("pushforward.cli.training.SHORTEST", 0)
+    words = ["--data", "ring", "--size", "tiny", "--batch", "16", "--out", "timed"]
+    _, _, first = run(capsys, "train", "flow", "--budget", "3s", *words)
+    began = time.perf_counter()
+    _, _, second = run(capsys, "resume", "timed", "--budget", "4s")
+    passed = time.perf_counter() - began
+    for err, ahead in ((first, 3), (second, 1)):
+        assert "training takes about" in err
+        total, parts = re.search("training took (.*?): (.*)", err).groups()
+        spent = {}
+        for part in parts.split(", "):
+            number, unit, what = part.split(" ", 2)
+            spent[what] = _seconds(f"{number} {unit}")
+        assert spent["in training steps"] == pytest.approx(ahead, rel=0.2)
+        assert sum(spent.values()) == pytest.approx(_seconds(total), rel=0.1)
+    assert _seconds(total) < passed + 1
 
 
 def test_ctrl_c_saves_and_resume_goes_on(here):

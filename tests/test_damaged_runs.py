@@ -12,6 +12,7 @@ from programs.trained import run_folder
 import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
+from pushforward.cli.demo import demo_folder
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import reopen
@@ -244,6 +245,14 @@ def test_a_linked_lock_is_refused_by_all_that_would_train(tmp_path):
     with pytest.raises(OSError, match="link"):  # the installed version by itself
         filelock.FileLock(tmp_path / "run" / ".lock", timeout=0).acquire()
     assert (tmp_path / "kept").read_text() == "of the user"
+
+
+def test_a_demo_goes_on_through_no_link(tmp_path):
+    held = demo_folder(str(tmp_path / "demo"), "digits", {"seed": 0})
+    held.close()
+    (held.folder / "two-dimensions").symlink_to(tmp_path)
+    with pytest.raises(CheckpointError, match="two-dimensions"):
+        demo_folder(str(held.folder), "digits", {"seed": 0})
 
 
 def test_parts_of_earlier_versions_name_the_remedy():

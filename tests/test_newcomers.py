@@ -114,9 +114,13 @@ MISTAKES = {
         lambda run: pf.fit("gan", "digits", network=torch.nn.Linear(2, 2)),
         "Unknown network",
     ),
-    "a generator": (
-        lambda run: run.sample(2, generator=torch.Generator()),
-        '"generator".*Did you mean "seed"',
+    "two seeds": (
+        lambda run: run.sample(2, seed=1, generator=torch.Generator()),
+        "either `seed` or `generator`",
+    ),
+    "a generator of NumPy": (
+        lambda run: run.sample(2, generator=np.random.default_rng()),
+        "must be a torch.Generator",
     ),
     "no passes": (lambda run: pf.fit("flow", "digits", epochs=0), "`epochs` must be positive"),
     "an option of resume": (

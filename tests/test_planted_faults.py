@@ -193,6 +193,12 @@ FAULTS = {
         "0 of 16 latent units are active",
         *log({"active_units": 0, "units": 16}, {"active_units": 9, "units": 16}),
     ),
+    "a loss that is NaN": (
+        "the loss or gradient of model is not finite",
+        *log(
+            {"skipped/model": lambda step: 1 if step == 690 else None}, {"gradient_norm/model": 1.0}
+        ),
+    ),
 }
 """By the fault: the words for it, the verdict on it, and the verdict on its healthy twin."""
 

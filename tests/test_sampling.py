@@ -169,3 +169,29 @@ def test_progress_is_shown_where_a_person_reads_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
     assert isinstance(watcher_of(None), pf.Progress)
     assert isinstance(watcher_of(False), Silent)
+
+
+def test_a_notebook_shows_a_bar_that_is_updated(tmp_path, monkeypatch):
+    pages = []
+    handles = []
+
+    class Handle:
+        def update(self, content, raw):
+            pages.append(content["text/html"])
+
+    def display(content, raw, display_id):
+        handle = Handle()
+        handle.update(content, raw)
+        handles.append(handle)
+        return handle
+
+    shell = types.SimpleNamespace(kernel=object())
+    shown = types.SimpleNamespace(display=display)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", shown)
+    progress = pf.Progress()
+    progress.interval = 0
+    pf.fit("vae", "moons", size="tiny", steps=3, batch=64, out=tmp_path / "a", progress=progress)
+    assert (len(handles), len(pages)) == (1, 3)
+    assert pages[0].startswith("a <progress value='0.3333'")
+    assert "step 3/3" in pages[-1]

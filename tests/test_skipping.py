@@ -186,6 +186,7 @@ def test_a_training_with_skipped_steps_is_resumed_bit_for_bit(tmp_path, monkeypa
     run = pf.load(tmp_path / "whole")
     assert "was not finite: 3, the first at step 3" in closing_notes(run, len(DATA.train))[0]
     assert "was not finite: 3, the" in health_of(run)[0].skipped
+    assert [alarm.kind for alarm in health_of(run)[1]] == ["skipped"]
 
 
 def row(step, bad, **health):

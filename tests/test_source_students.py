@@ -172,6 +172,20 @@ def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
     assert pf.load(run.folder).transport.source.data == GAUSSIANS
 
 
+def test_targets_are_measured_between_data_and_the_source(teacher, moons):
+    method = with_frozen("distil", {"teacher": teacher})(
+        moons.space, rule="middle", stored=0.0, teacher_steps=2
+    ).method
+    measured = []
+    target = method.target
+    method.target = lambda where, velocity, *others: (
+        measured.append((where, velocity)) or target(where, velocity, *others)
+    )
+    FixedNoise(moons, 64).targets(moment_of(method, moons))
+    (x_t, t, _), velocity = measured[0]
+    assert from_training(x_t + (1 - t[:, None]) * velocity, method.couple.source)
+
+
 def test_a_map_and_its_coupling_start_from_the_same_data(moons):
     source = Source(GAUSSIANS, moons.space)
     flow_map = FlowMap(

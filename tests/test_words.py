@@ -352,16 +352,20 @@ def test_the_same_words_give_the_same_samples_in_python_and_in_the_shell(run, tm
     assert flow.with_solver("dpm").steps == flow.steps
 
 
-def test_a_box_is_echoed(run, tmp_path, capsys):
+def test_a_box_has_names_and_is_echoed(run, tmp_path, capsys):
     Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(tmp_path / "zero.png")
     words = ["inpaint", str(run.folder), str(tmp_path / "zero.png"), "--n", "1", "--steps", "2"]
     out = str(tmp_path / "filled.npz")
-    assert main([*words, "--json", "--box", "2,0,5,8", "--out", out]) == 0
-    printed, said = capsys.readouterr()
-    assert '"filled": 24' in printed
-    assert "rows 2 to 4 and columns 0 to 7" in said
+    for box in ("2,0,5,8", "left=0,right=8,top=2,bottom=5"):
+        assert main([*words, "--json", "--box", box, "--out", out, "--overwrite"]) == 0
+        printed, said = capsys.readouterr()
+        assert '"filled": 24' in printed
+        assert "rows 2 to 4 and columns 0 to 7" in said
     assert main([*words, "--box", "2,0,5"]) == 2
     assert "top,left,bottom,right" in capsys.readouterr().err
+    for box in ("left=0,top=2,right=8", "left=0,top=2,right=8,bottom=5,left=1", "x=0,y=2,w=8,h=5"):
+        assert main([*words, "--box", box]) == 2
+        assert "each side once" in capsys.readouterr().err
 
 
 class Rows:

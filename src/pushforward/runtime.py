@@ -128,11 +128,11 @@ def in_notebook() -> bool:
     return shell is not None and hasattr(shell.get_ipython(), "kernel")
 
 
-def display(value: Any) -> None:
-    """Show a value in a notebook."""
+def display(value: Any, *, raw: bool = False) -> Any:
+    """Show a value, or a dict from MIME types to texts, and return an updatable handle."""
     from IPython.display import display as show
 
-    show(value)
+    return show(value, raw=raw, display_id=True)
 
 
 def facts(title: str, rows: Mapping[str, Any]) -> str:

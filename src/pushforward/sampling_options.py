@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
+from warnings import warn
+
+import torch
 
 from pushforward import solvers
 from pushforward.arguments import whole
@@ -94,6 +97,19 @@ def with_conditions(
     sampling = {name: value for name, value in options.items() if name not in named}
     known = ("n", "condition", "seed", "batch", *names_of(space.conditions))
     return condition, given_options(sampling, known)  # type: ignore[arg-type]
+
+
+def seed_of(generator: torch.Generator, seed: int) -> int:
+    """Return the initial seed of a generator, with a warning."""
+    if seed or not isinstance(generator, torch.Generator):
+        raise UsageError("Pass either `seed` or `generator`, which must be a torch.Generator.")
+    seed = generator.initial_seed()
+    warn(
+        "Sample i depends only on seed + i. The generator's initial seed is used, "
+        f"as with seed={seed}.",
+        stacklevel=3,
+    )
+    return seed
 
 
 def configure(

@@ -12,8 +12,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "named_runs",
         ),
     ],
+    "cli/demo.py": [
+        ('            refuse_links(place.rglob("*"))\n', "", "damaged_runs"),
+        ("== options:", "!= {}:", "best_checkpoint"),
+    ],
     "cli/editing.py": [
         ("x, holes, solver=solver, rounds=rounds", "x, holes, solver=solver", "cli_editing"),
+        ("words = [named[side] for side in _SIDES]", "words = list(named.values())", "words"),
     ],
     "cli/entry.py": [
         (
@@ -60,6 +65,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/training.py": [
         ("130 if number ==", "75 if number ==", "cli"),
         ("            if trainer.done:", "            if False:", "named_runs"),
+        ("STOPWATCH.lap() - sum(spent.values())", "STOPWATCH.lap()", "cli"),
+        ("        spent[what] -= seconds", "        pass", "cli"),
         ("(overwrite or dry_run or launched", "(overwrite or launched", "planning"),
     ],
     "cli/distillation.py": [

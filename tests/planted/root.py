@@ -228,6 +228,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("_guided(flow.denoiser, given)", "flow.denoiser", "cli_editing"),
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
+        ("seed = generator.initial_seed()", "seed = 0", "words"),
         ("if flow.solver.jumps and not solver.jumps", "if False", "mapping"),
     ],
     "spec.py": [

@@ -53,6 +53,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "sys.stderr and sys.stderr.isatty",
             "sampling",
         ),
+        (
+            "if line.place is None:\n                line.place = display",
+            "if True:\n                display",
+            "sampling",
+        ),
+        (
+            "        if self._notebook:\n            bar",
+            "        if False:\n            bar",
+            "sampling",
+        ),
     ],
     "training/loop/machine.py": [
         ("most = max(most, held)", "most = held", "cost"),
@@ -219,6 +229,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(_posterior, 500)", "(_posterior, 50)", "alarms"),
         ("look is None:", "look is None or kind in self._standing:", "alarms"),
         ("and mean_gap >= WIDE", "", "alarms"),
+        ('step - past["since"] >= MISSING', "True", "alarms"),
+        ("ratio < TIMES_DIAGONAL", "ratio < 2 * TIMES_DIAGONAL", "alarms"),
+        ("if most < SMALL:", "if False:", "alarms"),
+        ('past.get("last", step) + UNSKIPPED', 'past.get("last", step)', "alarms"),
     ],
     "training/monitor/health.py": [
         (
@@ -237,6 +251,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return now > before", "return True", "finishing"),
         ("if not self._start:", "if True:", "finishing"),
         ("except Diverged:", "except ZeroDivisionError:", "finishing"),
+        ("method.couple.sourc", "Non", "source_students"),
         ("source.fixed(n, transport.device)", "flow.noise(ExampleDraws(0, n))", "source_students"),
         ("transport.space.to_data(x)", "inner_of(transport).space.to_data(x)", "codes"),
     ],

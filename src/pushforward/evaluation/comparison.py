@@ -194,9 +194,11 @@ def _plan(
     repeats: int | None,
     thorough: bool,
 ) -> None:
+    words = judge.plan.words
     if not thorough and launched().count == 1:
-        judge.save_time(models, n, repeats)
-    judge.say(judge.plan.words)
+        expected = judge.save_time(models, n, repeats)
+        words = f"{judge.plan.words}, which takes up to about {duration(expected, 2)}"
+    judge.say(words)
 
 
 def _took(judge: Evaluator, comparison: Comparison) -> Comparison:

@@ -136,13 +136,16 @@ class Evaluator:
 
     def save_time(
         self, models: Sequence[Run | Transport], n: int | None, repeats: int | None
-    ) -> None:
+    ) -> float:
         """Measure for about as long as models were trained, in all.
 
         ``n`` and ``repeats`` are None if they may be reduced: samplings first, then samples.
+
+        Returns:
+            An estimate of the seconds that this takes.
         """
         trained = sum(model.state["seconds"] for model in models if isinstance(model, Run))
-        limit = max(LEAST, trained)
+        limit: float = max(LEAST, trained)
         scoring = self._scoring_seconds()
         drawing = 0.0
         for model in models:
@@ -172,6 +175,8 @@ class Evaluator:
             redraws = FEW_REDRAWS
         sweep = min(SWEEP, limit / 4 / max(1, len(models)))
         self.follow(Plan(size, samplings, redraws, sweep, limit))
+        real = (redraws or space.redraws) * REDRAW * size * scoring
+        return samplings * seconds(size) + real + sweep * len(models)
 
     def _scoring_seconds(self) -> float:
         for most in (FEWEST, PROBED):  # the first call imports libraries

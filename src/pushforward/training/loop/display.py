@@ -6,10 +6,11 @@ import contextlib
 import sys
 import time
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from pushforward.errors import UsageError
-from pushforward.runtime import in_notebook
+from pushforward.runtime import display, in_notebook
 
 
 def duration(seconds: float) -> str:
@@ -77,7 +78,7 @@ class _Line:
     losses: dict[str, float] = field(default_factory=dict)
     measured: str = ""
     shown: int | None = None  # the step
-    task: Any = None
+    place: Any = None  # its task in a terminal, its output in a notebook
 
     def text(self) -> str:
         words = f"step {self.clock.step:,}"
@@ -106,13 +107,14 @@ class Progress(Watcher):
     Speed and time left are means since the display was started.
 
     Args:
-        interval: Seconds between plain lines of one run if there is no terminal. Runs trained in
-            alternation have separate lines.
+        interval: Seconds between plain lines of one run if there is neither a terminal nor a
+            notebook. Runs trained in alternation have separate lines.
     """
 
     def __init__(self, interval: float = 10.0) -> None:
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
-        self.interval = 0.2 if self._terminal else interval
+        self._notebook = in_notebook()
+        self.interval = 0.2 if self._terminal or self._notebook else interval
         self._lines: dict[str, _Line] = {}
         self._bars: Any = None
 
@@ -141,10 +143,18 @@ class Progress(Watcher):
         line.due = time.monotonic() + self.interval
         if line.clock is not None:
             line.shown = line.clock.step
-        if self._terminal:
+        plain = f"{name}  {100 * share:3.0f} %  {text}"
+        if self._notebook:
+            bar = f"<progress value='{share:.4f}' max='1'></progress>"
+            shown = {"text/plain": plain, "text/html": f"{escape(name)} {bar} {escape(text)}"}
+            if line.place is None:
+                line.place = display(shown, raw=True)
+            else:
+                line.place.update(shown, raw=True)
+        elif self._terminal:
             self._bar(line, name, share, text)
         else:
-            self.say(f"{name}  {100 * share:3.0f} %  {text}")
+            self.say(plain)
 
     def _bar(self, line: _Line, name: str, share: float, text: str) -> None:
         if self._bars is None:
@@ -156,14 +166,14 @@ class Progress(Watcher):
             columns = (title, progress.BarColumn(24), progress.TaskProgressColumn(), rest)
             self._bars = progress.Progress(*columns, console=Console(stderr=True))
             self._bars.start()
-        if line.task is None:
-            line.task = self._bars.add_task(name, total=1.0, title=name, line="")
-        self._bars.update(line.task, completed=share, line=text)
+        if line.place is None:
+            line.place = self._bars.add_task(name, total=1.0, title=name, line="")
+        self._bars.update(line.place, completed=share, line=text)
 
     def say(self, line: str) -> None:
         if self._bars is not None:
             self._bars.console.print(line, markup=False, highlight=False)
-        elif in_notebook():
+        elif self._notebook:
             print(line, flush=True)
         elif sys.stderr is not None:
             with contextlib.suppress(OSError):  # nobody reads it any more

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from pushforward.training.runs.log import players_in
+
 SLACK = 1e-9  # rounding: less below a threshold is not below it
 WINDOW = 500  # steps over which means and medians are taken
 LOOKS = 50  # steps between two looks at them
@@ -24,6 +26,12 @@ SILENT = 0.1  # fraction of active latent units up to which a posterior has coll
 HELD_DOWN = 0.5  # fraction of active latent units below which beta > 1 is too large
 UNUSED = 0.02  # fraction of codebook entries in use up to which the codebook is hardly used
 APART = 0.3  # disagreement of inconsistent maps; sound maps have .08 to .21
+MISSING = 2000  # steps without a new mode after which modes are missing
+TIMES_DIAGONAL = 3.0  # off-diagonal loss / loss at equal times; sound runs reach 1.6
+# target size / velocity size of targets that have diverged or vanished; sound runs: .1 to 1.4
+LARGE = 3.0
+SMALL = 0.1
+UNSKIPPED = 100  # steps without a skipped one after which that alarm is over
 
 # the measures of one step by name; a value is None if it was not finite
 Health = Mapping[str, Any]
@@ -107,6 +115,23 @@ def _against_collapse(health: Health) -> str:
     return "raise gamma, or set pack to 2"
 
 
+def _missing(step: int, health: Health, past: Past) -> Look | None:
+    modes = health.get("modes")
+    held = health.get("modes_held")
+    if modes is None or held is None:
+        return None
+    if held > past.get("best", -1):
+        past["best"] = held
+        past["since"] = step
+    best = past["best"]
+    missing = best < HELD * modes - SLACK and step - past["since"] >= MISSING
+    said = f"the generator has reached at most {best:.0f} of {modes} modes"
+    advice = "train longer, or use a larger size"
+    if "logit_gap" in health:
+        advice = _against_collapse(health)
+    return Look(missing, best, HELD * modes, f"{said}, and no more since", advice, said)
+
+
 def _critic(step: int, health: Health, past: Past) -> Look | None:
     rows = past.setdefault("rows", deque())
     right = health.get("critic_accuracy")
@@ -188,6 +213,61 @@ def _disagreement(step: int, health: Health, past: Past) -> Look | None:
     return Look(not apart < APART, apart, APART, sentence, advice, over)
 
 
+def _off_diagonal(step: int, health: Health, past: Past) -> Look | None:
+    rows = past.setdefault("rows", deque())
+    equal = health.get("diagonal_loss")
+    apart = health.get("off_diagonal_loss")
+    if equal is None or apart is None:
+        return None
+    past.setdefault("first", step)
+    rows.append((step, equal, apart))
+    while rows[0][0] <= step - WINDOW:
+        rows.popleft()
+    if step % LOOKS or step - past["first"] + 1 < WINDOW:
+        return None
+    usual = statistics.median(equal for _, equal, _ in rows)
+    ratio = statistics.median(apart for _, _, apart in rows) / max(usual, 1e-12)
+    said = (
+        f"over {WINDOW} steps the raw loss between two different times is {ratio:.2g} times the "
+        "loss at equal times"
+    )
+    chases = not ratio < TIMES_DIAGONAL
+    sentence = f"the map chases its own targets: {said}"
+    return Look(chases, ratio, TIMES_DIAGONAL, sentence, "lower lr, or raise diagonal", said)
+
+
+def _targets(step: int, health: Health, past: Past) -> Look | None:
+    sizes = []
+    for name, value in health.items():
+        if name.startswith("target_size_") and value is not None:
+            sizes.append(value)
+    if not sizes:
+        return None
+    most = max(sizes)
+    said = f"targets are {most:.2g} times as large as velocities"
+    over = f"targets are of normal size again: {said}"
+    if most < SMALL:
+        sentence = f"the network has died: {said} at all times"
+        return Look(True, most, SMALL, sentence, "start again with a lower lr", over)
+    advice = "lower lr, or leave exact derivatives out"
+    return Look(most > LARGE, most, LARGE, f"targets diverge: {said}", advice, over)
+
+
+def _skipped(step: int, health: Health, past: Past) -> Look | None:
+    players = players_in(health)
+    if players:
+        past["last"] = step
+        past["count"] = past.get("count", 0) + 1
+    elif step < past.get("last", step) + UNSKIPPED:
+        return None
+    sentence = (
+        f"the loss or gradient of {' and '.join(players)} is not finite, so the step is skipped"
+    )
+    advice = "if this happens again, lower lr or train in float32"
+    over = f"steps skipped so far: {past['count']}"
+    return Look(bool(players), past["count"], 0.0, sentence, advice, over)
+
+
 def _variety(step: int, health: Health, past: Past) -> Look | None:
     known = []
     for name in ("coverage", "recall"):
@@ -220,10 +300,14 @@ def _variety(step: int, health: Health, past: Past) -> Look | None:
 
 RULES: dict[str, tuple[Callable[[int, Health, Past], Look | None], int]] = {
     "collapse": (_collapse, 200),
+    "missing": (_missing, 0),
     "critic": (_critic, 0),
     "posterior": (_posterior, 500),
     "book": (_book, 500),
     "disagreement": (_disagreement, 1000),
+    "off_diagonal": (_off_diagonal, 0),
+    "targets": (_targets, 500),
+    "skipped": (_skipped, 0),
     "variety": (_variety, 0),
     "divergence": (_divergence, 49),
 }

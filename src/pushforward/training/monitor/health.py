@@ -17,10 +17,12 @@ from pushforward.denoisers import Condition
 from pushforward.denoisers.denoiser import condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged
-from pushforward.methods.method import Guard, Method
+from pushforward.methods import FlowMapMatching
+from pushforward.methods.method import Guard, Method, StepContext
 from pushforward.metrics.manifold import reached
 from pushforward.metrics.modes import Centred, count_modes
 from pushforward.metrics.two_sample import frechet_distance
+from pushforward.paths import training_noise
 from pushforward.training.loop.callbacks import Action, CallbackRequest, Moment, Observer
 from pushforward.training.runs.log import Best, best_of
 from pushforward.transports import BATCH, Flow, Map, Transport, inner_of, with_inner
@@ -222,12 +224,16 @@ class Variety(Observer):
 COUNTS = {1: 1, 2: 1, 4: 4}
 """Numbers of calls, each with the number of measurements between its marks: on average four calls
 per mark."""
+# Times t at which targets are measured, by their third of [0, 1]
+BINS = {"low": 1 / 6, "middle": 1 / 2, "high": 5 / 6}
+TARGETS = 128  # examples on which targets are measured at each of those times
 
 
 class FixedNoise(Observer):
     """Observer that compares samples of maps from fixed noise with training examples.
 
-    Maps between two times are measured with averaged weights, in 1, 2 and 4 calls.
+    Maps between two times are measured with averaged weights, in 1, 2 and 4 calls. The targets of
+    their current weights are compared with velocities.
     """
 
     def __init__(self, data: Dataset, batch: int) -> None:
@@ -261,7 +267,7 @@ class FixedNoise(Observer):
             return self.of(moment.method)
         mark = moment.step // self.every
         counts = [count for count, marks in COUNTS.items() if mark % marks == 0]
-        return self.of(moment.average, counts)
+        return self.of(moment.average, counts) | self.targets(moment)
 
     def _prepare(self, method: Method) -> None:
         if self._prepared:
@@ -306,6 +312,34 @@ class FixedNoise(Observer):
         if 2 in by_count and not self._fresh(method):
             measures["disagreement"] = disagreement(samples[1], samples[2])
         return measures
+
+    def targets(self, moment: Moment) -> dict[str, float]:
+        """Measure the size of a map's targets, relative to velocities, in each range of times."""
+        method = moment.method
+        if not isinstance(method, FlowMapMatching):
+            return {}
+        if moment.progress < getattr(method, "stored", 0.0):  # targets are stored states
+            return {}
+        split = self.data.train
+        space = method.space
+        index = permutation(len(split), 0)[:TARGETS]
+        device = next(method.parameters()).device
+        x = space.to_model(split.data_units(index).to(device))
+        condition = split.condition(space.conditions, index, device)
+        draws = ExampleDraws(0, len(x), "targets", device=device)
+        z = training_noise(method.couple.source, x.shape[1:], draws)
+        s = draws.stream("second time").uniform()
+        sizes = {}
+        with as_sampled(method):
+            for name, at in BINS.items():
+                t = torch.full_like(s, at)
+                x_t = (1 - at) * x + at * z
+                now = StepContext(draws.stream(name), 0, moment.progress)
+                target = method.target((x_t, t, s * t), z - x, condition, now)
+                velocity = method.target((x_t, t, t), z - x, condition, now)
+                ratio = target.square().mean() / velocity.square().mean()
+                sizes[f"target_size_{name}"] = float(ratio.sqrt())
+        return sizes
 
     def _samples(self, method: Method, count: int) -> Tensor:
         with as_sampled(method):

@@ -31,6 +31,7 @@ from pushforward.sampling_options import (
     Sampling,
     configure,
     given_options,
+    seed_of,
     with_conditions,
 )
 from pushforward.solvers.solver import Solver
@@ -157,8 +158,8 @@ class Run:
             seed: Seed of the first sample, any integer.
             batch: Batch size.
             options: Conditions by name: ``label=3``, ``age=40``; options of `configured`:
-                ``steps=8``, ...; for tables, ``fill={"id": "sequence"}`` to number rows in a column
-                that the model leaves out.
+                ``steps=8``, ...; a torch ``generator`` for its initial seed; for tables,
+                ``fill={"id": "sequence"}`` to number rows in a column that the model leaves out.
 
         Returns:
             `Samples` in data units; for a table, a pandas data frame if pandas is installed.
@@ -167,6 +168,9 @@ class Run:
             UsageError: If the model does not support numbers, conditions or options.
             Diverged: If a sample is not finite, or violates a constraint of the data.
         """
+        generator = options.pop("generator", None)
+        if generator is not None:
+            seed = seed_of(generator, seed)
         fill = options.pop("fill", None)
         condition, sampling = with_conditions(condition, options, self.space)
         run = self.configured(**sampling)
