@@ -84,6 +84,12 @@ def test_scale_one_is_the_conditional_model_and_nought_the_unconditional_one(pre
         )
 
 
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_a_scale_is_finite(scale):
+    with pytest.raises(UsageError, match="`scale` must be a finite number"):
+        Guided(model(), scale)
+
+
 @pytest.mark.parametrize("prediction", ROWS)
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 def test_guidance_commutes_with_every_conversion(prediction, path):

@@ -229,6 +229,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
         ("if flow.solver.jumps and not solver.jumps", "if False", "mapping"),
+        ("            if isinstance(denoiser, Guided):", "            if False:", "serving"),
+        ("interval = interval or denoiser.interval", "pass", "serving"),
     ],
     "spec.py": [
         ('part["network"] = copy.deepcopy(network)', 'part["network"] = network', "training"),
