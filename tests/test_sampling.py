@@ -14,6 +14,7 @@ import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.samples import Samples, drawn_from
 from pushforward.sampling_options import Sampling, configure
+from pushforward.testing import space_data
 from pushforward.training.loop.display import Silent, watcher_of
 
 
@@ -169,3 +170,12 @@ def test_progress_is_shown_where_a_person_reads_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
     assert isinstance(watcher_of(None), pf.Progress)
     assert isinstance(watcher_of(False), Silent)
+
+
+def test_a_notebook_shows_the_parts_of_a_transport():
+    space = space_data((2,), labels=False).space
+    transport = pf.recipes.flow(space, "tiny").method.transport().with_solver("heun", 7)
+    table = transport._repr_html_()
+    for text in ("Flow", "vectors of (2,)", "parameters", "Denoiser", "7 steps of heun"):
+        assert text in repr(transport)
+        assert text in table
