@@ -256,6 +256,7 @@ def test_decoders_of_vectors_draw_and_those_of_pictures_do_not(name):
         (17,)
     )
     torch.testing.assert_close(transport(z, label, draws), wanted)
+    assert "Gaussian" in repr(transport)
     pictures = recipe_for(name, space_data((1, 8, 8), labels=True)).method.transport()
     assert pictures.likelihood is None
 

@@ -6,6 +6,7 @@ from scipy.stats import kstest, norm
 
 from pushforward.draws import BlockDraws
 from pushforward.paths import (
+    SNR,
     VE,
     VP,
     Coupling,
@@ -16,6 +17,7 @@ from pushforward.paths import (
     LogitNormal,
     LogNormal,
     LogSNR,
+    MinSNR,
     OptimalTransport,
     Stratified,
     Tabulated,
@@ -126,7 +128,7 @@ def test_times_stay_inside_the_ends(name, path):
 
 
 @pytest.mark.parametrize(
-    "weight", [Flat(), Flat("noise"), EDMWeight()], ids=lambda w: str(describe(w))
+    "weight", [Flat(), Flat("noise"), SNR(), MinSNR(5), EDMWeight()], ids=lambda w: str(describe(w))
 )
 @pytest.mark.parametrize("path", [Linear(), VP(), VE()])
 def test_a_weight_values_an_error_the_same_in_every_prediction(weight, path):
@@ -150,6 +152,11 @@ def test_a_weight_values_an_error_the_same_in_every_prediction(weight, path):
 
 
 def test_published_weights():
+    k = VP().at(torch.linspace(0.05, 0.95, 7, dtype=torch.float64))
+    snr = (k.alpha / k.sigma) ** 2
+    torch.testing.assert_close(SNR()("noise", k), torch.ones(7, dtype=torch.float64))
+    torch.testing.assert_close(MinSNR(5)("noise", k), snr.clamp(max=5) / snr)
+    torch.testing.assert_close(MinSNR(5)("v", k), snr.clamp(max=5) / (snr + 1))
     torch.testing.assert_close(
         EDMWeight()("v", VE().at(torch.linspace(0.01, 1, 7, dtype=torch.float64))),
         torch.ones(7, dtype=torch.float64),

@@ -2,11 +2,13 @@
 themselves.
 """
 
+import base64
 import copy
 import errno
 import functools
 import itertools
 import json
+import lzma
 import os
 import re
 import shutil
@@ -401,7 +403,8 @@ def test_rows_of_an_exported_table_are_those_of_sample_byte_for_byte(make, tmp_p
         assert (tmp_path / f"{name}{ending}").read_bytes() == wanted
     metadata = {each.key: each.value for each in onnx.load(tmp_path / "model.onnx").metadata_props}
     told = json.loads((tmp_path / "space.json").read_text())
-    assert told | {"columns": []} == json.loads(metadata["pushforward"])
+    columns = json.loads(lzma.decompress(base64.b85decode(metadata["columns"])))
+    assert told == json.loads(metadata["pushforward"]) | {"columns": columns}
 
 
 def test_an_export_of_a_table_says_that_it_holds_training_values(tmp_path, capsys):
@@ -619,6 +622,10 @@ def test_files_of_two_exports_do_not_work_together(run, written, tmp_path):
 def test_a_script_refuses_what_it_cannot_do(written, tmp_path):
     folder = copied(written, tmp_path / "export")
     for words in (
+        ("--n", "0"),
+        ("--n", "-3"),
+        ("--out", "f.png"),
+        ("--out", "no/f.npy"),
         ("--steps", "26"),
         ("--label", "77"),
     ):

@@ -13,13 +13,14 @@ from pushforward.denoisers import Autoguided, Denoiser, Guided, Rescheduled, Thr
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Denoising
-from pushforward.paths import ROWS, VE, VP, Cosine, Linear, Tabulated, linear_betas
+from pushforward.paths import ROWS, VE, VP, Cosine, Linear, Shifted, Tabulated, linear_betas
 from pushforward.testing import ring
 from pushforward.testing.solvers import solve
 from pushforward.transports import Flow
 
 PATHS = {"vp": VP(), "linear": Linear(), "ve": VE(0.02, 20), "table": Tabulated(linear_betas())}
 OTHERS = {
+    "shifted": Shifted(Linear(), 3.0),
     "linear": Linear(),
     "vp": VP(),
     "ve": VE(0.002, 400),
@@ -82,6 +83,12 @@ def test_scale_one_is_the_conditional_model_and_nought_the_unconditional_one(pre
         assert torch.equal(
             Guided(denoiser, 0.0).predict(kind, x, t, label), denoiser.predict(kind, x, t, None)
         )
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_a_scale_is_finite(scale):
+    with pytest.raises(UsageError, match="`scale` must be a finite number"):
+        Guided(model(), scale)
 
 
 @pytest.mark.parametrize("prediction", ROWS)
@@ -240,3 +247,19 @@ def samples_on(new, name):
     k, end = (denoiser.path.at(torch.tensor([at], dtype=torch.float64)) for at in (start, stop))
     flow = Flow(denoiser, solver, {"adaptive": 2, "rk4": 80, "deis:3": 30}[name])
     return solve(flow, z * k.r, start, stop) / end.alpha
+
+
+def test_a_shifted_straight_path_is_stable_diffusions_shift():
+    """Esser et al. (2024), eq. 23; and its derivatives are the path's own."""
+    t = torch.linspace(0.1, 0.9, 9, dtype=torch.float64, requires_grad=True)
+    k = Shifted(Linear(), 3.0).at(t)
+    torch.testing.assert_close(k.sigma, 3 * t / (1 + 2 * t))
+    (slope,) = torch.autograd.grad(k.sigma.sum(), t, retain_graph=True)
+    torch.testing.assert_close(k.dsigma, slope)
+    torch.testing.assert_close(k.dalpha, torch.autograd.grad(k.alpha.sum(), t)[0])
+    path = Shifted(VP(), 0.5)
+    inner = torch.linspace(*path.ends, 7, dtype=torch.float64)
+    torch.testing.assert_close(path.time(path.log_snr(inner)), inner)
+    torch.testing.assert_close(
+        path.log_snr(inner), 2 * torch.log(path.at(inner).alpha / path.at(inner).sigma)
+    )

@@ -19,6 +19,7 @@ from pushforward.paths import (
     Linear,
     Narrowed,
     Path,
+    Shifted,
     Tabulated,
     convert,
     gain,
@@ -38,6 +39,8 @@ EVERY_PATH = {
     "ve": VE(),
     "ddpm": Tabulated(linear_betas()),
     "short-table": Tabulated([0.05, 0.2, 0.4, 0.9]),
+    "shifted-cosine": Shifted(Cosine(), 2.0),
+    "shifted-vp": Shifted(VP(), 0.3),
     "narrowed": Narrowed(VP(), 0.01, 0.9),
 }
 

@@ -14,6 +14,7 @@ import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.samples import Samples, drawn_from
 from pushforward.sampling_options import Sampling, configure
+from pushforward.testing import space_data
 from pushforward.training.loop.display import Silent, watcher_of
 
 
@@ -195,3 +196,12 @@ def test_a_notebook_shows_a_bar_that_is_updated(tmp_path, monkeypatch):
     assert (len(handles), len(pages)) == (1, 3)
     assert pages[0].startswith("a <progress value='0.3333'")
     assert "step 3/3" in pages[-1]
+
+
+def test_a_notebook_shows_the_parts_of_a_transport():
+    space = space_data((2,), labels=False).space
+    transport = pf.recipes.flow(space, "tiny").method.transport().with_solver("heun", 7)
+    table = transport._repr_html_()
+    for text in ("Flow", "vectors of (2,)", "parameters", "Denoiser", "7 steps of heun"):
+        assert text in repr(transport)
+        assert text in table

@@ -12,6 +12,7 @@ import os
 import re
 import select
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from starlette.testclient import TestClient
 import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.export.page import build
-from pushforward.serving import Model, application, connections, engine
+from pushforward.serving import Model, application, connections, engine, http as server_http
 from pushforward.testing import space_data
 from pushforward.training import Run
 
@@ -427,6 +428,40 @@ def test_a_table_is_computed_once_for_all_scales_and_after_everything_is_checked
         model.engine.queue = 3
         assert client.post(IMAGES, json={"prompt": "a", "steps": 8, "n": 4}).status_code == 429
         assert len(computed) == 1
+
+
+def test_a_flood_of_new_tables_holds_up_nobody_who_needs_none(model, monkeypatch):
+    monkeypatch.setattr(server_http, "COMPUTED", 3)
+    gate = threading.Event()
+    dense = engine.dense
+    answers = []
+    monkeypatch.setattr(engine, "dense", lambda table: gate.wait(60) and dense(table))
+    with client_of(model) as client:
+
+        def ask(steps):
+            answers.append(client.post(IMAGES, json={"prompt": "a", "steps": steps}).status_code)
+
+        threads = [threading.Thread(target=ask, args=(steps,)) for steps in range(7, 17)]
+        for thread in threads:
+            thread.start()
+        while len(answers) < 7:
+            time.sleep(0.01)
+        assert answers == [429] * 7
+        assert client.post(IMAGES, json={"prompt": "a"}).status_code == 200
+        gate.set()
+        for thread in threads:
+            thread.join()
+    assert sorted(answers) == [200] * 3 + [429] * 7
+
+
+@pytest.mark.parametrize("scale", ["NaN", "Infinity", "-Infinity", "1e38", "1e999"])
+def test_a_scale_that_is_not_finite_or_too_large_is_refused(model, scale):
+    with client_of(model) as client:
+        content = f'{{"prompt": "a", "scale": {scale}}}'
+        headers = {"Content-Type": "application/json"}
+        answer = client.post(IMAGES, content=content, headers=headers)
+        assert answer.status_code == 400
+        assert "scale" in error(answer)
 
 
 # Answers

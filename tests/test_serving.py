@@ -192,6 +192,20 @@ def test_a_map_that_has_learned_guidance_takes_a_scale_for_each_row(tmp_path):
         Model(run).request(scale=5.0)
 
 
+@pytest.mark.parametrize("interval", [None, (0.5, 1.0)])
+def test_a_scale_replaces_the_scale_of_a_guided_run(interval, tmp_path):
+    flow = speaking()
+    guided = pf.Flow(pf.Guided(flow.denoiser, 2.0, interval), "dpm", 6)
+    run = Run(tmp_path, {"recipe": "flow"}, Drawn(guided), {"step": 0}, "")
+    asked = {"n": 2, "seed": 3, "label": "a"}
+    check(run, [{**asked, **more} for more in ({}, {"scale": 1.5}, {"scale": 1.0})], LEVEL / 4)
+    model = Model(run)
+    assert model.described()["default"]["scale"] == 2
+    expected = pf.Flow(pf.Guided(flow.denoiser, 1.5, interval), "dpm", 6)
+    [x] = made(model, [model.request(**asked, scale=1.5)])
+    assert (x - expected.sample(2, {"label": "a"}, seed=3)).abs().max() <= LEVEL / 4
+
+
 def test_latent_autoguided_and_thresholded_models_and_learned_times(flow, tmp_path):
     coder = pf.Autoencoder(
         pf.networks.Compressor((1, 16, 16), outputs=2, factor=2, width=8),

@@ -9,6 +9,7 @@ import scipy.stats
 
 import pushforward as pf
 from pushforward import data as pf_data
+from pushforward.data import Truth
 from pushforward.evaluation.features import fit_features
 from pushforward.metrics.modes import Stacked
 
@@ -39,6 +40,40 @@ def test_mixtures_have_their_centres_weights_and_spread(name):
         assert np.abs(rows.mean(0)).max() < 5 * truth.std / math.sqrt(n)
         assert np.abs(rows.std(0) / truth.std - 1).max() < 5 / math.sqrt(2 * n)
         assert abs(np.corrcoef(rows.T)[0, 1]) < 5 / math.sqrt(n)
+
+
+def test_mixture_log_density_is_scipys_and_checkerboards_integrates_to_one():
+    truth = Truth(np.array([[0.0, 1.0], [2.0, -1.0], [4.0, 4.0]]), 0.7, np.array([0.5, 0.2, 0.3]))
+    x = np.random.RandomState(5).standard_normal((40, 2)) * 3
+    expected = sum(
+        w * scipy.stats.multivariate_normal(c, 0.49 * np.eye(2)).pdf(x)
+        for w, c in zip(truth.weights, truth.centres, strict=True)
+    )
+    assert np.allclose(truth.log_density(x), np.log(expected), rtol=1e-12)
+    data = pf_data.load("checkerboard")
+    ticks = np.linspace(-5, 5, 400, endpoint=False) + 10 / 800
+    grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
+    assert np.exp(data.truth.log_density(grid)).sum() * (10 / 400) ** 2 == pytest.approx(
+        1, abs=1e-9
+    )
+    assert np.allclose(data.truth.log_density(data.train.x), -math.log(32))
+
+
+@pytest.mark.parametrize("name", ["moons", "swissroll", "scurve"])
+def test_a_toys_density_integrates_to_one_and_is_that_of_its_rows(name):
+    data = pf_data.load(name, limit=1000)
+    x = data.train.x
+    low = x.min(0) - 0.6
+    high = x.max(0) + 0.6
+    k = 50
+    axes = [low[i] + (high[i] - low[i]) * (np.arange(k) + 0.5) / k for i in range(2)]
+    grid = np.stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")], axis=1)
+    log_p = data.truth.log_density(grid)
+    cell = np.prod((high - low) / k)
+    assert np.exp(log_p).sum() * cell == pytest.approx(1, abs=1e-3)
+    own = data.truth.log_density(x)
+    mean = (np.exp(log_p) * np.where(log_p > -700, log_p, 0)).sum() * cell
+    assert abs(own.mean() - mean) < 4 * own.std() / math.sqrt(len(x))
 
 
 def test_checkerboards_have_eight_equal_squares():

@@ -20,12 +20,12 @@ from pushforward.evaluation.trajectories import (
     trace,
     transport_cost,
 )
-from pushforward.paths import VE, VP, Cosine, Linear
+from pushforward.paths import VE, VP, Cosine, Linear, Shifted
 from pushforward.solvers import Heun
 from pushforward.testing import Mixture, ring
 from pushforward.transports import Flow
 
-PATHS = [Linear(), Cosine(), VP(), VE(0.01, 100.0)]
+PATHS = [Linear(), Cosine(), VP(), VE(0.01, 100.0), Shifted(Linear(), 3.0)]
 MEAN = (1.5, -0.4, 0.8)
 STD = 0.3
 

@@ -39,6 +39,7 @@ from pushforward.paths import (
     Cosine as Cosine,
     Linear as Linear,
     Path as Path,
+    Shifted as Shifted,
     Tabulated as Tabulated,
 )
 from pushforward.recipes import Recipe as Recipe, Schedule as Schedule, Training as Training

@@ -23,9 +23,9 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
 
 
 def number(name: str, value: Any) -> float:
-    """Validate a real number, and return it as a float."""
-    if not isinstance(value, numbers.Real):
-        raise UsageError(f"`{name}` must be a number, got {value!r}.")
+    """Validate a finite real number, and return it as a float."""
+    if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise UsageError(f"`{name}` must be a finite number, got {value!r}.")
     return float(value)
 
 

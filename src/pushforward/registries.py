@@ -399,8 +399,8 @@ _PARTS = {
     "networks.wrappers": "FourierFeatures LevelPosterior Packed Reshaped SignCodes Spectral "
     "UnitVectors",
     "paths.couplings": "Independent OptimalTransport Source",
-    "paths.path": "Cosine Linear Narrowed Tabulated VE VP "
-    "EDMWeight Flat Levels LogNormal LogSNR LogitNormal Stratified Uniform",
+    "paths.path": "Cosine Linear Narrowed Shifted Tabulated VE VP "
+    "EDMWeight Flat Levels LogNormal LogSNR LogitNormal MinSNR SNR Stratified Uniform",
     "solvers.exponential": "DEIS DPM IPNDM SingleStep UniPC",
     "solvers.runge_kutta": "Adaptive Euler Heun Midpoint RK4",
     "solvers.stochastic": "Ancestral Churn DDIM Jump DPMSDE EulerMaruyama PredictorCorrector",
@@ -432,7 +432,7 @@ RETIRED: dict[str, dict[str, Any]] = {
     "UNet": {"dropout": 0.0},
 }
 # Classes of earlier versions that are no longer offered
-REMOVED = frozenset({"MinSNR", "PretrainedFeatures", "ProjectedCritic", "SNR", "Shifted"})
+REMOVED = frozenset({"PretrainedFeatures", "ProjectedCritic"})
 PARTS = Registry(
     "class",
     {name: f"{module}:{name}" for module, names in _PARTS.items() for name in names.split()},

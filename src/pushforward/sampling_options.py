@@ -204,6 +204,9 @@ def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
     if "scale" in given:
         inner = trained(denoiser)
         if inner is None or inner.preconditioning.guidance is None:
+            if isinstance(denoiser, Guided):  # its scale is replaced
+                interval = interval or denoiser.interval
+                denoiser = denoiser.denoiser
             denoiser = Guided(denoiser, given["scale"], interval)
         elif interval is None:
             denoiser = AtScale(denoiser, given["scale"])

@@ -67,6 +67,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "data/core/named_set.py": [
+        ("np.log(self.weights) - squares", "-squares", "toys"),
+        ("axis=1) - log_norm", "axis=1)", "toys"),
         ('if place.startswith("~"):', "if False:", "hostile"),
         ("if split is not None and", "if False and", "new_file"),
     ],
@@ -159,6 +161,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/sets/image_sets.py": [
         ('in", "t10k")', 'in", "train")', "data"),
+    ],
+    "data/sets/toys.py": [
+        ("cell.sum(axis=1) % 2 == 0", "cell.sum(axis=1) % 2 >= 0", "toys"),
+        ("WEIGHTS / 2 / panels", "WEIGHTS / panels", "toys"),
+        ("noise * scale, weights)", "noise, weights)", "toys"),
     ],
     "data/core/encoder.py": [
         (

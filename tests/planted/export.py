@@ -59,5 +59,7 @@ FAULTS = {
         ('space["stream"], 1 + i', 'space["stream"], i', "export"),
         ("% 2**64", "", "export"),
         ('if not EXPORT == space.get("export") == about.get("export"):', "if False:", "export"),
+        ("if n < 1:", "if n < 0:", "export"),
+        ('if out.suffix != ".npy":', "if False:", "export"),
     ],
 }

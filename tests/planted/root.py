@@ -186,6 +186,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("torch.sigmoid(self.mean + self.std", "torch.sigmoid(self.std", "couplings_times"),
         ("torch.floor(u * self.levels) + 1", "torch.floor(u * self.levels)", "couplings_times"),
         ("(interval + part) / len(part)", "(interval + 0.5) / len(part)", "couplings_times"),
+        ("return (k.alpha / k.sigma) ** 2", "return k.alpha / k.sigma", "couplings_times"),
+        ("** 2).clamp(max=self.gamma)", "** 2).clamp(min=self.gamma)", "couplings_times"),
+        ("self._gap = 2 * math.log(shift)", "self._gap = math.log(shift)", "guidance"),
         ("(k.r / k.sigma) ** 2", "k.r**2", "couplings_times"),
         ('gain(kind, "data", k) ** 2', 'gain(kind, "data", k)', "couplings_times"),
     ],
@@ -230,6 +233,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
         ("seed = generator.initial_seed()", "seed = 0", "words"),
         ("if flow.solver.jumps and not solver.jumps", "if False", "mapping"),
+        ("            if isinstance(denoiser, Guided):", "            if False:", "serving"),
+        ("interval = interval or denoiser.interval", "pass", "serving"),
     ],
     "spec.py": [
         ('part["network"] = copy.deepcopy(network)', 'part["network"] = network', "training"),

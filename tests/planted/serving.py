@@ -24,6 +24,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" and not self.flow.write_paused", "", "server_limits"),
     ],
     "serving/engine.py": [
+        ("isinstance(denoiser, (AtScale, Guided))", "isinstance(denoiser, AtScale)", "serving"),
         ('kind if apart or kind == "jump" else "data"', '"data"', "serving"),
         ("or self._packed[kind][0] != layout", "", "serving"),
         ("                row.done = True\n", "                pass\n", "serving"),
@@ -87,6 +88,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ('.encode(errors="surrogateescape")', ".encode()", "server_limits"),
         ("        model.engine.check_room(body.n)\n", "", "server_limits"),
+        ("            if places.locked():", "            if False:", "server_limits"),
         (
             "await run_in_threadpool(request.schedule.compute)",
             "request.schedule.compute()",

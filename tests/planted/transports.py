@@ -2,6 +2,7 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "transports/flow.py": [
+        ("return super().facts() | {", "return super().facts() or {", "sampling"),
         ("fits = isinstance(self.grid, str) or steps == self.steps", "fits = True", "sampling"),
         ("grid = self.grid_for(solver, steps)", "pass", "words"),
         ("self.source.starts(draws)", "self.source(draws)", "frozen"),
@@ -22,6 +23,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "transports/transport.py": [
+        ("facts_table(type(self).__name__, self.facts())", "repr(None)", "sampling"),
         ("own is not None and source == rank", "False", "launched"),
         (
             "return not _spreads() or distributed.get_rank() == 0",

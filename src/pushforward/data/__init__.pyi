@@ -9,6 +9,7 @@ from pushforward.data.core.load import (
     real_data as real_data,
 )
 from pushforward.data.core.named_set import (
+    Density as Density,
     Derived as Derived,
     Source as Source,
     Truth as Truth,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 import json
+import lzma
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,7 +208,10 @@ def graph(
     model.producer_name = "pushforward"
     content = model.SerializeToString() + _compact(description)
     description["export"] = hashlib.sha256(content).hexdigest()
-    facts = description | {"columns": []}  # most of the file but for its tensors
+    facts = dict(description)
+    if description["table"]:  # compressed: most of the file but for its tensors
+        columns = lzma.compress(_compact(facts.pop("columns")))
+        model.metadata_props.add(key="columns", value=base64.b85encode(columns))
     model.metadata_props.add(key="pushforward", value=_compact(facts))
     return Graph(transport, model, description, flows)
 

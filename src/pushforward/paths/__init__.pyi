@@ -9,6 +9,7 @@ from pushforward.paths.couplings import (
 )
 from pushforward.paths.path import (
     ROWS as ROWS,
+    SNR as SNR,
     VE as VE,
     VP as VP,
     Coefficients as Coefficients,
@@ -20,8 +21,10 @@ from pushforward.paths.path import (
     LogitNormal as LogitNormal,
     LogNormal as LogNormal,
     LogSNR as LogSNR,
+    MinSNR as MinSNR,
     Narrowed as Narrowed,
     Path as Path,
+    Shifted as Shifted,
     Stratified as Stratified,
     Tabulated as Tabulated,
     Times as Times,

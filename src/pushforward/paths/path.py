@@ -4,7 +4,7 @@ References:
     Kingma et al., Variational Diffusion Models (2021), for log-SNR as the coordinate in which paths
     differ only by scale, and stratified times; Albergo, Boffi, Vanden-Eijnden, Stochastic
     Interpolants (2023); Esser et al., Stable Diffusion 3 (2024), for logit-normal times; Karras et
-    al., EDM (2022), for log-normal noise levels.
+    al., EDM (2022), for log-normal noise levels; Hang et al., Min-SNR (2023).
 """
 
 from __future__ import annotations
@@ -186,6 +186,37 @@ class VE(Path):
 
     def time(self, log_snr: Tensor) -> Tensor:
         return torch.exp(-log_snr / 2) / self.sigma_max
+
+
+class Shifted(Path):
+    """Same path with shifted times: sigma / alpha is multiplied by ``shift``.
+
+    On the straight path that is t -> shift t / (1 + (shift - 1) t).
+
+    References:
+        Hoogeboom et al., Simple Diffusion (2023), eq. 4; Esser et al., Stable Diffusion 3 (2024),
+        eq. 23.
+    """
+
+    def __init__(self, path: Path, shift: float) -> None:
+        self.path = path
+        self.shift = float(shift)
+        self._gap = 2 * math.log(shift)
+        log_snr = torch.tensor(path.log_snr_ends(), dtype=torch.float64)
+        low, high = path.time(log_snr + self._gap).clamp(*path.ends).tolist()
+        self.ends = (low, high)
+
+    def at(self, t: Tensor) -> Coefficients:
+        k = self.path.at(self.path.time(self.log_snr(t)))
+        here = self.path.at(t)
+        rate = here.dlog_snr / k.dlog_snr
+        return Coefficients(k.alpha, k.sigma, k.dalpha * rate, k.dsigma * rate)
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        return self.path.log_snr(t) - self._gap
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return self.path.time(log_snr + self._gap)
 
 
 class Narrowed(Path):
@@ -460,6 +491,23 @@ class Flat(Weight):
 
     def on_data(self, k: Coefficients) -> Tensor:
         return self("data", k)
+
+
+class SNR(Weight):
+    """alpha^2 / sigma^2 on the data error, which is a flat weight on the noise error."""
+
+    def on_data(self, k: Coefficients) -> Tensor:
+        return (k.alpha / k.sigma) ** 2
+
+
+@dataclass(eq=False)
+class MinSNR(Weight):
+    """min(SNR, gamma) on the data error."""
+
+    gamma: float = 5.0
+
+    def on_data(self, k: Coefficients) -> Tensor:
+        return ((k.alpha / k.sigma) ** 2).clamp(max=self.gamma)
 
 
 class EDMWeight(Weight):

@@ -173,7 +173,7 @@ class _Row:
 def scaled(denoiser: Predictor) -> tuple[Predictor, float] | None:
     """Return a denoiser with a guidance scale per example, and its neutral scale, if supported."""
     scales = guidance_range(denoiser)
-    if isinstance(denoiser, AtScale):
+    if isinstance(denoiser, (AtScale, Guided)):
         return denoiser, denoiser.scale
     if scales is not None:
         return denoiser, neutral(scales)

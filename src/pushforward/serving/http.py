@@ -50,6 +50,7 @@ NO_HOST = (
 )
 NO_KEY = "Send the server key: Authorization: Bearer KEY."
 ASKED = {"n", "seed", "steps", "solver", "scale", "given"}  # words of `Model.request`
+COMPUTED = 32  # requests that may wait for a new step table
 CHUNK = 1 << 16  # bytes of an answer sent at a time, so that a slow client is noticed
 
 
@@ -154,6 +155,7 @@ def application(
             raise HTTPException(404, f'Unknown model "{name}"; available: {", ".join(served)}.')
         return served[name]
 
+    places = asyncio.Semaphore(COMPUTED)
     turn = asyncio.Lock()
 
     async def drawn(
@@ -164,7 +166,13 @@ def application(
         )
         model.engine.check_room(body.n)
         if request.schedule and not request.schedule.ready:
-            async with turn:  # one table at a time is computed, so that the engine goes on
+            if places.locked():
+                raise Busy(
+                    f"{COMPUTED} requests with a new solver or number of steps are already "
+                    "waiting. Try again later, or use a solver and a number of steps that have "
+                    "been used before."
+                )
+            async with places, turn:  # one table at a time is computed, so that the engine goes on
                 await run_in_threadpool(request.schedule.compute)
         model.engine.submit(request)
         answer = asyncio.wrap_future(request.answer)

@@ -108,9 +108,12 @@ class Flow(Transport):
             return "time"
         return self.solver.grid
 
-    def __repr__(self) -> str:
-        model = type(self.denoiser).__name__
-        return f"Flow({model}, {name_of(self.solver)}, {self.steps} steps on {self._used_grid})"
+    def facts(self) -> dict[str, str]:
+        grid = self._used_grid if isinstance(self._used_grid, str) else "given times"
+        return super().facts() | {
+            "model": type(self.denoiser).__name__,
+            "solver": f"{self.steps} steps of {name_of(self.solver)} on {grid}",
+        }
 
     @property
     def source(self) -> Source | None:
@@ -305,6 +308,12 @@ class Map(Transport):
         self.space = space
         self.noise_shape = tuple(noise_shape)
         self.likelihood = likelihood
+
+    def facts(self) -> dict[str, str]:
+        facts = super().facts()
+        if self.likelihood is not None:
+            facts["samples"] = f"drawn from the {type(self.likelihood).__name__} likelihood"
+        return facts
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Compute the network output; with draws and a likelihood, draw from the likelihood."""

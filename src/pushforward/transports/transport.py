@@ -18,6 +18,7 @@ from pushforward.data.spaces import Space
 from pushforward.denoisers.denoiser import Condition, condition_at
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
+from pushforward.runtime import facts as facts_table
 from pushforward.transports.redrawing import Chunk, RejectionSampler
 
 BATCH = 256  # samples that `Transport.sample` draws at a time
@@ -48,8 +49,19 @@ class Transport(nn.Module, ABC):
         """Draw the noise of samples: standard normal, unless the model has another source."""
         return draws.normal(self.noise_shape)
 
+    def facts(self) -> dict[str, str]:
+        """Describe the parts of the transport in a few words each."""
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        return {
+            "data": f"{self.space.noun}s of {tuple(self.space.shape)}",
+            "weights": f"{parameters:,} parameters",
+        }
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.space.noun}s of {tuple(self.space.shape)})"
+        return f"{type(self).__name__}({', '.join(self.facts().values())})"
+
+    def _repr_html_(self) -> str:
+        return facts_table(type(self).__name__, self.facts())
 
     @property
     def device(self) -> torch.device:

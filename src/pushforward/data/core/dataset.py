@@ -38,7 +38,7 @@ from pushforward.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pushforward.data.core.named_set import Truth
+    from pushforward.data.core.named_set import Density, Truth
     from pushforward.data.sets.derived import Stack
 
 
@@ -183,7 +183,7 @@ class Dataset:
     space: Space
     train: Split
     held_out: Split
-    truth: Truth | Stack | None = None
+    truth: Truth | Density | Stack | None = None
     skipped: Reasons = ()
     converted: Reasons = ()
     ignored: int = 0

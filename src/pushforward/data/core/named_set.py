@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.hashes import Floats
 from pushforward.data.images import image_set
@@ -15,6 +17,8 @@ from pushforward.data.images.image_file import Size
 from pushforward.data.readers.reader import DataOptions
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import SETS
+
+BLOCK = 1 << 20  # distances of examples and centres that are computed at a time
 
 
 def folder() -> Path:
@@ -51,6 +55,30 @@ class Truth:
     centres: Floats
     std: float
     weights: Floats
+
+    def log_density(self, x: Floats) -> Floats:
+        """Compute the log density of examples (n, d) in data units, float64 (n,)."""
+        parts = np.array_split(np.float64(x), 1 + len(x) * len(self.centres) // BLOCK)
+        densities = [self._log_density(part) for part in parts]
+        return np.concatenate(densities)
+
+    def _log_density(self, x: Floats) -> Floats:
+        squares = ((x[:, None] - self.centres) ** 2).sum(2)
+        variance = self.std**2
+        terms = np.log(self.weights) - squares / (2 * variance)
+        log_norm = x.shape[1] / 2 * np.log(2 * np.pi * variance)
+        return np.logaddexp.reduce(terms, axis=1) - log_norm
+
+
+@dataclass(frozen=True)
+class Density:
+    """Known distribution of vectors without modes.
+
+    Args:
+        log_density: Function from examples (n, d) in data units to log densities, float64 (n,).
+    """
+
+    log_density: Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +125,7 @@ class Source(Named):
 
     read: Callable[[bool], tuple[Split, Split | None]]
     held_out: int | None = None
-    truth: Truth | None = None
+    truth: Truth | Density | None = None
 
     def _dataset(self, reading: DataOptions) -> Dataset:
         train, held_out = self.read(reading.download)

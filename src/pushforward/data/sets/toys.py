@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.random import RandomState
 
 from pushforward.data.core.dataset import Split
 from pushforward.data.core.hashes import Floats, Integers
-from pushforward.data.core.named_set import Source, Truth
+from pushforward.data.core.named_set import Density, Source, Truth
 
 Draw = tuple[Floats, Integers | None]  # examples (n, 2) and their modes
 
 TRAIN_EXAMPLES = 100_000
 HELD_OUT_EXAMPLES = 10_000
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
 LATTICE = np.array(list(itertools.product(np.arange(-4.0, 5.0, 2.0), repeat=2)))
 
 
@@ -24,8 +25,8 @@ def _toy(
     name: str,
     what: str,
     draw: Callable[[RandomState, int], Draw],
+    truth: Truth | Density | None,
     classes: tuple[str, ...] = (),
-    truth: Truth | None = None,
 ) -> Source:
     def read(download: bool) -> tuple[Split, Split]:
         random = RandomState(zlib.crc32(name.encode()))
@@ -47,6 +48,26 @@ def _toy(
     )
 
 
+def _blurred(
+    curves: Sequence[Callable[[Floats], Floats]],
+    ends: tuple[float, float],
+    panels: int,
+    noise: float,
+    scale: float,
+    shift: tuple[float, float] = (0, 0),
+) -> Density:
+    """Return the density of scaled and shifted points on curves, with Gaussian noise.
+
+    Gauss-Legendre quadrature on panels no longer than about the noise is exact to rounding; an even
+    number of panels ends one in the middle.
+    """
+    edges = np.linspace(*ends, panels + 1)
+    t = (edges[:-1, None] + (NODES + 1) / 2 * np.diff(edges)[:, None]).ravel()
+    points = np.concatenate([curve(t) for curve in curves]) * scale + np.array(shift)
+    weights = np.tile(WEIGHTS / 2 / panels, panels * len(curves)) / len(curves)
+    return Density(Truth(points, noise * scale, weights).log_density)
+
+
 def _gaussians(name: str, what: str, centres: Floats, std: float) -> Source:
     count = len(centres)
 
@@ -55,7 +76,7 @@ def _gaussians(name: str, what: str, centres: Floats, std: float) -> Source:
         return centres[modes] + std * random.standard_normal((n, 2)), modes
 
     classes = tuple(str(k) for k in range(count))
-    return _toy(name, what, draw, classes, Truth(centres, std, np.full(count, 1 / count)))
+    return _toy(name, what, draw, Truth(centres, std, np.full(count, 1 / count)), classes)
 
 
 def _circle(radius: float) -> Floats:
@@ -78,13 +99,18 @@ def _moons(name: str, what: str, noise: float, scale: float, shift: tuple[float,
         points = curve + noise * random.standard_normal((n, 2))
         return points * scale + np.array(shift), modes
 
-    return _toy(name, what, draw, ("upper", "lower"))
+    panels = 2 * int(np.ceil(np.pi / noise / 2))
+    truth = _blurred([_upper, _lower], (0, np.pi), panels, noise, scale, shift)
+    return _toy(name, what, draw, truth, ("upper", "lower"))
+
+
+def _s(t: Floats) -> Floats:
+    return np.stack([np.sin(t), np.sign(t) * (np.cos(t) - 1)], axis=1)
 
 
 def _scurve(random: RandomState, n: int) -> Draw:
     t = 3 * np.pi * (random.random_sample(n) - 0.5)
-    curve = np.stack([np.sin(t), np.sign(t) * (np.cos(t) - 1)], axis=1)
-    return 1.5 * (curve + 0.05 * random.standard_normal((n, 2))), None
+    return 1.5 * (_s(t) + 0.05 * random.standard_normal((n, 2))), None
 
 
 def checkerboard(random: RandomState, n: int) -> Draw:
@@ -95,10 +121,19 @@ def checkerboard(random: RandomState, n: int) -> Draw:
     return 2.0 * (cell + random.random_sample((n, 2))) - 4.0, None
 
 
+def _checkerboard_density(x: Floats) -> Floats:
+    cell = np.floor((np.float64(x) + 4) / 2)
+    inside = ((cell >= 0) & (cell < 4)).all(axis=1) & (cell.sum(axis=1) % 2 == 0)
+    return np.where(inside, -np.log(32), -np.inf)
+
+
+def _spiral(t: Floats) -> Floats:
+    return t[:, None] * _upper(t)
+
+
 def _swissroll(random: RandomState, n: int) -> Draw:
     t = 1.5 * np.pi * (1 + 2 * random.random_sample(n))
-    spiral = t[:, None] * _upper(t)
-    return (spiral + random.standard_normal((n, 2))) / 5, None
+    return (_spiral(t) + random.standard_normal((n, 2))) / 5, None
 
 
 def _pinwheel(random: RandomState, n: int) -> Draw:
@@ -138,8 +173,23 @@ SETS = (
         3,
         (-1, -1),
     ),
-    _toy("scurve", "an S of two half circles, noise 0.05, times 1.5", _scurve),
-    _toy("checkerboard", "uniform on 8 of the 16 squares of [-4, 4]^2", checkerboard),
-    _toy("swissroll", "a spiral, noise 0.2", _swissroll),
-    _toy("pinwheel", "5 curved arms", _pinwheel, tuple("01234")),
+    _toy(
+        "scurve",
+        "an S of two half circles, noise 0.05, times 1.5",
+        _scurve,
+        _blurred([_s], (-1.5 * np.pi, 1.5 * np.pi), 190, 0.05, 1.5),
+    ),
+    _toy(
+        "checkerboard",
+        "uniform on 8 of the 16 squares of [-4, 4]^2",
+        checkerboard,
+        Density(_checkerboard_density),
+    ),
+    _toy(
+        "swissroll",
+        "a spiral, noise 0.2",
+        _swissroll,
+        _blurred([_spiral], (1.5 * np.pi, 4.5 * np.pi), 140, 1, 0.2),
+    ),
+    _toy("pinwheel", "5 curved arms", _pinwheel, None, tuple("01234")),
 )

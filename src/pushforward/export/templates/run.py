@@ -28,6 +28,13 @@ for name, value in options.items():
     )
 asked = vars(parser.parse_args())
 n = asked["n"]
+out = pathlib.Path(asked["out"])
+if n < 1:
+    parser.error(f"--n must be at least 1, got {n}")
+if out.suffix != ".npy":
+    parser.error(f"--out must end in .npy (an array for numpy.load), got {out}")
+if not out.parent.is_dir():
+    parser.error(f"{out.parent} is not a folder")
 file = here.with_name("model.onnx")
 model = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 about = json.loads(model.get_modelmeta().custom_metadata_map["pushforward"])
@@ -49,13 +56,19 @@ def normal(stream, call, shape):
 
 def given(condition, text):
     """Parse the values of a condition, such as 1.5,2 or a class name."""
-    if condition["kind"] != "label":
-        values = text.split(",") if text else condition["usual"]
-        return np.tile(np.array(values, condition["type"]), (n, 1))
-    if text:
-        return np.full(n, condition["names"].index(text))
-    uniform = [g.random(dtype=np.float32) for g in generators(condition["stream"], 0)]
-    return np.searchsorted(np.float32(condition["ends"][:-1]), uniform, "right")
+    if condition["kind"] == "label":
+        if text:
+            return np.full(n, condition["names"].index(text))
+        uniform = [g.random(dtype=np.float32) for g in generators(condition["stream"], 0)]
+        return np.searchsorted(np.float32(condition["ends"][:-1]), uniform, "right")
+    usual = condition["usual"]
+    try:
+        values = [float(word) for word in text.split(",")] if text else usual
+    except ValueError:
+        values = []
+    if len(values) != len(usual):
+        parser.error(f"--{condition['name']} needs {len(usual)} numbers like 1,2; got {text}")
+    return np.tile(np.array(values, condition["type"]), (n, 1))
 
 
 solver = 0
@@ -79,4 +92,4 @@ feeds = {
 for condition in space["conditions"]:
     feeds[condition["name"]] = given(condition, asked.get(condition["name"]))
 wanted = {argument.name: feeds[argument.name] for argument in model.get_inputs()}
-np.save(asked["out"], model.run(["x"], wanted)[0])  # in data units
+np.save(out, model.run(["x"], wanted)[0])  # in data units

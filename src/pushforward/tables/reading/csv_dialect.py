@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ AT_ONCE = 4096  # rows that are split into columns at a time
 MOST_COLUMNS = 10_000
 LONGEST = 1000  # characters of the text of a missing value
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+YEARS = range(1800, 2201)
 ROWS = 2000  # rows that show whether there is a header
 # How tables write that there is no value, in lower case.
 _ABSENT = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
@@ -273,22 +274,46 @@ def has_header(columns: Iterable[Iterable[str]]) -> bool | None:
         True for names, False for data, None if both are possible.
     """
     cells = [list(column) for column in columns]
-    numbers = [int(first) for first, *_ in cells if first.isdecimal()]
-    # such as 0, 1, 2 and years
-    counted = len(numbers) > 1 and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-    signs = {_sign(first, below, counted) for first, *below in cells}
+    first = [column[0] for column in cells]
+    if len(cells[0]) == 1:
+        return any(finite(cell) is None for cell in first)
+    numbers = [int(cell) for cell in first if cell.isdecimal()]
+    steps = {right - left for left, right in pairwise(numbers)}
+    rising = len(steps) == 1 and min(steps) > 0  # such as 0, 1, 2 and years
+    signs = Counter(_sign(column[0], column[1:], rising) for column in cells)
+    if signs["repeated"] > 1 or (signs["repeated"] and signs["name"] < 2):
+        signs["data"] += 1
     for name, data in (("name", "data"), ("name?", "data?")):
         if name in signs and data in signs:
             return None
-        if name in signs or data in signs:
-            return name in signs
-    if numbers:
-        return None
+        if name in signs:
+            return True
+        if data in signs and not (rising and data == "data?"):
+            return False
+    if not numbers:
+        return True
+    usual = numbers[0] in (0, 1) and numbers[1:2] == [numbers[0] + 1]
+    if "data?" in signs:
+        usual = numbers[0] == 0 and len(numbers) > 2
+    elif set(numbers) <= set(YEARS):
+        usual = True
+    if rising and usual and not _continued(cells):
+        return True
+    return None
+
+
+def _continued(cells: Sequence[Sequence[str]]) -> bool:
+    """Return whether the columns of first numbers rise from them, as in a sorted table."""
+    for column in cells:
+        if column[0].isdecimal():
+            values = [value for value in map(finite, column) if value is not None]
+            if values != sorted(values):
+                return False
     return True
 
 
-def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
-    """Return what a first cell is: a name or data, with a question mark if only probably."""
+def _sign(cell: str, column: Sequence[str], rising: bool) -> str:
+    """Return what a first cell is: a name, data, a repeated text, or probably a name or data."""
     below = [other for other in column if other.lower() not in _ABSENT]
     if cell.lower() in _ABSENT or not below:
         return ""
@@ -296,7 +321,7 @@ def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
     numbers = [value for value in map(finite, below) if value is not None]
     if len(numbers) < len(below):  # a column of text
         if cell in below:
-            return "data?"
+            return "repeated"
         if number is None and len(set(below)) <= max(1, len(below) // 2):
             return "name?"
         return ""
@@ -304,7 +329,8 @@ def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
         return "name"
     if not cell.isdecimal():
         return "data"
-    if min(numbers) <= number <= max(numbers) and not counted:
+    whole = all(other.lstrip("+-").isdecimal() for other in below)
+    if min(numbers) <= number <= max(numbers) and (whole or not rising):
         return "data?"
     return ""
 
