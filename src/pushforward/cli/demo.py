@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.cli.comparison import write_live_page
 from pushforward.cli.options import (
-    STOPWATCH,
     TRAIN,
     BudgetOption,
     DataOption,
@@ -27,6 +26,7 @@ from pushforward.cli.options import (
     tell,
 )
 from pushforward.cli.training import (
+    STOPWATCH,
     announce,
     nothing_left,
     say_estimate,

@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from operator import itemgetter
@@ -32,22 +31,6 @@ from pushforward.registries import RECIPES
 
 if TYPE_CHECKING:
     from pushforward.report import Report
-
-
-class Stopwatch:
-    """Seconds since the last lap, or since this process began."""
-
-    def __init__(self) -> None:
-        self._since = time.perf_counter()
-
-    def lap(self) -> float:
-        now = time.perf_counter()
-        seconds = now - self._since
-        self._since = now
-        return seconds
-
-
-STOPWATCH = Stopwatch()
 
 # The groups of verbs
 TRAIN = Group("Train", sort_key=1)

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import signal
 import textwrap
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -32,7 +33,6 @@ from pushforward.cli.options import (
     NO_BUDGET,
     NO_CHANGES,
     PROCESSES,
-    STOPWATCH,
     TRAIN,
     TRAINING,
     Budgeting,
@@ -82,6 +82,22 @@ Every = Annotated[
         help="Steps between checkpoints. Default: two minutes, or a quarter of a short budget.",
     ),
 ]
+
+
+class Stopwatch:
+    """Seconds since the last lap, or since this process began."""
+
+    def __init__(self) -> None:
+        self._since = time.perf_counter()
+
+    def lap(self) -> float:
+        now = time.perf_counter()
+        seconds = now - self._since
+        self._since = now
+        return seconds
+
+
+STOPWATCH = Stopwatch()
 
 
 @app.command(group=TRAIN, sort_key=1)
