@@ -23,8 +23,7 @@ from pushforward.report.findings import findings
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.monitor import health as map_health, standard_callbacks as observers
 from pushforward.training.recipe_argument import with_frozen
-from pushforward.training.runs.learned_solvers import described_sampler
-from pushforward.training.runs.run import by_default
+from pushforward.training.runs.run import by_default, described_sampler
 
 
 def points(*values, spread=0.007, coverage=0.95, distance=None):

@@ -304,9 +304,9 @@ EXTRACTORS = Registry(
 TRACKERS = Registry(
     "tracker",
     {
-        "mlflow": "trackers.mlflow:MLflow",
-        "tensorboard": "trackers.tensorboard:TensorBoard",
-        "wandb": "trackers.wandb:WandB",
+        "mlflow": "trackers.services:MLflow",
+        "tensorboard": "trackers.services:TensorBoard",
+        "wandb": "trackers.services:WandB",
     },
     _subclasses("trackers.tracker:Tracker"),
 )

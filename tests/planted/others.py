@@ -65,11 +65,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "numbers.py": [
         ('.replace("\\n", "\\\\n")', "", "table_reading"),
     ],
-    "trackers/mlflow.py": [
+    "trackers/services.py": [
         ("if known is not None:", "if False:", "trackers"),
+        ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers"),
+        ('os.environ.get("WANDB_MODE", "offline")', '"online"', "trackers"),
     ],
-    "trackers/tensorboard.py": [
-        ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers")
-    ],
-    "trackers/wandb.py": [('os.environ.get("WANDB_MODE", "offline")', '"online"', "trackers")],
 }

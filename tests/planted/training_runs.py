@@ -102,9 +102,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "budgets run_folders",
         ),
     ],
-    "training/runs/learned_solvers.py": [
-        ('entry.get("weights") == self.weights', "True", "grid_learning"),
-    ],
     "training/runs/log.py": [
         ("            self._row = 0\n", "", "skipping"),
         ("if self._row < IN_A_ROW:", "if self._row <= IN_A_ROW:", "skipping"),
@@ -144,6 +141,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("FORMAT = 4\n", "FORMAT = 5\n", "golden_folders"),
     ],
     "training/runs/run.py": [
+        ('entry.get("weights") == self.weights', "True", "grid_learning"),
         (
             'return Flow(flow.denoiser, spec.build(stored["solver"]), stored',
             "return Flow(flow.denoiser, flow.solver, stored",

@@ -26,9 +26,8 @@ from pushforward.runtime import device_named
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.loop.machine import seeded
 from pushforward.training.loop.model_setup import close, prepared, trainings
-from pushforward.training.runs.learned_solvers import described_sampler
 from pushforward.training.runs.provenance import seen_by
-from pushforward.training.runs.run import Run, load
+from pushforward.training.runs.run import Run, described_sampler, load
 from pushforward.transports import Autoencoder, Latent, inner_of
 
 RecipeLike = Recipe | Method | str | Callable[..., Recipe | Method]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -22,6 +24,7 @@ from pushforward.errors import (
     did_you_mean,
     suggestion,
 )
+from pushforward.files import read_json
 from pushforward.methods.method import Method
 from pushforward.plugins import resume_command
 from pushforward.registries import at
@@ -41,12 +44,12 @@ from pushforward.training.checkpoint.storage import (
     step_name,
     unfinished,
     weights_of,
+    write_json,
 )
 from pushforward.training.checkpoint.tensors import load as load_checkpoint, restore
 from pushforward.training.monitor.alarms import lost
 from pushforward.training.runs import log
 from pushforward.training.runs.folder import checkpoint_in
-from pushforward.training.runs.learned_solvers import Learned
 from pushforward.training.runs.log import best_of
 from pushforward.training.runs.provenance import read_seen, seen_by
 from pushforward.training.runs.spec_file import (
@@ -434,3 +437,74 @@ def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
             f"The run's spec.json has no valid sampler for the frozen part {part}: {error}. "
             "Restore the file."
         ) from error
+
+
+# Learned times (grids.json), which belong to the weights that they were learned for ---------------
+
+LEARNED_BY = ("steps", "solver")
+GRIDS_FORMAT = 4
+
+
+def _key(entry: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(entry[field] for field in LEARNED_BY)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Results of `pushforward tune` for a run.
+
+    Args:
+        folder: Run folder.
+        weights: Hash of the weights in the checkpoint's manifest.
+        step: Step of the checkpoint.
+    """
+
+    folder: Path
+    weights: str
+    step: int
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "grids.json"
+
+    def read(self) -> list[dict[str, Any]]:
+        if not self.path.is_file():
+            return []
+        try:
+            entries = list(read_json(self.path)["grids"])
+            assert all(entry.keys() >= {*LEARNED_BY, "times"} for entry in entries)
+        except (AssertionError, AttributeError, LookupError, TypeError) as error:
+            raise CheckpointError(
+                f"{self.path} is damaged: it contains no learned grids. "
+                "Delete it and run pushforward tune again."
+            ) from error
+        return entries
+
+    def times(self, steps: int, solver: Solver) -> list[float] | None:
+        """Return the times learned for a number of steps of a solver and these weights."""
+        wanted = (steps, spec.describe(solver))
+        for entry in self.read():
+            if _key(entry) == wanted and entry.get("weights") == self.weights:
+                return list(entry["times"])
+        return None
+
+    def store(self, entry: dict[str, Any]) -> None:
+        entry = {"checkpoint_step": self.step, **entry, "weights": self.weights}
+        entries = []
+        for other in self.read():
+            if _key(other) != _key(entry) or other.get("weights") != self.weights:
+                entries.append(other)
+        entries.append(entry)
+        content = {
+            "format_version": GRIDS_FORMAT,
+            "grids": sorted(entries, key=itemgetter("steps")),
+        }
+        write_json(self.path, content)
+
+
+def described_sampler(transport: Transport) -> dict[str, Any] | None:
+    """Describe solver, steps and grid as JSON; None for a model without steps."""
+    flow = inner_of(transport)
+    if isinstance(flow, Flow):
+        return {"solver": spec.describe(flow.solver), "steps": flow.steps, "grid": flow.grid}
+    return None
