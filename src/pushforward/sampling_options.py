@@ -167,7 +167,6 @@ def configure(
 def _grid(
     flow: Flow, given: dict[str, Any], solver: Solver, steps: int, grids: Grids | None, name: str
 ) -> str | Sequence[float] | None:
-    """Return the given grid, the times learned for these steps, or the transport's own grid."""
     grid = given.get("grid")
     unguided = not any(option in given for option in GUIDANCE)
     if grid == "learned" or (grid is None and "steps" in given and unguided):

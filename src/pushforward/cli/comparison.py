@@ -330,7 +330,6 @@ def _trainers(
     files: Sequence[str],
     **options: Any,
 ) -> tuple[Path, list[Trainer]]:
-    """Return the report's folder, and a trainer for each recipe, seed and budget."""
     from pushforward.training import Progress
     from pushforward.training.api import prepare
     from pushforward.training.runs.folder import claim

@@ -181,7 +181,6 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
 
 
 def _story_trainers(folder: Path, seconds: float, seed: int) -> list[Trainer]:
-    """Create a trainer for each model of the demo, with tiny networks on the ring."""
     from pushforward import data as named_sets, recipes
     from pushforward.training import Progress
     from pushforward.training.loop.machine import seeded

@@ -176,7 +176,6 @@ def has_jump(denoiser: object) -> bool:
 
 
 def _own(denoiser: object) -> bool:
-    """Whether columns and evaluation are separate: not if `predict` or `jump` is overridden."""
     return (
         isinstance(denoiser, Predicting)
         and type(denoiser).predict is Predicting.predict

@@ -292,7 +292,6 @@ def _error(transport: Transport, x: Tensor, target: Tensor) -> Tensor:
 def _optimised(
     transport: Transport, target: Tensor, start: Tensor, condition: Condition, search: Search
 ) -> Inversion:
-    """Optimise all starts, and return the best result of each example."""
     z = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([z], lr=search.lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, search.steps))

@@ -51,8 +51,6 @@ Tell = Callable[[str], None] | None
 
 @dataclass(frozen=True)
 class _Rung:
-    """Samplings of a transport, and their scores."""
-
     transport: Transport
     samplings: list[Tensor]
     point: CurvePoint
@@ -60,14 +58,11 @@ class _Rung:
 
 @dataclass
 class _Climb:
-    """Measurement of the points of a ladder."""
-
     judge: Evaluator
     n: int
     repeats: int
 
     def rung(self, transport: Transport, words: str) -> _Rung:
-        """Draw and score the samplings of a transport, if it does not diverge."""
         self.judge.say(f"{words}, {counted(transport.calls, 'call')}")
         scores: dict[str, Score] = {}
         samplings: list[Tensor] = []
@@ -78,7 +73,6 @@ class _Climb:
         return _Rung(transport, samplings, CurvePoint(flow.steps, transport.calls, scores))
 
     def beside(self, rung: _Rung, teacher: Sequence[Tensor]) -> CurvePoint:
-        """Return a point with the distance of its samplings to the teacher's, if there are any."""
         to_model = self.judge.data.space.to_model
         squares = []
         for x, y in zip(rung.samplings, teacher, strict=False):

@@ -214,7 +214,6 @@ def combined(
 
 
 def _around_value(score: Score) -> list[float]:
-    """Terms of a sampling, shifted so that their mean is its value."""
     centre = math.fsum(score.sample_terms) / len(score.sample_terms)
     return [score.number + term - centre for term in score.sample_terms]
 

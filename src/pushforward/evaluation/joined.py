@@ -106,7 +106,6 @@ def _with_unique_names(comparisons: Mapping[str, Comparison]) -> list[Comparison
 
 
 def _renamed(comparison: Comparison, names: Mapping[str, str]) -> Comparison:
-    """Rename models in groups, sweeps and pictures; the first of equal names remains."""
     timed = []
     for group in comparison.settings.timed or ():
         timed.append(tuple(dict.fromkeys(names.get(name, name) for name in group)))
@@ -251,7 +250,6 @@ def _mean_record(parts: Sequence[Any]) -> Any:
 
 
 def _mean(parts: Sequence[Any]) -> Any:
-    """Average numbers, also in nested dicts and lists; others are the first."""
     first = parts[0]
     if all(part == first for part in parts):
         return first

@@ -445,7 +445,6 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
 
 
 def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
-    """Walks from the first image to another of its class; "classes" decodes it as each class."""
     split = data.held_out
     space = data.space
     conditions = autoencoder.space.conditions

@@ -251,7 +251,6 @@ def _tables(flows: Flows, tables: Sequence[Dense], layout: RowLayout) -> dict[st
 
 
 def _places_of_noise(drawn: Sequence[int], most: int) -> np.ndarray:
-    """Return which of the noises each block takes, (blocks, M)."""
     counts = np.array(drawn)[:, None]
     firsts = np.cumsum(counts)[:, None] - counts
     numbers = np.arange(most)

@@ -140,7 +140,6 @@ def _sha256(text: str) -> str:
 
 
 def _worker() -> str:
-    """Return the worker's script; a classic one, as browsers start no module from a file."""
     source = gzip.decompress(_file("web", f"{RUNTIME}.gz")).decode()
     source = source.replace("import.meta.url", "self.location.href")
     exports = _EXPORTS.search(source)

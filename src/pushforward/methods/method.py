@@ -26,8 +26,6 @@ Modules = Mapping[str, nn.Module]  # By name
 
 
 class _Parts(dict[str, nn.Module]):
-    """Frozen modules by name, which copies of their owner share."""
-
     def __deepcopy__(self, memo: dict[int, Any]) -> _Parts:
         return self
 

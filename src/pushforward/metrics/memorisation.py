@@ -161,7 +161,6 @@ def strong_columns(training: Array, scale: Array | None, *parts: Array) -> list[
 
 
 def _axes(training: Array, scale: Array | None, count: int) -> Tensor:
-    """Directions of largest variance (randomised range finder)."""
     import torch
 
     some = _examples(training[:: max(1, len(training) // 2000)][:2000], scale)
@@ -304,7 +303,6 @@ class _Reached:
     old: Array
 
     def counts(self, part: Array | slice = slice(None)) -> tuple[int, int]:
-        """Count the different held-out and training examples."""
         new = np.unique(self.held_out[part][self.new[part]])
         old = np.unique(self.training[part][self.old[part]])
         return len(new), len(old)
@@ -432,7 +430,6 @@ class Copying:
 
 
 def _tail(expected: float) -> float:
-    """Half of the way to a tail of 1 in 2,000."""
     from scipy.stats import poisson
 
     expected = max(expected, 1e-9)

@@ -221,7 +221,6 @@ def _variances(matrix: Array) -> Array:
 
 
 def _pairs(variances: Array) -> Array:
-    """l_i l_j / (l_i + l_j)."""
     total = np.add.outer(variances, variances)
     product = np.multiply.outer(variances, variances)
     halves: Array = np.divide(product, total, out=np.zeros_like(total), where=total > 0)

@@ -45,8 +45,6 @@ FACTORS = (1, 2, 4, 8)
 
 
 class _Coder(nn.Module):
-    """Residual blocks on the grids from image to latent; from latent to image if ``rising``."""
-
     rising = False
 
     def __init__(
@@ -211,7 +209,6 @@ class _MapCoder(_Coder):
 
     @classmethod
     def sized(cls, size: str, *, shape: Shape, **options: Any) -> Self:
-        """Build one of three sizes: 24, 48 or 96 channels at the finest level."""
         width, blocks = size_choice(size, SIZES)
         return cls(shape, width=width, blocks=blocks, **options)
 

@@ -124,8 +124,6 @@ class SingleStep(Solver):
 
 
 class _Multistep(Solver):
-    """A solver that keeps ``memory`` estimates of ``of``."""
-
     grid = "log_snr"
     memory: int
     of: str

@@ -14,8 +14,6 @@ from pushforward.solvers.solver import Memory, Solver, StepResult, between, over
 
 
 class _Explicit(Solver):
-    """An explicit method from its Butcher tableau; subclasses name the tableau."""
-
     nodes: tuple[float, ...]  # c: the position of each stage within the step
     stages: tuple[tuple[float, ...], ...]  # a: the weights of earlier velocities in each stage
     weights: tuple[float, ...]  # b: the weights of the velocities in the step

@@ -110,8 +110,6 @@ class RowMixture(Transport):
 
 
 class _Rows:
-    """Sufficient statistics of rows under products of categorical and normal columns."""
-
     def __init__(self, rows: Tensor, layout: Coordinates) -> None:
         self.layout = layout
         self.counts = rows.index_fill(1, layout.scores, 0.0)
@@ -120,7 +118,6 @@ class _Rows:
         self.second = self.first * rows[:, layout.scores]
 
     def joint(self, mixture: RowMixture) -> Tensor:
-        """Compute log p(row, component), (n, k)."""
         precision = mixture.deviations.square().reciprocal()
         squares = mixture.means.square() * precision + math.log(2 * math.pi)
         constant = -squares / 2 - mixture.deviations.log()
@@ -130,7 +127,6 @@ class _Rows:
         return of_indicators + linear - quadratic + mixture.weights.log()
 
     def maximised(self, shares: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Compute parameters from the component probabilities of rows, (n, k)."""
         total = shares.sum(0) + PRIOR
         counts = shares.T @ self.counts + PRIOR * self.counts.mean(0)
         logits = (counts / total[:, None]).clamp(min=1e-12).log()

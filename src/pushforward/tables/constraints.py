@@ -242,7 +242,6 @@ def _same_order(fields: Sequence[Column]) -> bool:
 
 
 def _texts(fields: Sequence[Column]) -> tuple[str, ...]:
-    """Return the texts of all compared levels; empty if numbers are compared."""
     named = [field.levels for field in fields]
     texts = list(chain.from_iterable(named))
     if not all(named) or all(finite(text) is not None for text in texts):

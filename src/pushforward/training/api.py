@@ -150,7 +150,6 @@ def _new_trainer(
     processes: Processes,
     options: FitOptions,
 ) -> Trainer:
-    """Claim the run folder and build the trainer; if that fails, the folder is removed again."""
     watcher = None
     claimed = None
     if processes.rank == 0:

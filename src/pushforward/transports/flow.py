@@ -260,8 +260,6 @@ class Flow(Transport):
 
 
 class _Counted:
-    """A denoiser that counts network evaluations of one example."""
-
     def __init__(self, denoiser: Predictor) -> None:
         self.denoiser = denoiser
         self.path = denoiser.path

@@ -90,8 +90,6 @@ def _denoiser(flow: Transport) -> Predictor:
 
 
 class _Slope:
-    """The derivative in log-SNR of y = x_t / hypot(alpha, sigma), and its divergence."""
-
     def __init__(self, denoiser: Predictor, condition: Condition, probes: list[Tensor]) -> None:
         self.denoiser = denoiser
         self.condition = condition

@@ -193,7 +193,6 @@ class Sampler:
         return x.flatten(2).gather(2, places).view(x.shape)
 
     def _shifts(self, purpose: int, epochs: Integers, index: Integers, size: int) -> Integers:
-        """Draw uniform integers up to an eighth of the size in each direction."""
         reach = max(1, size // 8)
         words = mix(purpose, self.seed, epochs, index) % np.uint64(2 * reach + 1)
         return words.astype(np.int64)[:, None] - reach

@@ -129,8 +129,6 @@ def _of_several_sizes(
 
 
 class _Images:
-    """Images of one size; only hashes if they stay on disk."""
-
     def __init__(self, store: ImageStore, reading: DataOptions) -> None:
         self.store = store
         self.reading = reading

@@ -160,7 +160,6 @@ class ScaledSpace(Space):
         return (1,) * (1 + self.axis) + (-1,) + (1,) * (len(self.shape) - 1 - self.axis)
 
     def _broadcast(self, values: Sequence[float], like: Tensor) -> Tensor:
-        """Return one value per column or channel in a shape that broadcasts over samples."""
         import torch
 
         return torch.tensor(values, dtype=like.dtype, device=like.device).view(self._view())

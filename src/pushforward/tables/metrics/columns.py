@@ -128,7 +128,6 @@ def _edges(real: Floats) -> Floats:
 
 
 def _bars(real: Floats, count: int, by_frequency: bool) -> Integers:
-    """Number the bars of categories and of missing values; the last bar holds the rarest."""
     order = np.arange(count)
     if by_frequency:
         order = np.argsort(-np.bincount(codes(real, count), minlength=count)[:count], kind="stable")
@@ -224,7 +223,6 @@ def pair_errors(table: Table) -> tuple[list[tuple[int, int]], Floats, Floats, Fl
 
 
 def _cells(table: Table) -> list[Integers]:
-    """Number the cells of each column, first of generated and then of held-out rows."""
     cells = []
     for place, discrete in enumerate(table.categorical):
         real = table.reference[:, place]

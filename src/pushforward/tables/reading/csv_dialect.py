@@ -169,7 +169,6 @@ def text_table(content: bytes, faults: Faults) -> RawTable:
 
 
 def _dialect(text: str) -> tuple[str, int]:
-    """Detect the separator of cells, and the usual number of cells of a line."""
     lines = text.split("\n", LOOKED_AT)[:LOOKED_AT]
     head = [line for line in lines if not line.startswith(COMMENTS)] or lines
     content = "\n".join(head).encode()
@@ -303,7 +302,6 @@ def has_header(columns: Iterable[Iterable[str]]) -> bool | None:
 
 
 def _continued(cells: Sequence[Sequence[str]]) -> bool:
-    """Return whether the columns of first numbers rise from them, as in a sorted table."""
     for column in cells:
         if column[0].isdecimal():
             values = [value for value in map(finite, column) if value is not None]

@@ -155,7 +155,6 @@ def frame_of(
 
 
 def _objects(field: Column, values: Floats) -> tuple[list[Any], str]:
-    """Return Python objects, None for missing values, and their pandas type; "" for texts."""
     absent = np.isnan(values)
     integer = "Int64" if absent.any() else "int64"
     texts = field.cells(values)

@@ -80,7 +80,6 @@ def _date(value: float, pattern: str) -> str:
 
 
 def _number(value: float, form: Form) -> str:
-    """Write a number with a decimal point, no plus sign and nothing between thousands."""
     decimals = form["decimals"]
     least = form["least"]
     digits = form["digits"]
@@ -120,7 +119,6 @@ def cells_of(column: Mapping[str, Any], x: NDArray[Any]) -> list[str]:
 
 
 def _ordinary(column: Mapping[str, Any], scores: Floats) -> list[str]:
-    """Return the cells of scores."""
     edges = np.array(column["edges"])
     if "cells" in column:
         cells = column["cells"] or [""]

@@ -69,8 +69,6 @@ def watcher_of(progress: Watcher | bool | None) -> Watcher:
 
 @dataclass
 class _Line:
-    """Progress of one run; ``first`` are its seconds, samples and fraction when first shown."""
-
     due: float
     first: tuple[float, int, float] | None = None
     clock: Any = None
