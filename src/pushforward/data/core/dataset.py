@@ -38,9 +38,6 @@ from pushforward.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pushforward.data.core.named_set import Density, Truth
-    from pushforward.data.sets.derived import Stack
-
 
 _BYTES = 1 << 24  # hashed at a time, so that examples that stay on disk are read in parts
 _LIMIT_KEY = 0x5EED_0F_5711
@@ -156,6 +153,10 @@ def _joined(first: Array | None, second: Array | None) -> Array | None:
     return np.concatenate([first, second])
 
 
+class Distribution:
+    """Base class of known distributions of data (`Dataset.truth`)."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A data set with a training split and a held-out split.
@@ -183,7 +184,7 @@ class Dataset:
     space: Space
     train: Split
     held_out: Split
-    truth: Truth | Density | Stack | None = None
+    truth: Distribution | None = None
     skipped: Reasons = ()
     converted: Reasons = ()
     ignored: int = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.core.dataset import Dataset, Distribution, Schema, Split, build
 from pushforward.data.core.hashes import Floats
 from pushforward.data.images import image_set
 from pushforward.data.images.image_file import Size
@@ -43,7 +43,7 @@ def resized(split: Split, size: Size | None) -> Split:
 
 
 @dataclass(frozen=True)
-class Truth:
+class Truth(Distribution):
     """Known distribution of vectors: a mixture of isotropic Gaussians.
 
     Args:
@@ -71,7 +71,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Density:
+class Density(Distribution):
     """Known distribution of vectors without modes.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.core.dataset import Dataset, Distribution, Schema, Split, build
 from pushforward.data.core.hashes import Integers, Pixels, bits, mix
 from pushforward.data.core.named_set import Derived, Source
 from pushforward.data.readers.reader import DataOptions
@@ -23,7 +23,7 @@ _CHUNK = 4096  # examples drawn at a time
 
 
 @dataclass(frozen=True)
-class Stack:
+class Stack(Distribution):
     """The known distribution of stacked images.
 
     Args:
