@@ -260,11 +260,8 @@ def write_samples(
     .parquet.
 
     Args:
-        path: Output path.
-        space: Space of the samples.
         n: Total number of samples in all parts.
         parts: Pairs (samples in data units, condition), as yielded by `Transport.stream`.
-        overwrite: Whether to replace an existing file.
         zoom: Integer factor for enlarging images; None enlarges only the small images of a grid.
         fill: Values of columns that the model does not learn, or "sequence" for 1, 2, 3, ....
     """

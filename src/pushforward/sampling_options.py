@@ -126,8 +126,6 @@ def configure(
     Args:
         transport: A `Flow`, a `Map`, or a `Latent` of a `Flow` or `Map`.
         grids: Function that looks up learned times, such as `Run.learned_grid`.
-        name: Name of the transport in error messages.
-        options: See `Sampling`.
 
     Raises:
         UsageError: If this kind of transport does not support an option, or a value is out of

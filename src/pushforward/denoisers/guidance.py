@@ -77,8 +77,7 @@ class Guided(Wrapped):
     """Classifier-free guidance: y = y_without + scale (y_with - y_without), in one batch.
 
     Scales 0 and 1 cost one call, all others two. Outside the interval the conditional model is
-    used. A
-    condition may hold scales per example (`pushforward.denoisers.denoiser.SCALE`).
+    used. A condition may hold scales per example (`pushforward.denoisers.denoiser.SCALE`).
 
     Args:
         denoiser: Denoiser trained with conditions and label dropout.

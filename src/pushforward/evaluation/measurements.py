@@ -140,8 +140,6 @@ class StepsCurve(Record):
     """Quality of a flow map in few calls, and of its teacher from the same noise.
 
     Args:
-        floors: Real-data scores at this n.
-        points: Scores of the flow map with 1, 2, 4, 8 and 16 calls.
         teacher: Scores of the teacher with at most the same numbers of calls.
         own: Scores of the teacher with the ``solver`` and steps used in training.
         default: Scores of the teacher with the solver and steps of its own run.
@@ -310,11 +308,8 @@ class Field2D:
 
     Args:
         limits: Square spanned by the grids in data units: (min x, max x, min y, max y).
-        times: Times of the velocities, (T,), in descending order.
         velocities: Velocities towards data, (classes, T, rows, columns, 2).
-        way_times: Times of the trajectories, (steps + 1,), in descending order.
         ways: Trajectories, (classes, rows, columns, steps + 1, 2).
-        classes: Class names; one empty name for a model without labels.
     """
 
     limits: tuple[float, float, float, float]

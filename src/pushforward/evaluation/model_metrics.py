@@ -148,7 +148,6 @@ def coded_bits(
     the probability of levels.
 
     Args:
-        method: Method with importance weights (`HasImportanceWeights`).
         n: Number of held-out examples; None for all, at most 1,000.
 
     Returns:

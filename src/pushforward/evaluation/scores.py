@@ -130,9 +130,7 @@ def floors(
     metrics: Sequence[str | Metric] | None = None,
     cache: Cache = None,
 ) -> dict[str, Score]:
-    """Compute real-data scores.
-
-    The scores of n training examples, which a perfect model would have.
+    """Compute real-data scores, which a perfect model would have.
 
     The examples are drawn with class frequencies of the data from those that features were not
     fitted on (``features.halves``). The other training examples serve as the training set of
@@ -147,9 +145,8 @@ def floors(
 
     Returns:
         Scores by name: mean over draws, value of each draw, and the standard deviation for n new
-            examples as
-        spread. Draws share examples, so their standard deviation is divided by the square root of 1
-        - n / m, with m the number of examples that they are drawn from.
+        examples as spread. Draws share examples, so their standard deviation is divided by the
+        square root of 1 - n / m, with m the number of examples that they are drawn from.
     """
     n = compared(dataset, n)
     choice = chosen(metrics)

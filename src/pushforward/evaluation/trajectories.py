@@ -51,7 +51,6 @@ def trace(
     at equal steps in log-SNR, so that their trajectories are comparable.
 
     Args:
-        n: Number of trajectories, at least 1.
         steps: Number of steps, at least 1, with one network call each.
         condition: Tensors with n entries by name; None to draw labels as `Transport.sample` does.
 

@@ -303,8 +303,7 @@ class Tabulated(Path):
     """Discrete DDPM schedule with T levels, made continuous: level i is at t = i / T.
 
     Between levels the log-SNR is a monotone cubic (PCHIP) in t. The path preserves variance:
-    alpha^2 =
-    sigmoid(log_snr).
+    alpha^2 = sigmoid(log_snr).
 
     References:
         Ho et al., Denoising Diffusion Probabilistic Models (2020); Fritsch and Butland (1984).

@@ -210,8 +210,6 @@ class Series:
     """A line or points of one model.
 
     Args:
-        name: The name in the legend.
-        index: The number of the model, which sets colour, shape and dashes.
         x, y: Values; points that are not finite are left out.
         line, dots: Whether points are connected and marked.
         style: "" for the dashes of the model, "solid" or "dashed".

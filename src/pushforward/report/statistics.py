@@ -22,13 +22,9 @@ class Statistic:
     """One score of a model, with what is needed to compare it.
 
     Args:
-        name: The name of the model.
-        value: The score.
         spread: Standard deviation over training runs or samplings; None if unknown.
         width: Standard deviation for comparisons with a bound, at least that of real data.
         loss: The value, or its negative; lower is better.
-        interval: The ends of the 95 % interval; None if unknown.
-        variations: Sources of variation.
         comparisons: The number of pairs compared in this score.
         equal: For real data, the variation of its score over draws.
     """

@@ -187,9 +187,8 @@ class DEIS(_Multistep):
     """Exponential Adams-Bashforth method on the noise in log-SNR; order 3 starts like `DPM`.
 
     References:
-        Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator
-        (2023), tAB-DEIS
-        with log-SNR as its time.
+        Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator (2023),
+        tAB-DEIS with log-SNR as its time.
     """
 
     of = "noise"

@@ -96,11 +96,9 @@ class Jump(Solver):
             renoise^2) sigma_s / alpha_s and adds noise. Consistency models need 1.
 
     References:
-        Kim et al., Consistency Trajectory Models (2024), section 3.3, whose gamma is
-        ``renoise``; Song
-        et al., Consistency Models (2023), algorithm 1, for 1; Boffi et al., Flow Map
-        Matching (2024),
-        for 0.
+        Kim et al., Consistency Trajectory Models (2024), section 3.3, whose gamma is ``renoise``;
+        Song et al., Consistency Models (2023), algorithm 1, for 1; Boffi et al., Flow Map Matching
+        (2024), for 0.
     """
 
     order = 1
@@ -195,9 +193,8 @@ class DPMSDE(Solver):
 class EulerMaruyama(Solver):
     """Euler-Maruyama method: x + (s - t) velocity - w^2 h sigma z + w sigma sqrt(2 h) n.
 
-    h is the step in lambda = log(alpha / sigma), z the predicted noise and w the strength: 1
-    for the
-    reverse of the noising SDE, 0 for Euler's method.
+    h is the step in lambda = log(alpha / sigma), z the predicted noise and w the strength: 1 for
+    the reverse of the noising SDE, 0 for Euler's method.
 
     References:
         Song et al. (2021), eq. 6; Ma et al., SiT (2024).

@@ -443,9 +443,8 @@ TABLES = 8  # tables that are kept: for a flow's own times, and for recent solve
 class TableCache:
     """Cache of the tables of one solver, by times, denoiser and settings.
 
-    Replacing an attribute of solver or denoiser compiles another table. Changes inside an
-    attribute are
-    not noticed.
+    Replacing an attribute of solver or denoiser compiles another table. Changes inside an attribute
+    are not noticed.
     """
 
     def __init__(self, solver: Solver) -> None:

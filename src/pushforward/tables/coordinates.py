@@ -35,16 +35,11 @@ class Coordinates(nn.Module):
         space: Space of the table.
 
     Attributes:
-        size: Number of coordinates, d.
-        count: Number of columns.
         spans: Ranges of coordinates (first, last, width) in order: neighbouring blocks of equal
             width, or scores, with width 0.
         owner: Index of the column of each coordinate, (d,).
         first: First coordinate of each column, (columns,).
-        discrete: Mask of indicators, bool (d,).
-        indicators: Coordinates of the indicators, increasing, (m,).
         order: Coordinates of the indicators, grouped by block width, (m,).
-        scores: Coordinates of the scores, (s,).
         gate: For each coordinate, the indicator that its row has a score; d if there is none, (d,).
         blocked: Mask of columns with indicators, bool (columns,).
         absent: Mask of indicators of missing values, bool (d,).
@@ -54,8 +49,6 @@ class Coordinates(nn.Module):
         ranks: Ranks between the values of a closed column, or where the knots of an open one begin
             and end, alternating; increasing in float64 (s, r), padded with 1.
         codes: Score of each value, (s, e), padded with the last one.
-        mean: Mean of each coordinate, (d,).
-        std: Standard deviation of each coordinate, (d,).
         prior: Logarithm of each indicator's frequency, which is at least 1e-6; 0 for scores, (d,).
         entropy: Entropy of each column's indicators in nats, at least `LEAST_ENTROPY`, (columns,).
     """

@@ -121,9 +121,7 @@ class TableDenoiser(Denoiser):
         network: ``network(x, t, condition) -> tensor`` (n, d), whose input is `features`. t is
             (n,), or (1,) for one time of all rows if the network has a true attribute
             ``shares_time``.
-        path: Path of the training.
         prediction: Prediction whose squared error is the loss of scores.
-        table: Space of the table.
         clock: Time input of the network; see `Preconditioning`.
         unconditional: Whether the model is also trained without given columns.
         waves: Number of frequencies per score in the network input; see `features`.
@@ -428,14 +426,10 @@ class TableDenoising(DenoiserMethod):
 
     Args:
         denoiser: Denoiser, with its network, path and prediction.
-        times: Distribution of training times.
         weight: Weight of each time in the squared error.
         known: Fraction of training rows in which columns are given.
         rate: Change per step, in nats, of the log factor of a column that has lost all or no
             information at the training times; 0 keeps the factors at 1.
-        solver: Default solver of the transport.
-        steps: Default number of steps of the transport.
-        grid: Default time grid of the transport; None for the grid of the solver.
 
     References:
         Dieleman et al., Continuous Diffusion for Categorical Data (2022), eq. 8; Mueller et al.
@@ -517,8 +511,6 @@ class TableDistillation(MapMethod):
 
     Args:
         flow_map: Student, a map on the straight path that starts as the teacher.
-        trajectories: Trajectories of the teacher.
-        steps: Default number of jumps of the transport.
 
     References:
         Hu et al., CMT (2025), for the regression along trajectories; Dieleman et al., Continuous

@@ -49,8 +49,6 @@ class Imputed:
     Args:
         values: Values (draws, n, columns), float64: numbers, dates as seconds since 1970, category
             numbers.
-        missing: Mask of the values that were missing and are filled in, bool (n, columns).
-        space: Space of the table.
         source: Text of the source file, or source data frame; None for values.
         drawn_again: Fraction of drawn rows that violated a constraint of the table and were drawn
             again.

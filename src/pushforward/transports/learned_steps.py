@@ -56,9 +56,6 @@ def learn_grid(
     Args:
         flow: Deterministic flow; its solver and number of steps are kept.
         n: Number of noise examples for learning.
-        rounds: Number of updates.
-        batch: Number of examples per update.
-        lr: Learning rate.
         seed: Seed of the first noise example.
         watch: Callback after each round with its number and the RMS distance of its examples.
 

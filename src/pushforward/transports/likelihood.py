@@ -40,8 +40,7 @@ def log_prob(
     """Compute the log density of data under a flow, by the instantaneous change of variables.
 
     log p(x) = log p(z) + int div f, along the ODE from x to z, by RK4 in log-SNR. The trace is
-    exact
-    for at most `EXACT` dimensions; above, Hutchinson's estimate is unbiased.
+    exact for at most `EXACT` dimensions; above, Hutchinson's estimate is unbiased.
 
     Args:
         flow: Flow from standard normal noise; its solver and steps have no effect.
@@ -178,10 +177,8 @@ def elbo(
     Args:
         flow: Flow from standard normal noise; its solver and steps have no effect.
         x: Images in [0, 1] with 256 levels, (n, *shape).
-        condition: Conditions as in `Transport.sample`; missing conditions are unknown.
         times: Number of network calls per example for the integral.
         spread: Standard deviation of the decoder, in units of the noise at t_min.
-        seed: Seed of the first example; example i depends only on ``seed + i``.
 
     Returns:
         Bound in nats, float64 (n,).

@@ -421,12 +421,9 @@ class Seen:
     """Hashes of the training examples of a model and of the models it builds on, sorted.
 
     Args:
-        own: Hashes of its training examples; None if unknown.
         inherited: Hashes of the training examples of the models and data sets that it builds on,
             except those that their own data holds out as well.
         shared: Hashes of its training examples that its own data holds out as well.
-        names: Names of these models and data sets.
-        unknown: Names of those whose training examples are unknown.
         apart: `Dataset.apart` of its data; None for runs of earlier versions.
         own_seconds: Duration of its training, including a teacher's trajectories.
         seconds: Known training durations of the models it builds on.

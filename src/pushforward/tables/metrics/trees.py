@@ -226,18 +226,13 @@ OTHERS = "The real-data score comes from trees trained on training rows."
 def utility(table: Table) -> tuple[str, float, float] | None:
     """Train trees on samples and test them on real rows.
 
-    Return name, value and standard error of the score.
-
     "utility_auc" is the area under the ROC curve (one-vs-rest mean over several classes; 1/2 if
     samples have one class), "utility_rmse" the root mean squared error of a numeric target divided
-    by the standard deviation of real rows. Rows without a target value are omitted.
-
-    Args:
-        table: Table with a target. Trees learn from ``learned``, at most 50,000 rows, and fewer for
-            wide tables.
+    by the standard deviation of real rows. Rows without a target value are omitted. Trees learn
+    from at most 50,000 rows, and fewer for wide tables.
 
     Returns:
-        None if real rows have a single target value.
+        Name, value and standard error of the score; None if real rows have a single target value.
 
     References:
         Esteban et al., Real-valued (medical) time series generation with recurrent conditional

@@ -57,8 +57,6 @@ class Layout:
     """Format of a table's file, which samples are written in.
 
     Args:
-        separator: Separator of cells; a blank means any number of blanks.
-        header: Whether the first line contains column names.
         missing: Text of missing values in each column; empty if all are empty cells.
         types: Types of a data frame's columns, as returned by `frames.types_of`; empty for a file.
         levels: Texts of the levels of each categorical data-frame column that occur, in order;
@@ -376,7 +374,6 @@ def gappy_values(
     column is a value, even if it denotes a missing value elsewhere.
 
     Args:
-        fields: Expected columns; dates may be in ISO 8601 format instead of their own.
         absent: Further texts of missing values.
         foreign: Whether unknown texts are the number after the last category, instead of faults.
     """

@@ -177,17 +177,13 @@ class Finding:
     """The content of a column, as detected or specified.
 
     Args:
-        name: Column name.
         kind: One of `KINDS`; "drop" for a column that is left out.
-        why: Reason for the decision.
         form: Format of numbers and dates.
-        names: Texts of the categories in order.
         rounds: Whether a schema specifies the number of digits, to which cells are rounded.
         rare: Number of further category texts that are not learned
             (`pushforward.tables.reading.schema`).
         personal: Kind of personal data that the column seems to contain, such as "names"; usually
             empty.
-        examples: First distinct cells.
         missing: Fraction of missing cells.
     """
 

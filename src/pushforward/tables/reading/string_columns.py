@@ -156,16 +156,12 @@ class RawTable:
     """A table as text.
 
     Args:
-        columns: Columns of equal length.
         lines: Line of each row in the file, or the row's number, for messages.
         header: Whether the file's first line contains column names; None for a table without a
             file.
-        separator: Separator of cells.
         notes: Sentences about skipped lines or decisions.
         types: Types of a data frame's columns by name, each with the texts of its levels; empty for
             other tables.
-        encoding: Encoding of the file; empty for a table without a file.
-        ending: Line ending of the file.
     """
 
     columns: tuple[RawColumn, ...]

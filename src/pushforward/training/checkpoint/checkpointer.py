@@ -59,10 +59,6 @@ class Checkpointer:
     requested ones are waited for.
 
     Args:
-        folder: Run folder.
-        clock: Position in the budget.
-        processes: Processes that train together.
-        writes: Whether this process writes.
         every: Steps between checkpoints; None for `CHECKPOINT_SECONDS`.
         facts: Further entries of ``state.json``.
         journal: Log, which is flushed to disk before each checkpoint.

@@ -120,16 +120,10 @@ class Settings:
     """Settings of one training run.
 
     Args:
-        seed: Seed of everything random.
-        device: Device for training.
-        augment: Names of augmentations.
-        checkpoint_every: Number of steps between checkpoints; None for a time interval.
-        plugins: Python files that define parts of the run.
         asked: Options by command-line name, so that a report can print a command.
         init: Run whose weights initialise training.
         init_step: Step of the checkpoint passed as ``init``.
         from_seed: Whether the weights can be redrawn from the seed.
-        trackers: Trackers that receive the log; not stored.
     """
 
     seed: int = 0
