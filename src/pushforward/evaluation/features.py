@@ -4,7 +4,6 @@ An extractor (`pushforward.extractors`) converts examples to numbers, which are 
 to unit total variance. All features except raw ones are projected onto min(64, n / 10) principal
 components. By default, labelled data uses the last hidden layer of a small classifier, unlabelled
 data its principal components, and toys (at most three columns, or a known truth) their raw columns.
-The classes in the channels of stacked images are recognised by the classifier of single images.
 
 Network, centre, scale and components are fitted once, on one half of the training examples
 (`halves`). Real-data scores use the other half, so that real examples are as new to the features as

@@ -224,9 +224,6 @@ class Number(Column):
         missing: Whether values may be missing.
         spans: Width of each knot's interval of ranks in an open column, about its fraction of
             values, 0 for unique values; empty if all are 0.
-
-    Raises:
-        DataError: If arguments do not fit one another, or values cannot be written as cells.
     """
 
     name: str

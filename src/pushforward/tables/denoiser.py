@@ -130,9 +130,6 @@ class TableDenoiser(Denoiser):
             added to the input, and its Gumbel numbers to the logits, so that a network with zero
             output draws a category by frequency in one jump.
 
-    Raises:
-        UsageError: If the network's attribute ``inputs`` differs from the number of `features`.
-
     References:
         Dieleman et al., Continuous Diffusion for Categorical Data (2022), section 3.1, for score
         interpolation; Mueller et al., Continuous Diffusion for Mixed-Type Tabular Data (2024), for

@@ -56,11 +56,8 @@ def _blurred(
     scale: float,
     shift: tuple[float, float] = (0, 0),
 ) -> Density:
-    """Return the density of scaled and shifted points on curves, with Gaussian noise.
-
-    Gauss-Legendre quadrature on panels no longer than about the noise is exact to rounding; an even
-    number of panels ends one in the middle.
-    """
+    # Gauss-Legendre quadrature on panels no longer than about the noise is exact to rounding; an
+    # even number of panels ends one in the middle
     edges = np.linspace(*ends, panels + 1)
     t = (edges[:-1, None] + (NODES + 1) / 2 * np.diff(edges)[:, None]).ravel()
     points = np.concatenate([curve(t) for curve in curves]) * scale + np.array(shift)

@@ -62,9 +62,6 @@ class Layout:
         levels: Texts of the levels of each categorical data-frame column that occur, in order;
             () for other columns.
         columns: Names of all columns of the file, if some are left out; otherwise empty.
-
-    Raises:
-        DataError: For another separator than one character, or a longer text than `LONGEST`.
     """
 
     separator: str = ","

@@ -221,9 +221,6 @@ class Format:
         plus: Whether positive numbers have a plus sign.
         prefix: Currency between the sign and the digits, such as "$"; empty for none.
         suffix: Unit or currency after the digits, such as " kg"; empty for none.
-
-    Raises:
-        DataError: For counts of digits, a pattern, a point or a unit that no cell is written with.
     """
 
     decimals: int | None = None
