@@ -14,7 +14,6 @@ from pushforward.conditions.kind import names_of
 from pushforward.data import Space
 from pushforward.denoisers import AtScale, Autoguided, Guided, Thresholded
 from pushforward.denoisers.denoiser import Predictor, trained
-from pushforward.editing.given_data import Truncated
 from pushforward.errors import UsageError, suggestion
 from pushforward.numbers import counted
 from pushforward.solvers import Solver
@@ -140,6 +139,8 @@ def configure(
                 f"({type(inner).__name__}). For samples that are closer to their label, use "
                 "guidance: `scale=2` with a `label`."
             )
+        from pushforward.editing import Truncated
+
         transport = Truncated(transport, given.pop("truncation"))
     if not given:
         return transport

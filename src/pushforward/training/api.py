@@ -30,7 +30,6 @@ from pushforward.trackers import trackers_of
 from pushforward.training.checkpoint.storage import fault, latest, next_good, step_name
 from pushforward.training.checkpoint.tensors import load as load_checkpoint, restore
 from pushforward.training.distributed.processes import Processes, joined
-from pushforward.training.estimates import steps_within
 from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.display import watcher_of
 from pushforward.training.loop.machine import seeded
@@ -126,6 +125,8 @@ def prepare(
         )
         flops = options.get("flops")
         if flops is not None:
+            from pushforward.training.estimates import steps_within
+
             budget = Budget(steps=steps_within(flops, recipe, dataset, settings)[0])
         return _new_trainer(
             recipe, dataset, budget or Budget(steps=5000), settings, processes, options

@@ -17,11 +17,7 @@ from pushforward.denoisers import Condition
 from pushforward.denoisers.denoiser import condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged
-from pushforward.methods import FlowMapMatching
 from pushforward.methods.method import Guard, Method, StepContext
-from pushforward.metrics.manifold import reached
-from pushforward.metrics.modes import Centred, count_modes
-from pushforward.metrics.two_sample import frechet_distance
 from pushforward.paths import training_noise
 from pushforward.training.loop.callbacks import Action, CallbackRequest, Moment, Observer
 from pushforward.training.runs.log import Best, best_of
@@ -75,6 +71,8 @@ class Reference:
     """Fixed training examples with which as many samples are compared."""
 
     def __init__(self, data: Dataset, count: int) -> None:
+        from pushforward.metrics.modes import Centred
+
         truth = data.truth
         train = data.train
         self.space = data.space
@@ -91,6 +89,9 @@ class Reference:
 
     def measures(self, x: Tensor) -> dict[str, float]:
         """Measure samples."""
+        from pushforward.metrics.modes import count_modes
+        from pushforward.metrics.two_sample import frechet_distance
+
         if not bool(x.isfinite().all()):
             return {}
         measures: dict[str, float] = {}
@@ -112,6 +113,8 @@ class Reference:
 
     def reached(self, x: Tensor) -> dict[str, np.ndarray]:
         """Find the examples that samples reach (`pushforward.metrics.manifold.reached`)."""
+        from pushforward.metrics.manifold import reached
+
         return reached(self._projected(x), self._real, NEIGHBOURS)
 
     def _projected(self, x: Tensor) -> np.ndarray:
@@ -315,6 +318,8 @@ class FixedNoise(Observer):
 
     def targets(self, moment: Moment) -> dict[str, float]:
         """Measure the size of a map's targets, relative to velocities, in each range of times."""
+        from pushforward.methods import FlowMapMatching
+
         method = moment.method
         if not isinstance(method, FlowMapMatching):
             return {}
