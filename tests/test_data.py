@@ -21,7 +21,7 @@ from pushforward.data import ImageSpace, Sampler, Split, VectorSpace, check, mea
 from pushforward.data.core.dataset import Dataset
 from pushforward.data.core.hashes import bits, held_out_indices, mix
 from pushforward.data.core.load import installed
-from pushforward.data.sets import torchvision
+from pushforward.data.sets import image_sets
 from pushforward.data.sets.derived import drawn
 from pushforward.errors import DataError
 
@@ -267,8 +267,8 @@ def test_files_of_mnist_are_read_as_torchvision_reads_them_and_without_it(monkey
             (raw / f"{split}-{name}-ubyte").write_bytes(header + x.tobytes())
     theirs = [FashionMNIST(tmp_path, train=train) for train in (True, False)]
     monkeypatch.setenv("PUSHFORWARD_DATA", str(tmp_path))
-    monkeypatch.setattr(torchvision, "_fetched", None)
-    for own, their in zip(torchvision._read("it", "FashionMNIST", False), theirs, strict=True):
+    monkeypatch.setattr(image_sets, "_fetched", None)
+    for own, their in zip(image_sets._read("it", "FashionMNIST", False), theirs, strict=True):
         assert np.array_equal(own.x[:, 0], their.data)
         assert np.array_equal(own.labels, their.targets)
     file = raw / "t10k-images-idx3-ubyte"
@@ -283,10 +283,10 @@ def test_files_of_mnist_are_read_as_torchvision_reads_them_and_without_it(monkey
     ):
         file.write_bytes(damaged)
         with pytest.raises(DataError, match=f"{file.name} is damaged"):
-            torchvision._read("it", "FashionMNIST", False)
+            image_sets._read("it", "FashionMNIST", False)
     file.unlink()
     with pytest.raises(DataError, match="cannot be read from"):
-        torchvision._read("it", "FashionMNIST", False)
+        image_sets._read("it", "FashionMNIST", False)
 
 
 def test_listing_agrees_with_what_is_loaded():
