@@ -141,6 +141,7 @@ class ResumeOptions(TrainingOptions, total=False):
             damaged.
         data: Data set, if the run was trained on arrays in Python.
         method: Method with the run's structure, if the spec cannot rebuild it.
+        network: Network of the run, as for `pushforward.load`, if the spec cannot rebuild it.
         epochs: New budget in passes over the training examples.
     """
 

@@ -55,7 +55,6 @@ def learn_grid(
 
     Args:
         flow: Deterministic flow; its solver and number of steps are kept.
-        n: Number of noise examples for learning.
         seed: Seed of the first noise example.
         watch: Callback after each round with its number and the RMS distance of its examples.
 
