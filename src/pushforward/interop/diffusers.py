@@ -305,7 +305,9 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
     if given is None:
         side = unet.config["sample_size"]
         if side is None:
-            raise UsageError("This UNet2DModel has no sample_size: from_diffusers(..., space=...).")
+            raise UsageError(
+                "This UNet2DModel lacks a sample_size: from_diffusers(..., space=...)."
+            )
         sides = (side, side) if isinstance(side, int) else side
         conditions = {"label": Label.numbered(classes)} if classes else {}
         return _images((channels, *sides), conditions)

@@ -35,7 +35,7 @@ class Influence(NamedTuple):
     terms: Terms
 
     def among(self, at_x: Array, at_y: Array, n: int, m: int) -> Self:
-        """Return the analysis for n and m examples, of which only those at some indices count."""
+        """Return the analysis of the examples at some indices among n and m."""
         generated, reference = self.terms
         return self._replace(terms=(placed(generated, at_x, n), placed(reference, at_y, m)))
 

@@ -145,8 +145,8 @@ def impute(
 ) -> Imputed:
     """Fill in missing values of a table with draws given the other values of each row.
 
-    All missing values are filled in. If a gap means that there is no value, name the columns to
-    fill: gaps in other columns stay, and the model takes them as missing, if it has learned such
+    All missing values are filled in. If a gap means that a value does not exist, name the columns
+    to fill: gaps in other columns stay, and the model takes them as missing, if it has learned such
     gaps. A row that violates a constraint of the table is drawn again, at most `TURNS` times. For a
     given number outside the range of the training rows, the model takes the nearest value in the
     range, with a warning.

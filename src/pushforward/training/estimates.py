@@ -28,7 +28,7 @@ from pushforward.training.runs.folder import RunLock
 from pushforward.training.runs.run import Run
 from pushforward.training.runs.spec_file import recipe_of
 
-FEW = 16  # smallest number of examples of which activations are measured
+FEW = 16  # smallest number of examples whose activations are measured
 PERIOD = 16
 """Number of steps whose operations are counted if the first two differ, because of a periodic
 penalty or random choices."""

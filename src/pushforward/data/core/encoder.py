@@ -59,7 +59,7 @@ class Encoder:
     def values(self, x: Tensor) -> Floats | None:
         """Exact values of examples in data units, (n, columns).
 
-        None if they have no other values.
+        None if examples in data units are already exact.
         """
         return None
 

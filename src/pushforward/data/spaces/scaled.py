@@ -219,7 +219,7 @@ class VectorSpace(ScaledSpace):
 
 @dataclass(frozen=True)
 class ImageSpace(ScaledSpace):
-    """Images (C, H, W), stored as uint8 with 255 for 1; also latent maps, which have no bounds."""
+    """Images (C, H, W), stored as uint8 with 255 for 1; also latent maps, which are unbounded."""
 
     noun = "image"
     sides = ("channels", "height", "width")

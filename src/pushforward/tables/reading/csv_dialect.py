@@ -87,7 +87,7 @@ class Layout:
 def text_table(content: bytes, faults: Faults) -> RawTable:
     """Split the content of a file into cells without surrounding blanks.
 
-    Columns have no names yet, and the first line is a row like the others.
+    Columns are still unnamed, and the first line is treated as a row.
     """
     encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
     text = content.decode(encoding, errors="replace")

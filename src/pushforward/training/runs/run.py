@@ -434,7 +434,7 @@ def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
         return Flow(flow.denoiser, spec.build(stored["solver"]), stored["steps"], stored["grid"])
     except UNFIT as error:
         raise CheckpointError(
-            f"The run's spec.json has no valid sampler for the frozen part {part}: {error}. "
+            f"The sampler of the frozen part {part} in spec.json is invalid: {error}. "
             "Restore the file."
         ) from error
 
