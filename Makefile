@@ -37,7 +37,7 @@ $(LOWEST)/.test: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) uv
 	test -x $(LOWEST)/bin/python || $(BIN)/uv venv --quiet --python 3.11 $(LOWEST)
-	$(BIN)/uv pip install --quiet --upgrade --python $(LOWEST) --resolution lowest-direct -e '.[test,demo]'
+	$(BIN)/uv pip install --no-cache --quiet --upgrade --python $(LOWEST) --resolution lowest-direct -e '.[test,demo]'
 	touch $@
 
 clean:
