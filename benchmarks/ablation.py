@@ -17,10 +17,10 @@ from typing import Any
 from protocol import (
     benchmark,
     each,
-    floors,
     load,
     mean_and_spread,
     parsed,
+    real_data_scores,
     remembered,
     table,
     watched,
@@ -177,7 +177,7 @@ def report(
         real = floor(load(data).truth, given.n)
         floor_values = [mean_and_spread([row[m] for row in real]) for m in NAMES[data]]
     else:
-        floor_values = list(floors(judge, NAMES[data]).values())
+        floor_values = list(real_data_scores(judge, NAMES[data]).values())
     body.append(
         [
             "real data",

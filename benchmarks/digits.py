@@ -16,10 +16,10 @@ from typing import Any
 from protocol import (
     benchmark,
     each,
-    floors,
     load,
     mean_and_spread,
     parsed,
+    real_data_scores,
     steps_in,
     table,
     train,
@@ -111,7 +111,7 @@ def report(
             str(labels or "-"),
         ]
         body.append([*cells, "yes" if ok else "no"])
-    floor = floors(judge, NAMES)
+    floor = real_data_scores(judge, NAMES)
     body.append(
         ["real data", "", "1", "", *(floor.get(metric, "") for metric in NAMES), "", "", ""]
     )

@@ -21,10 +21,10 @@ from typing import Any
 
 from protocol import (
     benchmark,
-    floors,
     load,
     mean_and_spread,
     parsed,
+    real_data_scores,
     seconds_of,
     table,
     taken_up,
@@ -192,12 +192,12 @@ def report(rows: list[dict[str, Any]], judge: Evaluator, given: argparse.Namespa
             [row["space"], row["model"], str(row["calls"]), *cells, f"{row['milliseconds']:.3g}"]
         )
         if row["model"] == "student" and row["calls"] == 1:
-            bars = passed(row, teachers[row["space"]], judge.floors["near_copies"].value)
+            bars = passed(row, teachers[row["space"]], judge.real_data_scores["near_copies"].value)
             words = ", ".join(
                 f"{name} {'reached' if ok else 'missed'}" for name, ok in bars.items()
             )
             verdicts.append(f"- {row['space']}, one call: {words}")
-    floor = floors(judge, scored)
+    floor = real_data_scores(judge, scored)
     body.append(["real data", "", "", *(floor.get(metric, "") for metric in scored), ""])
     text = (
         table(["space", "model", "calls", *scored, "ms / sample"], body)

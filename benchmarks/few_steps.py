@@ -24,10 +24,10 @@ from typing import Any
 
 from protocol import (
     benchmark,
-    floors,
     load,
     mean_and_spread,
     parsed,
+    real_data_scores,
     results,
     seconds_of,
     table,
@@ -241,7 +241,7 @@ def report(
                 passes(row, ratio, rows[0]),
             ]
         )
-    floor = floors(judge, NAMES)
+    floor = real_data_scores(judge, NAMES)
     body.append(
         ["real data", "", *(floor.get(metric, "") for metric in scored), "", f"{real:.2%}", "", ""]
     )

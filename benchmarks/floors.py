@@ -27,7 +27,7 @@ from sklearn.datasets import load_digits
 from pushforward.data.core.dataset import Schema, Split, build
 from pushforward.evaluation.features import Halves, fit_on, halves, kind_of
 from pushforward.evaluation.intervals import deviation
-from pushforward.evaluation.scores import floors, score
+from pushforward.evaluation.scores import real_data_scores, score
 from pushforward.extractors import named
 
 COLUMNS = 16
@@ -90,7 +90,7 @@ def run_case(case: str, seed: int, rule: str) -> dict[str, Any]:
     chosen = halves(data) if rule == "after" else Halves(everything, everything)
     features = fit_on(data, chosen, (kind_of(data), named(kind_of(data))))
     unseen = score(parts[2].data_units(), data, features, n=n)
-    floor = floors(data, features, n=n, cache=False)
+    floor = real_data_scores(data, features, n=n, cache=False)
     scores = {
         name: (floor[name].value, unseen[name].value, floor[name].spread)
         for name in unseen

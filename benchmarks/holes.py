@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, floors, load, parsed, results, table, taken_up, write
+from protocol import benchmark, load, parsed, real_data_scores, results, table, taken_up, write
 
 import numpy as np
 import torch
@@ -146,7 +146,7 @@ def report(
     given: argparse.Namespace,
 ) -> None:
     body = [[row["rows"], *(value(row[m]) for m in NAMES)] for row in rows]
-    floor = floors(judge, NAMES)
+    floor = real_data_scores(judge, NAMES)
     body.append(["real data", *(floor.get(m, "") for m in NAMES)])
     text = table(["rows", *NAMES], body)
     mean = {row["rows"]: {m: row[m]["value"] for m in NAMES} for row in rows}

@@ -28,10 +28,10 @@ from typing import Any
 
 from protocol import (
     benchmark,
-    floors,
     load,
     mean_and_spread,
     parsed,
+    real_data_scores,
     results,
     table,
     taken_up,
@@ -380,7 +380,7 @@ def report(
             f"{flow['parameters']:,}",
         ]
         body.append([name, *scores, *numbers])
-    floor = floors(judge, NAMES)
+    floor = real_data_scores(judge, NAMES)
     body.append(["real data", *(floor.get(m, "") for m in NAMES), *[""] * 7])
     head = [
         "flow",

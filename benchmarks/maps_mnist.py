@@ -20,10 +20,10 @@ from typing import Any
 from protocol import (
     benchmark,
     each,
-    floors,
     load,
     mean_and_spread,
     parsed,
+    real_data_scores,
     seconds_before,
     seconds_of,
     table,
@@ -118,7 +118,7 @@ def main(words: list[str]) -> None:
     ]
     rows = each(run_case, cases, given.jobs)
     best = judged(teacher, (given.long, *CALLS), data, given.n)["scores"]
-    report(rows, teacher, best, floors(Evaluator(data, given.n, 1), NAMES), given)
+    report(rows, teacher, best, real_data_scores(Evaluator(data, given.n, 1), NAMES), given)
 
 
 def report(

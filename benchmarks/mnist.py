@@ -23,10 +23,10 @@ from typing import Any
 from protocol import (
     benchmark,
     each,
-    floors,
     load,
     mean_and_spread,
     parsed,
+    real_data_scores,
     results,
     steps_in,
     table,
@@ -134,7 +134,7 @@ def report(
         ]
         for row in rows
     ]
-    floor = floors(judge, NAMES)
+    floor = real_data_scores(judge, NAMES)
     body.append(
         ["real data", "", "", "", *(floor.get(m, "") for m in NAMES), "", f"{real:.2%}", "", ""]
     )

@@ -348,12 +348,13 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def floors(judge: Evaluator, names: list[str]) -> dict[str, str]:
+def real_data_scores(judge: Evaluator, names: list[str]) -> dict[str, str]:
     """Each metric's floor in words."""
+    scores = judge.real_data_scores
     return {
-        name: f"{judge.floors[name].value:.4g} ± {judge.floors[name].spread:.2g}"
+        name: f"{scores[name].value:.4g} ± {scores[name].spread:.2g}"
         for name in names
-        if name in judge.floors
+        if name in scores
     }
 
 

@@ -19,10 +19,10 @@ from typing import Any
 
 from protocol import (
     benchmark,
-    floors,
     load,
     mean_and_spread,
     parsed,
+    real_data_scores,
     seconds_of,
     table,
     train,
@@ -109,12 +109,14 @@ def report(rows: list[dict[str, Any]], judge: Evaluator, given: argparse.Namespa
             *(mean_and_spread([row[metric] for row in students]) for metric in NAMES),
         ]
     )
-    floor = floors(judge, NAMES)
+    floor = real_data_scores(judge, NAMES)
     body.append(["real data", *(floor.get(metric, "") for metric in NAMES)])
     distances = np.array([row["frechet"] for row in students])
     worst = distances.max() / np.median(distances)
     ratio = distances.mean() / teacher["frechet"]
-    share = np.mean([row["coverage"] for row in students]) / judge.floors["coverage"].value
+    share = (
+        np.mean([row["coverage"] for row in students]) / judge.real_data_scores["coverage"].value
+    )
     verdict = lambda ok: "reached" if ok else "missed"  # noqa: E731
     text = table(["model", *NAMES], body)
     text += (

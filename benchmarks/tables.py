@@ -221,7 +221,7 @@ def measured(name: str, recipes: list[str], given: argparse.Namespace) -> Iterat
     judge = Evaluator(data, repeats=given.repeats)
 
     def row(model: str, sampler: Any, **facts: Any) -> dict[str, Any]:
-        scores = judge.floors if sampler is None else judge.scores(sampler)[0]
+        scores = judge.real_data_scores if sampler is None else judge.scores(sampler)[0]
         values = {score: scores[score].value for score in SCORES if score in scores}
         spans = {
             f"{score} interval": scores[score].interval

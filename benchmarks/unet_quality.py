@@ -17,7 +17,7 @@ import dataclasses
 import tempfile
 from typing import Any
 
-from protocol import benchmark, floors, load, parsed, table, write
+from protocol import benchmark, load, parsed, real_data_scores, table, write
 
 import torch
 from torch import nn
@@ -79,7 +79,7 @@ def main(words: list[str]) -> None:
             scores, _ = judge.scores(run.transport)
         rows.append({"network": name, **run.state, **{m: scores[m].value for m in NAMES}})
         body.append([name, f"{run.state['step']:,}", *(f"{scores[m].value:.4g}" for m in NAMES)])
-    floor = floors(judge, NAMES)
+    floor = real_data_scores(judge, NAMES)
     body.append(["real data", "", *(floor[m] for m in NAMES)])
     base = judge.baselines()[0].scores
     body.append(["no network", "", *(f"{base[m].value:.4g}" for m in NAMES)])

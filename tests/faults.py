@@ -15,13 +15,13 @@ import contextlib
 import itertools
 import multiprocessing
 import os
-import runpy
 import shutil
 import signal
 import sys
 import tempfile
 import threading
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,8 +39,8 @@ def collected() -> dict[str, list[Fault]]:
         ValueError: If two modules of ``tests/planted`` name one file.
     """
     joined: dict[str, list[Fault]] = {}
-    for path in sorted((ROOT / "tests" / "planted").glob("*.py")):
-        faults = runpy.run_path(str(path))["FAULTS"]
+    for path in sorted((ROOT / "tests" / "planted").glob("*.toml")):
+        faults = tomllib.loads(path.read_text())
         if twice := joined.keys() & faults.keys():
             raise ValueError(
                 f"{path.name} and another module name {', '.join(sorted(twice))}: keep the faults "

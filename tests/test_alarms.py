@@ -24,7 +24,7 @@ from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import load
-from pushforward.training.loop.callbacks import Moment
+from pushforward.training.loop.callbacks import StateView
 from pushforward.training.monitor import alarms as rules, health, health as map_health
 from pushforward.training.monitor.alarms import alarms
 from pushforward.training.monitor.health import FixedNoise, disagreement, in_words
@@ -421,7 +421,7 @@ def test_an_exact_map_agrees_with_itself_and_a_velocity_does_not():
 
 
 def moment(method, data, step, progress=0.5):
-    return Moment(None, step, 0.0, progress, method, method, data, False)
+    return StateView(None, step, 0.0, progress, method, method, data, False)
 
 
 @pytest.mark.parametrize("factor", [1.0, 2.5])

@@ -270,7 +270,7 @@ def test_scores_in_a_second_space_stand_beside_the_first_and_equal_those_of_it_a
     assert "sharpness (raw)" not in scores
     for name in own:
         assert scores[f"{name} (raw)"].value == own[name].value
-        assert judge.floors[f"{name} (raw)"].value == alone.floors[name].value
+        assert judge.real_data_scores[f"{name} (raw)"].value == alone.real_data_scores[name].value
     assert scores["frechet"].value != scores["frechet (raw)"].value
     comparison = judge.comparison([ModelResult("it", scores=scores)])
     assert comparison.settings.spaces == ("pca", "raw")

@@ -39,7 +39,7 @@ from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import latest, load
-from pushforward.training.loop.callbacks import Moment
+from pushforward.training.loop.callbacks import StateView
 from pushforward.training.monitor.alarms import alarms
 from pushforward.training.monitor.health import Variety
 from pushforward.training.recipe_argument import in_latent, with_frozen
@@ -526,7 +526,9 @@ class Played:
 
 def moment(width, before, progress, guard=None):
     average = Played(width, guard or Guard())
-    return Moment(None, 1, before, progress, dataclasses.replace(average, width=1.0), average, DATA)
+    return StateView(
+        None, 1, before, progress, dataclasses.replace(average, width=1.0), average, DATA
+    )
 
 
 def test_measures_are_the_metrics_own_beside_the_reference():
@@ -589,7 +591,7 @@ def test_checks_fall_at_equal_shares_of_training():
     due = [step for step in range(10) if watch.due(moment(1.0, step / 10, (step + 1) / 10, guard))]
     assert due == [2, 4, 7, 9]
     assert not watch.due(moment(1.0, 0, 1, Guard(samples=5)))
-    none = Moment(None, 1, 0, 1, recipe_for("flow", DATA).method, None, DATA)
+    none = StateView(None, 1, 0, 1, recipe_for("flow", DATA).method, None, DATA)
     assert not watch.due(none)
 
 

@@ -36,7 +36,7 @@ from pushforward.testing import (
     stirred,
     train_twice,
 )
-from pushforward.training.loop.callbacks import Moment
+from pushforward.training.loop.callbacks import StateView
 from pushforward.training.monitor.standard_callbacks import Pictures
 
 ON_ALL = ("flow",)
@@ -100,7 +100,7 @@ def test_scores_are_finite(trained):
 
 def test_training_draws_its_samples(trained):
     """As its observer does when it is due, which it is in no training of the tests but few."""
-    moment = Moment(
+    moment = StateView(
         trained.run.folder, 2, 0.5, 1.0, trained.whole.method, trained.run.method, trained.data
     )
     assert Pictures().look(moment) == {}

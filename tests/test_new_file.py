@@ -140,7 +140,7 @@ def test_a_metric_is_one_file_and_compare_registers_it_by_itself(run, corners):
     page = Path("balance-report/report.html").read_text()
     report = json.loads(Path("balance-report/report.json").read_text())
     assert ">imbalance" in page
-    assert 0 <= report["floors"]["balance"]["value"] <= 0.5
+    assert 0 <= report["real_data_scores"]["balance"]["value"] <= 0.5
     assert "imbalance" in out.partition("Baseline")[0], (
         "its role is quality, and its priority comes first"
     )

@@ -253,9 +253,14 @@ def random_comparison(seed):
             name, scores={metric: score(random.uniform(0.3, 0.5)) for metric in metrics}
         )
 
-    floors = {metric: Score(0.25 if metric == "frechet" else 0.6, 0.01) for metric in metrics}
+    real_data_scores = {
+        metric: Score(0.25 if metric == "frechet" else 0.6, 0.01) for metric in metrics
+    }
     return Comparison(
-        models=tuple(map(row, "abcd")), metrics=metrics, floors=floors, baseline=row("no network")
+        models=tuple(map(row, "abcd")),
+        metrics=metrics,
+        real_data_scores=real_data_scores,
+        baseline=row("no network"),
     )
 
 
@@ -361,7 +366,7 @@ def test_all_families_get_the_same_labels_in_proportion_and_the_same_noise_where
     assert not np.array_equal(judge.draw(transports["gan"], 2 * REPEAT_SEEDS)[1], first)
 
 
-def differing(values, info, floor=None, **known):
+def differing(values, info, real_data_score=None, **known):
     """The pair of two models of several training runs each, or of one, with these values of one
     score.
     """
@@ -372,9 +377,9 @@ def differing(values, info, floor=None, **known):
         for name, runs in zip("ab", values, strict=True)
         for seed, value in enumerate(runs)
     ]
-    floors = {} if floor is None else {"score": floor}
+    real_data_scores = {} if real_data_score is None else {"score": real_data_score}
     (pair,) = aggregated(
-        Comparison(models=tuple(models), metrics={"score": info}, floors=floors)
+        Comparison(models=tuple(models), metrics={"score": info}, real_data_scores=real_data_scores)
     ).differences()["score"]
     return pair
 
@@ -413,6 +418,6 @@ def test_a_score_without_an_error_is_judged_by_the_spread_between_samplings_of_a
     comparison = Comparison(
         models=tuple(models),
         metrics={"score": MetricInfo("Score")},
-        floors={"score": Score(0.4, 0.001)},
+        real_data_scores={"score": Score(0.4, 0.001)},
     )
     assert comparison.differences()["score"][0]["ahead"] is None

@@ -325,7 +325,7 @@ def test_held_out_rows_keep_the_value_that_a_model_does_not_have(tmp_path):
     path.write_text("\n".join(["age,note", *(f"{age},{note}" for age, note in copied)]))
     scores = pf.evaluate(path, data, metrics=["column_shapes", "unique_texts"], repeats=1)
     model = scores.models[0].scores
-    real = scores.floors
+    real = scores.real_data_scores
     assert "unique_texts" not in {**model, **real}
     assert "unique_texts" in scores.unscored, "the texts that one row has are not known"
     assert model["column_error"].value > real["column_error"].value

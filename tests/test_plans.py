@@ -50,10 +50,10 @@ def test_real_data_is_drawn_less_often_in_a_short_time(judge, monkeypatch):
 
 def test_stored_scores_of_real_data_have_all_of_their_draws(monkeypatch, tmp_path):
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "cache"))
-    stored = Evaluator(pf.data.load("ring"), 100, 2, metrics=["energy"]).floors
+    stored = Evaluator(pf.data.load("ring"), 100, 2, metrics=["energy"]).real_data_scores
     fewer = Evaluator(pf.data.load("ring"), 100, 2, metrics=["energy"])
     fewer.follow(Plan(100, 2, redraws=1))
-    assert fewer.floors == stored
+    assert fewer.real_data_scores == stored
 
 
 def test_models_of_one_comparison_are_measured_alike(monkeypatch):

@@ -59,7 +59,7 @@ def test_a_score_carries_how_it_was_measured(first):
         assert low < score.value < high, name
         assert (score.interval_of, score.n) == ("examples", 40)
         assert 0 < score.reference_error < score.error
-        assert name in first.floors
+        assert name in first.real_data_scores
     assert pf.Comparison.from_json(first.to_json()) == first
 
 
@@ -122,7 +122,7 @@ def test_comparisons_of_one_protocol_are_joined_without_scoring_again(first, tmp
     assert both["other"].scores == other["other"].scores
     assert both.protocol == first.protocol
     assert (both.settings.n, both.settings.repeats) == (40, None)
-    assert both.floors == first.floors
+    assert both.real_data_scores == first.real_data_scores
     assert {"it", "other", "real"} <= set(both.pictures)
     again = pf.compare([pf.Report(first).save(tmp_path / "report.json"), other])
     assert [model.name for model in again.models] == ["it", "other"]

@@ -38,7 +38,7 @@ def compared(pictures):
     return Comparison(
         "three models",
         metrics=info,
-        floors={"frechet": Score(0.1, 0.01)},
+        real_data_scores={"frechet": Score(0.1, 0.01)},
         models=models,
         pictures=pictures,
     )

@@ -42,10 +42,10 @@ from pushforward.metrics import MetricInfo
 from pushforward.report import (
     Report,
     findings as general_findings,
-    ladders,
     model_findings,
     samples,
     statistics,
+    steps_curves,
     tables,
 )
 from pushforward.report.answers import answers
@@ -77,7 +77,7 @@ def answered(content):
 def test_a_sound_comparison_answers_every_question(content):
     """Models are given in another order than the one in which they are named."""
     content["models"].reverse()
-    content["floors"]["frechet"]["spread"] = 0.02
+    content["real_data_scores"]["frechet"]["spread"] = 0.02
     for number, entry in enumerate(content["models"]):
         entry["extension"] = f"pushforward resume runs/{number}"
         entry["curve"] = []
@@ -206,7 +206,7 @@ def test_all_pages_and_tables_have_the_best_model_first():
 def test_every_finding_is_reported_once_and_has_a_description():
     assert len(set(FINDINGS)) == len(FINDINGS) >= 28
     assert all(finding.__doc__ for finding in FINDINGS)
-    for module in (general_findings, ladders, model_findings):
+    for module in (general_findings, steps_curves, model_findings):
         yielding = {
             function
             for function in vars(module).values()
@@ -216,7 +216,7 @@ def test_every_finding_is_reported_once_and_has_a_description():
 
 
 def test_nobody_is_ahead_in_a_score_of_which_nothing_says_how_it_varies(content):
-    del content["floors"], content["baseline"]
+    del content["real_data_scores"], content["baseline"]
     for key, value, best in (("error", 0.01, True), ("spread", 0.01, True), ("error", None, False)):
         for entry in content["models"]:
             entry["scores"]["frechet"] = {"value": entry["scores"]["frechet"]["value"], key: value}
@@ -248,7 +248,7 @@ def test_one_rule_decides_every_comparison(content, share, distinct, spread):
     network.
     """
     width = max(spread, 0.01)
-    floor = 0.01
+    real_data_score = 0.01
     quantile = 2.2414  # of a normal distribution, for two comparisons at a level of .05
     rows = content["models"] = content["models"][:2]
     base = content["baseline"]
@@ -263,8 +263,10 @@ def test_one_rule_decides_every_comparison(content, share, distinct, spread):
     set_to(base, 0.5 + share * quantile * 2**0.5 * width)
     assert ("flow" in statistics.unproven(comparison(content))) is not distinct
     draws = 5
-    content["floors"]["frechet"]["values"] = [0.1] * draws
-    new = floor * (1 + 1 / draws) ** 0.5  # of one more draw of real data, beside their mean
+    content["real_data_scores"]["frechet"]["values"] = [0.1] * draws
+    new = (
+        real_data_score * (1 + 1 / draws) ** 0.5
+    )  # of one more draw of real data, beside their mean
     set_to(base, 0.1 + share * stdtrit(draws - 1, 0.975) * new)  # a single comparison
     assert statistics.blind(comparison(content), "frechet") is not distinct
     base["scores"]["frechet"]["interval"] = [0.09, 0.9]
@@ -275,7 +277,7 @@ def test_one_rule_decides_every_comparison(content, share, distinct, spread):
     set_to(base, near)
     set_to(rows[0], near)
     assert (
-        statistics.at_floor(
+        statistics.at_real_data(
             comparison(content),
             "frechet",
             statistic(comparison(content), model_of(content), "frechet"),
@@ -304,7 +306,7 @@ def test_how_many_calls_are_enough(content):
     """Differences vary by .004 over groups of samples, and a single good point before a bad one
     does not count.
     """
-    content["floors"]["frechet"] = {"value": 0.01, "spread": 0.0001}
+    content["real_data_scores"]["frechet"] = {"value": 0.01, "spread": 0.0001}
 
     def drawn(calls, mean):  # the noise of one model's points is the same but for these
         terms = [mean + 0.05 * at + 0.004 * ((at * calls) % 3 - 1) for at in range(-4, 5)]
@@ -468,7 +470,7 @@ def test_a_collapsed_model_is_named_first_and_no_weaker_words_stand_beside(conte
         put(content, "gan", metric, value)
     before = answered(content)["Problems"]
     assert "gan has low recall and blurred samples" in before
-    content["floors"]["distinct_samples"] = {"value": 987.0}
+    content["real_data_scores"]["distinct_samples"] = {"value": 987.0}
     for row in content["models"]:
         row["scores"]["distinct_samples"] = {
             "value": 980.0,
@@ -503,7 +505,7 @@ def test_a_training_run_that_collapsed_is_named_among_several():
     model = ModelResult("gan", scores={"distinct_samples": score}, trainings=runs)
     metrics = {"distinct_samples": MetricInfo("Distinct samples", "target")}
     results = Comparison(
-        models=(model,), metrics=metrics, floors={"distinct_samples": Score(300.0, 1.0)}
+        models=(model,), metrics=metrics, real_data_scores={"distinct_samples": Score(300.0, 1.0)}
     )
     (text,) = (text for text in said(results) if "collapse" in text)
     assert "gan-2 with 12 distinct samples among 300" in text
@@ -600,9 +602,9 @@ def test_the_value_that_is_right_has_its_unit_and_no_more_digits_than_its_error(
         "near": MetricInfo("Nearest", "target"),
         "test": MetricInfo("Test", "target", unit="%", target=0.5),
     }
-    floors = {"near": Score(0.230, 0.6), "test": Score(0.49, 0.02)}
+    real_data_scores = {"near": Score(0.230, 0.6), "test": Score(0.49, 0.02)}
     models = (ModelResult("a", scores={"near": Score(1.0, 0.1), "test": Score(0.6, 0.01)}),)
-    results = Comparison("it", metrics=info, floors=floors, models=models)
+    results = Comparison("it", metrics=info, real_data_scores=real_data_scores, models=models)
     assert [tables.score_column(results, metric).hint for metric in info] == ["→ 0.2", "→ 50 %"]
 
 

@@ -22,7 +22,7 @@ from pushforward.networks import MLP, UNet
 from pushforward.paths import Linear, Source
 from pushforward.testing import space_data
 from pushforward.training.api import distil
-from pushforward.training.loop.callbacks import Moment
+from pushforward.training.loop.callbacks import StateView
 from pushforward.training.monitor.health import FixedNoise, Variety, starts_of
 from pushforward.training.recipe_argument import with_frozen
 from pushforward.transports import Flow
@@ -65,7 +65,7 @@ def from_training(x, source):
 
 
 def moment_of(method, data):
-    return Moment(Path(), 0, 0.0, 0.5, method, method, data)
+    return StateView(Path(), 0, 0.0, 0.5, method, method, data)
 
 
 def test_trajectories_start_at_training_examples_and_end_where_the_teacher_leads_them(teacher):

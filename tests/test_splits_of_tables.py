@@ -55,8 +55,8 @@ def test_new_draws_from_the_law_of_a_survey_are_told_from_its_rows_no_better_tha
     metrics = ["membership", "nearest_rows"]
     result = pf.evaluate(fresh, path, metrics=["detection", *metrics], repeats=1)
     scores = result.models[0].scores
-    floors = result.floors
-    assert floors["detection"].value > 0.85
+    real_data_scores = result.real_data_scores
+    assert real_data_scores["detection"].value > 0.85
     assert scores["detection"].value > 0.85
     assert all(abs(scores[name].value - 0.5) < 0.07 for name in ("membership", "membership_ratio"))
     assert {"nearest_ratio", "nearer_training"} & set(scores), (

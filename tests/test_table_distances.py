@@ -15,7 +15,7 @@ from pushforward.evaluation.evaluator import Evaluator, protocol_of
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.pictures import nearest
 from pushforward.evaluation.results import REPEAT_SEEDS, Protocol, check_same
-from pushforward.evaluation.scores import floors, score
+from pushforward.evaluation.scores import real_data_scores, score
 from pushforward.tables import Number
 from pushforward.tables.metrics.table import RowEncoder
 from pushforward.transports import Map
@@ -147,7 +147,9 @@ def test_samples_of_a_model_in_other_coordinates_keep_their_values(data):
 
 def test_floors_measure_distances_in_the_same_points(data):
     seen = Seen()
-    floors(data, fit_features(data, cache=False), n=10, redraws=2, metrics=[seen], cache=False)
+    real_data_scores(
+        data, fit_features(data, cache=False), n=10, redraws=2, metrics=[seen], cache=False
+    )
     training = {row.tobytes() for row in RowEncoder(data).training}
     for samples in seen.samples:
         assert {row.tobytes() for row in samples.generated} <= training

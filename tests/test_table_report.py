@@ -13,7 +13,7 @@ from programs.tables import mixed_table
 from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.features import kind_of
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.evaluation.scores import floor_path
+from pushforward.evaluation.scores import real_data_path
 from pushforward.extractors import extractor
 from pushforward.metrics import Score, describe
 from pushforward.metrics.score import chosen
@@ -101,19 +101,19 @@ def test_a_table_has_its_own_scores_and_floors(comparison):
             for name, score in model.scores.items()
             if name not in NO_INTERVAL
         )
-    floors = comparison.floors
-    assert set(floors) == SHOWN | COPIES | ATTACKS
-    assert len(floors["detection"].values) == 5
-    assert len(floors["utility_auc"].values) == 1
+    real_data_scores = comparison.real_data_scores
+    assert set(real_data_scores) == SHOWN | COPIES | ATTACKS
+    assert len(real_data_scores["detection"].values) == 5
+    assert len(real_data_scores["utility_auc"].values) == 1
     assert (
         comparison.protocol.versions["utility_auc"]
         == comparison.protocol.versions["beta_recall"]
         == "definition 2"
     )
-    assert len(floors["energy"].values) == 10
-    assert floors["detection"].value > 0.7
+    assert len(real_data_scores["energy"].values) == 10
+    assert real_data_scores["detection"].value > 0.7
     for name in ATTACKS:
-        assert abs(floors[name].value - 0.5) < 0.15
+        assert abs(real_data_scores[name].value - 0.5) < 0.15
     assert comparison.data.columns == DATA.space.names
     assert [
         name for name, info in describe().items() if info.role == "quality" and info.priority == 0
@@ -152,7 +152,7 @@ def test_columns_are_named_only_where_the_score_is_significantly_below_real_data
     scores = {"detection": Score(0.7, extra=extra)}
     known = {
         "metrics": {"detection": describe()["detection"]},
-        "floors": {"detection": Score(0.95, spread)},
+        "real_data_scores": {"detection": Score(0.95, spread)},
     }
     model = ModelResult("it", scores=scores)
     texts = [finding.text for finding in given_away(Comparison(models=(model,), **known))]
@@ -165,7 +165,7 @@ def test_columns_are_named_only_where_the_score_is_significantly_below_real_data
 def test_the_quality_of_tables_is_told_in_words(value, words):
     known = {
         "metrics": {"detection": describe()["detection"]},
-        "floors": {"detection": Score(0.95, 0.01)},
+        "real_data_scores": {"detection": Score(0.95, 0.01)},
     }
     model = ModelResult("it", scores={"detection": Score(value)})
     quality = answers(Comparison(models=(model,), **known))["Quality"]
@@ -173,14 +173,15 @@ def test_the_quality_of_tables_is_told_in_words(value, words):
 
 
 def test_floors_are_kept_apart_by_the_code_that_they_depend_on(tmp_path):
-    first = floor_path(tmp_path, "key", 10, 5, chosen(["detection"]))
-    assert first == floor_path(tmp_path, "key", 10, 5, chosen(["detection"]))
+    first = real_data_path(tmp_path, "key", 10, 5, chosen(["detection"]))
+    assert first == real_data_path(tmp_path, "key", 10, 5, chosen(["detection"]))
     others = [
         ("key", 10, 6, ["detection"]),
         ("other", 10, 5, ["detection"]),
         ("key", 10, 5, ["energy"]),
     ]
     paths = {
-        floor_path(tmp_path, key, n, redraws, chosen(names)) for key, n, redraws, names in others
+        real_data_path(tmp_path, key, n, redraws, chosen(names))
+        for key, n, redraws, names in others
     }
     assert len(paths | {first}) == 4

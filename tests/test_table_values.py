@@ -13,7 +13,7 @@ from pushforward.errors import DataError
 from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.samples import given_samples
-from pushforward.evaluation.scores import floors
+from pushforward.evaluation.scores import real_data_scores
 
 FOREIGN = "start,end,flag\n3.5,4,no\n-1000000,5,no\n1000000,2000000,no\n,6,yes\n9,2,yes\n"
 
@@ -56,7 +56,7 @@ def test_splits_keep_the_values_of_a_file(data):
 
 def test_floors_compare_rows_as_the_file_holds_them(data):
     seen = Seen()
-    floors(data, fit_features(data), n=20, redraws=2, metrics=[seen], cache=False)
+    real_data_scores(data, fit_features(data), n=20, redraws=2, metrics=[seen], cache=False)
     for table in (samples.table for samples in seen.samples):
         for side, split in ((table.generated, data.train), (table.reference, data.held_out)):
             assert {*map(tuple, side)} <= {*map(tuple, split.table_values)}
@@ -122,5 +122,5 @@ def test_a_floors_predictor_learns_from_all_training_rows_as_a_models_does(small
     features = fit_features(small, cache=False)
     assert len(features.halves.drawn) < len(small.train)
     table = replace(small, space=replace(small.space, target="flag"))
-    floors(table, features, n=20, redraws=1, metrics=[seen], cache=False)
+    real_data_scores(table, features, n=20, redraws=1, metrics=[seen], cache=False)
     np.testing.assert_array_equal(seen.samples[0].table.learned, small.train.table_values)

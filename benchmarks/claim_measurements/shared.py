@@ -47,6 +47,9 @@ def trained(
 def floors_of(judge: Evaluator, names: list[str]) -> dict[str, dict[str, float | None]]:
     """Value and spread of each floor, as JSON holds them."""
     return {
-        name: {"value": judge.floors[name].value, "spread": judge.floors[name].spread}
+        name: {
+            "value": judge.real_data_scores[name].value,
+            "spread": judge.real_data_scores[name].spread,
+        }
         for name in names
     }

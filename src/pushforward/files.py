@@ -271,11 +271,12 @@ class Record:
     def from_plain(cls, data: Mapping[str, Any]) -> Self:
         """Rebuild a record from the result of `to_plain`.
 
-        Missing and null fields get their defaults; unknown fields are ignored.
+        Missing and null fields get their defaults; unknown fields are ignored. A field whose
+        metadata contains ``former`` is also read by that name.
         """
         values = {}
-        for name, kind in _kinds(cls):  # type: ignore[arg-type]
-            value = data.get(name)
+        for name, former, kind in _kinds(cls):  # type: ignore[arg-type]
+            value = data.get(name, data.get(former))
             if value is not None:
                 values[name] = _read(kind, value)
         return cls(**values)
@@ -305,9 +306,13 @@ def _stored(cls: Any) -> tuple[Field[Any], ...]:
 
 
 @functools.cache
-def _kinds(cls: Any) -> tuple[tuple[str, Any], ...]:
+def _kinds(cls: Any) -> tuple[tuple[str, str, Any], ...]:
     hints = get_type_hints(cls)
-    return tuple((field.name, hints[field.name]) for field in _stored(cls))
+    kinds = []
+    for field in _stored(cls):
+        former = field.metadata.get("former", "")
+        kinds.append((field.name, former, hints[field.name]))
+    return tuple(kinds)
 
 
 def _unpacked(value: Any) -> Any:

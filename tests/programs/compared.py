@@ -29,7 +29,7 @@ def compared(values, scores=("frechet",), **more):
         "no network", scores={"frechet": Score(2.0, 0.01), "coverage": Score(0.5, 0.01)}
     )
     given = {
-        "floors": {"frechet": Score(0.1, 0.01), "coverage": Score(0.96, 0.01)},
+        "real_data_scores": {"frechet": Score(0.1, 0.01), "coverage": Score(0.96, 0.01)},
         "baseline": base,
         "settings": Settings(n=360),
     }

@@ -7,7 +7,7 @@ import html.parser
 import re
 
 import numpy as np
-from programs.reporting import VALUES, floors, metrics, score
+from programs.reporting import VALUES, metrics, real_data_scores, score
 
 
 @functools.cache
@@ -98,9 +98,9 @@ def toy_content(content):
     content["metrics"] = {
         k: v for k, v in content["metrics"].items() if k != "sharpness"
     } | metrics(more)
-    content["floors"] = {k: v for k, v in content["floors"].items() if k != "sharpness"} | floors(
-        more
-    )
+    content["real_data_scores"] = {
+        k: v for k, v in content["real_data_scores"].items() if k != "sharpness"
+    } | real_data_scores(more)
     modes = {
         "flow": (8, 0.01, 1.05),
         "ddpm": (8, 0.02, 1.1),

@@ -60,13 +60,13 @@ def pooled(content, pictures):
     return aggregate.to_plain(), aggregate.pictures
 
 
-def score(value, spread, floor):
+def score(value, spread, real_data_score):
     rng = np.random.default_rng(3)
     return {
         "value": value,
         "spread": spread,
         "values": (value + spread * rng.normal(size=3)).tolist(),
-        "ratio": value / floor if floor else None,
+        "ratio": value / real_data_score if real_data_score else None,
     }
 
 
@@ -84,7 +84,7 @@ def metrics(declared=ABOUT):
     }
 
 
-def floors(declared=ABOUT):
+def real_data_scores(declared=ABOUT):
     return {
         name: {"value": value, "spread": spread} for name, (_, _, value, spread) in declared.items()
     }
@@ -201,7 +201,7 @@ def whole():
             "platform": "Linux",
         },
         "metrics": metrics(),
-        "floors": floors(),
+        "real_data_scores": real_data_scores(),
         "models": [make_model(name) for name in VALUES],
         "baseline": {
             "name": "no network (one Gaussian per class)",
@@ -256,10 +256,10 @@ def compared(values, base=(2.0, 0.5), **more):
     none = ModelResult(
         "no network", scores={"frechet": Score(base[0], 0.01), "coverage": Score(base[1], 0.01)}
     )
-    floors = {"frechet": Score(0.1, 0.01), "coverage": Score(0.96, 0.01)}
+    real_data_scores = {"frechet": Score(0.1, 0.01), "coverage": Score(0.96, 0.01)}
     given = {
         "metrics": RANKING,
-        "floors": floors,
+        "real_data_scores": real_data_scores,
         "models": models,
         "baseline": none,
         "settings": Settings(n=360, repeats=3),

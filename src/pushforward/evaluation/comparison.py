@@ -19,7 +19,7 @@ from pushforward.data import dataset_of
 from pushforward.data.core.load import DataLike
 from pushforward.data.readers.reader import is_frame
 from pushforward.errors import CheckpointError, UsageError
-from pushforward.evaluation.curves import CURVE_STEPS, with_curves, with_ladder, with_sweep
+from pushforward.evaluation.curves import CURVE_STEPS, with_curves, with_steps_curve, with_sweep
 from pushforward.evaluation.evaluator import Evaluator, learns
 from pushforward.evaluation.joined import TRAINING, aggregated, joined
 from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
@@ -296,14 +296,14 @@ def evaluate(
     result, pictures = judge.judge(name, model, curve=False)
     _check_scored(judge, of_samples, result)
     if metrics is None:
-        result, pictures = with_ladder(judge, model, result, pictures)
+        result, pictures = with_steps_curve(judge, model, result, pictures)
     if own.models:
         result = replace(result, scores={**result.scores, **own.models[0].scores})
     comparison = _took(judge, judge.comparison([result], baselines=True))
     return replace(
         comparison,
         metrics={**comparison.metrics, **own.metrics},
-        floors={**comparison.floors, **own.floors},
+        real_data_scores={**comparison.real_data_scores, **own.real_data_scores},
         guesses=own.guesses,
         pictures={name: pictures},
     )

@@ -20,7 +20,7 @@ from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.measurements import CurvePoint, Pictures, StepsCurve, SweepPoint
 from pushforward.evaluation.models import check_model, commands
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.evaluation.scores import floors
+from pushforward.evaluation.scores import real_data_scores
 from pushforward.evaluation.trajectories import trajectory_of
 from pushforward.metrics import Score
 from pushforward.numbers import counted, duration
@@ -43,26 +43,26 @@ CURVE_STEPS = (1, 2, 4, 8, 16, 32)
 CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
 CALLS = (1, 2, 4, 8, 16)
 SCORES = ("energy", "frechet", "kid", "coverage")
-SWEEPS = 3  # Sampling for one ladder takes at most about as long as this many sweeps
+SWEEPS = 3  # Sampling for one curve takes at most about as long as this many sweeps
 SIZES = (500, 1_000, 2_000)  # Numbers of samples to choose from if time is short
 SHOWN = {False: 36, True: 200}  # Samples that are drawn, by whether they are points
 Tell = Callable[[str], None] | None
 
 
 @dataclass(frozen=True)
-class _Rung:
+class _SampledPoint:
     transport: Transport
     samplings: list[Tensor]
     point: CurvePoint
 
 
 @dataclass
-class _Climb:
+class _PointSampler:
     judge: Evaluator
     n: int
     repeats: int
 
-    def rung(self, transport: Transport, words: str) -> _Rung:
+    def sample(self, transport: Transport, words: str) -> _SampledPoint:
         self.judge.say(f"{words}, {counted(transport.calls, 'call')}")
         scores: dict[str, Score] = {}
         samplings: list[Tensor] = []
@@ -70,17 +70,17 @@ class _Climb:
             scores, samplings = self.judge.sampled(transport, SCORES, self.n, self.repeats)
         flow = inner_of(transport)
         assert isinstance(flow, Flow)
-        return _Rung(transport, samplings, CurvePoint(flow.steps, transport.calls, scores))
+        return _SampledPoint(transport, samplings, CurvePoint(flow.steps, transport.calls, scores))
 
-    def beside(self, rung: _Rung, teacher: Sequence[Tensor]) -> CurvePoint:
+    def beside(self, sampled: _SampledPoint, teacher: Sequence[Tensor]) -> CurvePoint:
         to_model = self.judge.data.space.to_model
         squares = []
-        for x, y in zip(rung.samplings, teacher, strict=False):
+        for x, y in zip(sampled.samplings, teacher, strict=False):
             squares.append((to_model(x) - to_model(y)).square().mean())
         if not squares:
-            return rung.point
+            return sampled.point
         distance = math.sqrt(float(torch.stack(squares).mean()))
-        return replace(rung.point, distance=distance)
+        return replace(sampled.point, distance=distance)
 
 
 def quality_curve(
@@ -146,7 +146,7 @@ def teacher_of(model: Run | Transport) -> Flow | None:
     return teacher
 
 
-def ladder_of(
+def steps_curve_of(
     judge: Evaluator, model: Run | Transport, seconds: float | None = None, name: str = "a map"
 ) -> StepsCurve | None:
     """Score a flow map with 1, 2, 4, 8 and 16 calls, and its teacher from the same noise.
@@ -160,15 +160,15 @@ def ladder_of(
     flow = inner_of(transport)
     if not isinstance(flow, Flow) or not flow.solver.jumps:
         return None
-    rungs = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
+    transports = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
     taught: list[Transport] = []
     by_run: list[Transport] = []
-    ladder = StepsCurve()
+    steps_curve = StepsCurve()
     teacher = teacher_of(model)
     if teacher is not None and isinstance(model, Run):
-        taught = [with_inner(transport, teacher), *_taught_rungs(transport, teacher)]
-        ladder = replace(
-            ladder,
+        taught = [with_inner(transport, teacher), *_teacher_transports(transport, teacher)]
+        steps_curve = replace(
+            steps_curve,
             solver=solver_title(teacher),
             finished=isinstance(model.method.parts.get("teacher"), FlowMap),
             learned=model.method.learns or None,
@@ -176,65 +176,67 @@ def ladder_of(
         default = by_default(model.spec, "teacher", teacher)
         if default is not None:
             by_run = [with_inner(transport, default)]
-            ladder = replace(ladder, default_solver=solver_title(default))
+            steps_curve = replace(steps_curve, default_solver=solver_title(default))
     affordable_samples = None
     if seconds is not None:
-        calls = sum(rung.calls for rung in [*rungs, *taught, *by_run])
+        calls = sum(each.calls for each in [*transports, *taught, *by_run])
         affordable_samples = SWEEPS * judge.plan.sweep / (seconds * calls)
     repeats = None if starts(transport) is None else 1  # a flow from a data set is sampled once
-    climb = _Climb(judge, *affordable(judge, affordable_samples, repeats))
-    real = judge.floors
-    if climb.n != judge.n or not set(SCORES) <= real.keys():
-        real = floors(judge.data, judge.features, n=climb.n, metrics=SCORES)
+    sampler = _PointSampler(judge, *affordable(judge, affordable_samples, repeats))
+    real = judge.real_data_scores
+    if sampler.n != judge.n or not set(SCORES) <= real.keys():
+        real = real_data_scores(judge.data, judge.features, n=sampler.n, metrics=SCORES)
     known = [name for name in SCORES if name in real]
-    ladder = replace(
-        ladder,
-        n=climb.n,
-        repeats=climb.repeats,
-        floors={name: Score(real[name].value, real[name].spread, n=real[name].n) for name in known},
+    steps_curve = replace(
+        steps_curve,
+        n=sampler.n,
+        repeats=sampler.repeats,
+        real_data_scores={
+            name: Score(real[name].value, real[name].spread, n=real[name].n) for name in known
+        },
     )
-    return _climbed(climb, ladder, rungs, taught, by_run, name)
+    return _measured(sampler, steps_curve, transports, taught, by_run, name)
 
 
-def _climbed(
-    climb: _Climb,
-    ladder: StepsCurve,
-    rungs: Sequence[Transport],
+def _measured(
+    sampler: _PointSampler,
+    steps_curve: StepsCurve,
+    transports: Sequence[Transport],
     taught: Sequence[Transport],
     by_run: Sequence[Transport],
     name: str,
 ) -> StepsCurve:
-    teachers: list[_Rung] = []
+    teachers: list[_SampledPoint] = []
     own: list[Tensor] = []
     for transport in taught:  # the first has the solver and steps used in training
-        same = [rung for rung in teachers if _alike(transport, rung.transport)]
+        same = [sampled for sampled in teachers if _alike(transport, sampled.transport)]
         if same:
             teachers.append(same[0])
             continue
-        rung = climb.rung(transport, f"the teacher of {name}")
+        sampled = sampler.sample(transport, f"the teacher of {name}")
         if not teachers:
-            own = rung.samplings
-        beside = rung.samplings if ladder.finished else own
-        teachers.append(replace(rung, point=climb.beside(rung, beside)))
+            own = sampled.samplings
+        beside = sampled.samplings if steps_curve.finished else own
+        teachers.append(replace(sampled, point=sampler.beside(sampled, beside)))
     beside_by_calls = {}
-    if ladder.finished:
+    if steps_curve.finished:
         own = []
-        for transport, rung in zip(taught[1:], teachers[1:], strict=True):
-            beside_by_calls[transport.calls] = rung.samplings
+        for transport, sampled in zip(taught[1:], teachers[1:], strict=True):
+            beside_by_calls[transport.calls] = sampled.samplings
     points = []
-    for transport in rungs:
+    for transport in transports:
         beside = beside_by_calls.get(transport.calls, own)
-        points.append(climb.beside(climb.rung(transport, name), beside))
+        points.append(sampler.beside(sampler.sample(transport, name), beside))
     default = None
     for transport in by_run:
         if _alike(taught[0], transport):
             default = teachers[0].point
         else:
             words = f"the teacher of {name} with the sampler of its run"
-            default = climb.beside(climb.rung(transport, words), own)
-    teacher_points = [rung.point for rung in teachers]
+            default = sampler.beside(sampler.sample(transport, words), own)
+    teacher_points = [sampled.point for sampled in teachers]
     return replace(
-        ladder,
+        steps_curve,
         points=tuple(points),
         teacher=tuple(teacher_points[1:]),
         own=teacher_points[0] if teacher_points else None,
@@ -256,16 +258,16 @@ def affordable(
     return min(max(fitting, default=SIZES[0]), most), 1
 
 
-def _taught_rungs(transport: Transport, teacher: Flow) -> Iterator[Transport]:
+def _teacher_transports(transport: Transport, teacher: Flow) -> Iterator[Transport]:
     if teacher.solver.adaptive:
         return
     grid = teacher.grid if isinstance(teacher.grid, str) else None
     extra = transport.calls - inner_of(transport).calls
     for calls in CALLS:
         for steps in range(calls, 0, -1):
-            rung = with_inner(transport, teacher.with_solver(teacher.solver, steps, grid))
-            if rung.calls - extra <= calls:
-                yield rung
+            other = with_inner(transport, teacher.with_solver(teacher.solver, steps, grid))
+            if other.calls - extra <= calls:
+                yield other
                 break
 
 
@@ -301,7 +303,7 @@ def with_curves(
     pictures: Pictures,
     counts: Sequence[int] = CURVE_STEPS,
 ) -> tuple[ModelResult, Pictures]:
-    """Add scores over network calls, trajectories and the ladder of a flow map to a result."""
+    """Add scores over calls, trajectories and the steps curve of a flow map to a result."""
     transport = transport_of(model)
     name = result.name
     seconds = result.sampling.seconds_per_sample
@@ -310,22 +312,22 @@ def with_curves(
         judge.say(f"{name}, trajectories")
     trajectory = trajectory_of(transport, judge.data, judge.seed, seconds)
     result = replace(result, curve=points, trajectory=trajectory)
-    return with_ladder(judge, model, result, pictures)
+    return with_steps_curve(judge, model, result, pictures)
 
 
-def with_ladder(
+def with_steps_curve(
     judge: Evaluator, model: Run | Transport, result: ModelResult, pictures: Pictures
 ) -> tuple[ModelResult, Pictures]:
-    """Add the ladder and the pictures of its teacher to the result of a flow map."""
+    """Add the steps curve and the pictures of its teacher to the result of a flow map."""
     seconds = result.sampling.seconds_per_sample
     calls = result.sampling.calls
     per_call = None
     if seconds and calls:
         per_call = seconds / calls
-    ladder = ladder_of(judge, model, per_call, result.name)
-    if ladder is None:
+    steps_curve = steps_curve_of(judge, model, per_call, result.name)
+    if steps_curve is None:
         return result, pictures
-    return replace(result, ladder=ladder), replace(pictures, pair=pair_of(model))
+    return replace(result, steps_curve=steps_curve), replace(pictures, pair=pair_of(model))
 
 
 def with_sweep(

@@ -36,8 +36,8 @@ from pushforward.evaluation.results import (
 from pushforward.evaluation.samples import ExternalSamples
 from pushforward.evaluation.scores import (
     compared,
-    floors,
     labels_for,
+    real_data_scores,
     reference_examples,
     score,
 )
@@ -188,9 +188,11 @@ class Evaluator:
         return (time.perf_counter() - started) / n
 
     @cached_property
-    def floors(self) -> dict[str, Score]:
+    def real_data_scores(self) -> dict[str, Score]:
         """Return the real-data scores."""
-        return self._in_spaces(partial(floors, self.data, n=self.n, redraws=self.plan.redraws))
+        return self._in_spaces(
+            partial(real_data_scores, self.data, n=self.n, redraws=self.plan.redraws)
+        )
 
     def say(self, what: str) -> None:
         """Print what is measured next."""
@@ -253,7 +255,7 @@ class Evaluator:
             samplings.append(self.score(x, self.n, values, learned))
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
-        scores = together(samplings, self.n, self.floors, self._infos())
+        scores = together(samplings, self.n, self.real_data_scores, self._infos())
         self._note_missing(scores)
         if not agreements:
             return scores, None
@@ -369,7 +371,7 @@ class Evaluator:
         if baselines:
             baseline, *further = self.baselines()
             rows.append(baseline)
-        names = dict.fromkeys(self.floors)
+        names = dict.fromkeys(self.real_data_scores)
         for row in rows:
             names |= dict.fromkeys(row.scores)
         entries = chain.from_iterable(kind.entries for kind in space.conditions.values())
@@ -398,10 +400,12 @@ class Evaluator:
         return Comparison(
             data=data,
             settings=settings,
-            protocol=protocol_of(self.data, self.features, self.n, tuple(self.floors), self.others),
+            protocol=protocol_of(
+                self.data, self.features, self.n, tuple(self.real_data_scores), self.others
+            ),
             machine=machine(),
             metrics={name: known[name] for name in names if name in known},
-            floors=self.floors,
+            real_data_scores=self.real_data_scores,
             unscored=self.unscored,
             models=tuple(models),
             baseline=baseline,

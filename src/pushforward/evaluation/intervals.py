@@ -148,21 +148,23 @@ def deviation(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1))
 
 
-def ratio(value: float, floor: Score) -> float | None:
+def ratio(value: float, real_data_score: Score) -> float | None:
     """Divide a score by the real-data score, unless that is close to 0."""
-    if floor.value is None or floor.value <= 2 * (floor.spread or 0.0):
+    if real_data_score.value is None or real_data_score.value <= 2 * (
+        real_data_score.spread or 0.0
+    ):
         return None
-    return value / floor.value
+    return value / real_data_score.value
 
 
 def together(
     samplings: Sequence[Mapping[str, Score]],
     n: int,
-    floors: Mapping[str, Score] | None = None,
+    real_data_scores: Mapping[str, Score] | None = None,
     infos: Mapping[str, MetricInfo] | None = None,
 ) -> dict[str, Score]:
     """Combine the scores by name of several samplings (`combined`)."""
-    floors = floors or {}
+    real_data_scores = real_data_scores or {}
     infos = infos or {}
     rows: dict[str, list[Score]] = {}
     for sampling in samplings:
@@ -170,12 +172,15 @@ def together(
             rows.setdefault(name, []).append(score)
     scores = {}
     for name, row in rows.items():
-        scores[name] = combined(row, n, floors.get(name), infos.get(name))
+        scores[name] = combined(row, n, real_data_scores.get(name), infos.get(name))
     return scores
 
 
 def combined(
-    samplings: Sequence[Score], n: int, floor: Score | None, info: MetricInfo | None = None
+    samplings: Sequence[Score],
+    n: int,
+    real_data_score: Score | None,
+    info: MetricInfo | None = None,
 ) -> Score:
     """Combine the scores of several samplings, with interval and ratio."""
     values = [result.number for result in samplings]
@@ -184,8 +189,8 @@ def combined(
     if len(values) > 1:
         spread = deviation(values)
     relative = None
-    if floor is not None:
-        relative = ratio(mean, floor)
+    if real_data_score is not None:
+        relative = ratio(mean, real_data_score)
     growth: tuple[float, ...] = ()
     if all(result.growth for result in samplings):
         growth = mean_growth([VarianceModel(*result.growth) for result in samplings])

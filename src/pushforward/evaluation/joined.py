@@ -55,7 +55,7 @@ def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
 
 def _merged(first: Comparison, other: Comparison) -> Comparison:
     merged: dict[str, Any] = {}
-    for name in ("metrics", "floors", "unscored", "sweep", "pictures"):
+    for name in ("metrics", "real_data_scores", "unscored", "sweep", "pictures"):
         merged[name] = {**getattr(other, name), **getattr(first, name)}
     for name in ("further_baselines", "guesses"):
         rows = {}

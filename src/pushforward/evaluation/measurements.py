@@ -149,7 +149,9 @@ class StepsCurve(Record):
 
     n: int | None = None
     repeats: int | None = None
-    floors: Mapping[str, Score] = field(default_factory=dict)
+    real_data_scores: Mapping[str, Score] = field(
+        default_factory=dict, metadata={"former": "floors"}
+    )
     points: tuple[CurvePoint, ...] = ()
     teacher: tuple[CurvePoint, ...] = ()
     own: CurvePoint | None = None

@@ -372,12 +372,12 @@ def ask_model(
     if not metrics:
         return Comparison()
     scores = {}
-    floors = {}
+    real_data_scores = {}
     for name in metrics:
         score = MODEL_METRICS[name](model, data, n, *seed_and_batch)
         scores[name] = with_interval(score, MODEL_SCORES[name])
         if "real" in score.extra:
-            floors[name] = Score(score.extra["real"], n=score.n)
+            real_data_scores[name] = Score(score.extra["real"], n=score.n)
     compared_with = next(iter(scores.values())).n or len(data.held_out)
     guesses = []
     if "bpd" in scores:
@@ -391,7 +391,7 @@ def ask_model(
         settings=Settings(n=compared_with),
         machine=machine(),
         metrics={name: MODEL_SCORES[name] for name in scores},
-        floors=floors,
+        real_data_scores=real_data_scores,
         models=(ModelResult(scores=scores),),
         guesses=tuple(filter(None, guesses)),
     )

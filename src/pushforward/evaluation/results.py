@@ -200,7 +200,7 @@ class ModelResult(Record):
     scores: Mapping[str, Score] = field(default_factory=dict)
     label_agreement: Number = None
     curve: tuple[CurvePoint, ...] = ()
-    ladder: StepsCurve | None = None
+    steps_curve: StepsCurve | None = field(default=None, metadata={"former": "ladder"})
     trajectory: Trajectory | None = None
     latent: LatentStatistics | None = None
     losses: Mapping[str, Series] = field(default_factory=dict)
@@ -229,7 +229,7 @@ class Comparison(Record):
 
     Args:
         metrics: Descriptions of scores by name, in the order of a report.
-        floors: Real-data scores by name.
+        real_data_scores: Real-data scores by name.
         unscored: Sentences that explain missing scores, by name of the score.
         models: Results of models, in the order of a report.
         sweep: Scores of training runs with several budgets, by model.
@@ -246,7 +246,9 @@ class Comparison(Record):
     protocol: Protocol = field(default_factory=Protocol)
     machine: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
-    floors: Mapping[str, Score] = field(default_factory=dict)
+    real_data_scores: Mapping[str, Score] = field(
+        default_factory=dict, metadata={"former": "floors"}
+    )
     unscored: Mapping[str, str] = field(default_factory=dict)
     models: tuple[ModelResult, ...] = ()
     sweep: Mapping[str, tuple[SweepPoint, ...]] = field(default_factory=dict)
@@ -294,7 +296,7 @@ class Comparison(Record):
         declared = self.info(metric).target
         if declared is not None:
             return declared
-        return self.floors.get(metric, Score()).value
+        return self.real_data_scores.get(metric, Score()).value
 
     def loss(self, metric: str, value: float) -> float:
         """Convert a value so that lower is better; for a "target", to a distance."""
@@ -310,7 +312,7 @@ class Comparison(Record):
         """Return how much a score of a model or of the baseline varies."""
         score = row.scores[metric]
         info = self.info(metric)
-        real_spread = self.floors.get(metric, Score()).spread or 0.0
+        real_spread = self.real_data_scores.get(metric, Score()).spread or 0.0
         pooled = pooled_variation(self._single_scores(metric), real_spread)
         runs = Variation()
         if row.trainings:

@@ -121,7 +121,7 @@ def score(
     return measured(samples, choice)
 
 
-def floors(
+def real_data_scores(
     dataset: Dataset,
     features: Features,
     *,
@@ -140,7 +140,7 @@ def floors(
         n: Number of examples per side; None for the result of `compared`.
         redraws: Number of draws; None for the usual number of the kind of data. Stored scores with
             this number are preferred. Expensive metrics limit the number by their attribute
-            ``floor_redraws``.
+            ``real_data_redraws``.
         cache: Folder; None for `cache_folder`, False for no cache.
 
     Returns:
@@ -156,7 +156,7 @@ def floors(
     paths: list[Path] = []
     if folder is not None:
         key = features.key + dataset.space.encoder(dataset).digest
-        paths = [floor_path(folder, key, n, count, choice) for count in (usual, redraws)]
+        paths = [real_data_path(folder, key, n, count, choice) for count in (usual, redraws)]
     for path in paths:
         if (stored := read_cached(path)) is not None:
             return {name: Score.from_plain(row) for name, row in json.loads(stored).items()}
@@ -223,7 +223,7 @@ def _redrawn(
         )
         scores: dict[str, Score] = {}
         for number, (metric, names) in enumerate(choice):
-            if redraw >= getattr(metric, "floor_redraws", redraw + 1):
+            if redraw >= getattr(metric, "real_data_redraws", redraw + 1):
                 continue
             if number not in copies:
                 scores |= measured(samples, [(metric, names)])
@@ -279,7 +279,7 @@ def copied(
     return copies
 
 
-def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> Path:
+def real_data_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> Path:
     """Return the cache file of real-data scores.
 
     Its name is a hash of all inputs and the source code.
@@ -289,7 +289,7 @@ def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> 
         for metric, scores in choice
     ]
     words = hashlib.sha256(repr((key, n, redraws, named)).encode())
-    parts: list[Any] = [floors, halves, numbered, *(type(metric) for metric, _ in choice)]
+    parts: list[Any] = [real_data_scores, halves, numbered, *(type(metric) for metric, _ in choice)]
     own = {Path(inspect.getfile(part)) for part in parts}
     for file in sorted({*own, *Path(inspect.getfile(Samples)).parent.glob("*.py")}):
         words.update(hashlib.sha256(file.read_bytes()).digest())

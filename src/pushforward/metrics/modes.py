@@ -325,7 +325,7 @@ def distinct(x: Array, reach: float) -> int:
 class Distinct:
     """Number of distinct samples in feature space, or of rows."""
 
-    floor_redraws = 5
+    real_data_redraws = 5
     scores: ClassVar[Infos] = {
         "distinct_samples": MetricInfo(
             "Distinct samples",

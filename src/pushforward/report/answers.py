@@ -11,22 +11,21 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Score
 from pushforward.numbers import count, counted, duration_unit, listing, percent, plain, some
 from pushforward.report.findings import findings
-from pushforward.report.ladders import rungs_of
 from pushforward.report.model_findings import Finding, beside_real, collapsed, hardly_told, texts
 from pushforward.report.statistics import (
     NAMED,
     alarm_periods,
-    at_floor,
+    at_real_data,
     baseline_name,
     blind,
     capitalised,
     curve_metric,
-    floor_of,
-    floor_statistic,
-    floor_text,
     label_in_sentence,
     main_metrics,
     named,
+    real_data_score_of,
+    real_data_statistic,
+    real_data_text,
     sessions,
     standing,
     statistic,
@@ -34,6 +33,7 @@ from pushforward.report.statistics import (
     times_real,
     value_text,
 )
+from pushforward.report.steps_curves import curve_scores
 from pushforward.training.loop.budget import PASSES, STEPS
 
 
@@ -75,7 +75,7 @@ def _best(comparison: Comparison, metric: str) -> str:
         text += f", {ratios[0]} times that of real data"
         values = [f"{ratio} times" for ratio in ratios]
     else:
-        text = beside_real(text, floor_text(comparison, metric))
+        text = beside_real(text, real_data_text(comparison, metric))
     text += "."
     followers = []
     for score, value in zip(scores[1:], values[1:], strict=True):
@@ -90,12 +90,12 @@ def _best(comparison: Comparison, metric: str) -> str:
 
 def _quality(comparison: Comparison, metric: str) -> str:
     (score,) = statistics(comparison, metric)
-    real = floor_statistic(comparison, metric)
+    real = real_data_statistic(comparison, metric)
     label = label_in_sentence(comparison, metric)
     text = f"The {label} is {value_text(comparison, metric, score)}"
     if real is None:
         return f"{text}."
-    text = f"{beside_real(text, floor_text(comparison, metric))}."
+    text = f"{beside_real(text, real_data_text(comparison, metric))}."
     if metric == "detection" and hardly_told(score):
         return f"{text} A classifier can hardly tell samples from real rows{_at_n(comparison)}."
     if metric == "detection" and real.better_than(score):
@@ -138,7 +138,7 @@ def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
     warned = texts(found, "copies")
     unique = []
     for score in statistics(comparison, "unique_texts"):
-        if not at_floor(comparison, "unique_texts", score):
+        if not at_real_data(comparison, "unique_texts", score):
             unique.append(score.value)
     if unique:
         most = percent(max(unique))
@@ -161,9 +161,9 @@ def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
         text = (
             f"Copying was not detected. {fraction} of samples are near-copies of a training {noun}"
         )
-        floor, _ = floor_of(comparison, "near_copies")
-        if floor is not None:
-            text += f", compared with {percent(floor)} of real data"
+        real_data_score, _ = real_data_score_of(comparison, "near_copies")
+        if real_data_score is not None:
+            text += f", compared with {percent(real_data_score)} of real data"
         text += "."
     attacks = statistics(comparison, "membership")
     if attacks:
@@ -236,12 +236,12 @@ def _worst(
     comparison: Comparison, model: ModelResult, metric: str, noun: str, errors_key: str
 ) -> str:
     score = statistic(comparison, model, metric)
-    if score is None or at_floor(comparison, metric, score):
+    if score is None or at_real_data(comparison, metric, score):
         return ""
     extra = model.scores[metric].extra
-    floor = comparison.floors.get(metric, Score())
+    real_data_score = comparison.real_data_scores.get(metric, Score())
     errors = np.array(extra.get(errors_key, ()), dtype=float)
-    real = np.array(floor.extra.get(errors_key, ()), dtype=float)
+    real = np.array(real_data_score.extra.get(errors_key, ()), dtype=float)
     if errors.shape != real.shape or not (errors > real).any():
         return ""
     place = np.unravel_index(np.nanargmax(errors - real), errors.shape)
@@ -319,7 +319,7 @@ def _like_real_data(comparison: Comparison, model: ModelResult) -> bool:
     for metric in main_metrics(comparison):
         score = statistic(comparison, model, metric)
         if score is not None:
-            reached.append(at_floor(comparison, metric, score))
+            reached.append(at_real_data(comparison, metric, score))
     return bool(reached) and all(reached)
 
 
@@ -336,19 +336,19 @@ def _smaller(comparison: Comparison, model: ModelResult) -> str:
 def _steps_advice(comparison: Comparison, model: ModelResult) -> str:
     metric = curve_metric(comparison)
     own_steps = model.sampling.steps
-    rungs = rungs_of(model.curve, metric)
-    if own_steps is None or len(rungs) < 3 or blind(comparison, metric):
+    by_calls = curve_scores(model.curve, metric)
+    if own_steps is None or len(by_calls) < 3 or blind(comparison, metric):
         return ""
-    spread = floor_of(comparison, metric)[1]
-    best = min(rungs, key=lambda rung: comparison.loss(metric, rung.value))
-    worse = [rung for rung in rungs if rung.differs(best, spread, len(rungs) - 1)]
-    enough = rungs
+    spread = real_data_score_of(comparison, metric)[1]
+    best = min(by_calls, key=lambda point: comparison.loss(metric, point.value))
+    worse = [point for point in by_calls if point.differs(best, spread, len(by_calls) - 1)]
+    enough = by_calls
     if worse:
-        enough = rungs[rungs.index(worse[-1]) + 1 :]
+        enough = by_calls[by_calls.index(worse[-1]) + 1 :]
     fewest, *_ = [*enough, best]
     steps_of = {point.calls: point.steps for point in model.curve}
     steps = steps_of[fewest.calls]
-    own_worse = own_steps in [steps_of[rung.calls] for rung in worse]
+    own_worse = own_steps in [steps_of[point.calls] for point in worse]
     if steps is None or own_steps / 2 < steps <= own_steps:
         return ""
     if own_worse:

@@ -129,21 +129,21 @@ def dots(axes: Axes, index: int | None, x: Any, y: Any, size: float = 72) -> Non
     drawn.set_gid(colour(index))
 
 
-def band(axes: Axes, floor: Band | None, upright: bool = False) -> None:
+def band(axes: Axes, real_data_score: Band | None, upright: bool = False) -> None:
     """Draw the score of real data, and the scores equal to it as a band."""
-    if floor is None:
+    if real_data_score is None:
         return
-    middle, half_width = floor
+    middle, half_width = real_data_score
     if upright:
         axes.axvspan(middle - half_width, middle + half_width, facecolor=BAND)
         axes.axvline(middle, color=SOFT, linewidth=1, linestyle=(0, (1, 3)))
         above = axes.get_xaxis_transform()
-        axes.text(middle, 1.04, "real data", transform=above, ha="center", gid="floortext")
+        axes.text(middle, 1.04, "real data", transform=above, ha="center", gid="realtext")
     else:
         axes.axhspan(middle - half_width, middle + half_width, facecolor=BAND)
         axes.axhline(middle, color=SOFT, linewidth=1, linestyle=(0, (1, 3)))
         beside = axes.get_yaxis_transform()
-        axes.text(1.02, middle, "real data", transform=beside, va="center", gid="floortext")
+        axes.text(1.02, middle, "real data", transform=beside, va="center", gid="realtext")
 
 
 # Axes -------------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def line_chart(
     y_label: str,
     plot: Plot = Plot(),
     *,
-    floor: Band | None = None,
+    real_data_score: Band | None = None,
     spans: Sequence[tuple[float, float]] = (),
 ) -> Markup:
     """Draw lines and points over axes.
@@ -276,7 +276,7 @@ def line_chart(
         series: What is drawn.
         x_label, y_label: The names of the axes.
         plot: Size and kind of the axes.
-        floor: Mean and half-width of the scores of real data.
+        real_data_score: Mean and half-width of the scores of real data.
         spans: Starts and ends of shaded ranges of the horizontal axis.
     """
     points = np.concatenate([np.zeros((2, 0)), *(drawn.points for drawn in series)], axis=1)
@@ -284,19 +284,19 @@ def line_chart(
         return Markup()
     small = plot.width < 500
     left = 46 if small else 56
-    right = 80 if floor else 14
+    right = 80 if real_data_score else 14
     chart = Chart(plot.width, plot.height, left=left, right=right, top=26, bottom=46)
     axes = chart.axes
     for start, stop in spans:
         axes.axvspan(start, stop, facecolor=WARN, alpha=0.13)
         axes.axvline(start, color=WARN, linewidth=1.4, linestyle=(0, (3, 2)))
-    band(axes, floor)
+    band(axes, real_data_score)
     for drawn in series:
         drawn.draw(axes)
     xs, ys = points
     log_x = plot.log_x and xs.min() > 0
-    if floor is not None:
-        ys = np.append(ys, floor[0])
+    if real_data_score is not None:
+        ys = np.append(ys, real_data_score[0])
     fitted(axes, "x", xs, log_x, 4 if small else 7)
     note = fitted(axes, "y", ys, plot.log_y and ys.min() > 0, 4 if small else 6)
     axes.set_ylim(*plot.ends)
@@ -315,16 +315,16 @@ def line_chart(
 def interval_chart(
     scores: Sequence[tuple[int | None, Statistic]],
     label: str,
-    floor: Band | None = None,
+    real_data_score: Band | None = None,
     *,
     log: bool = False,
 ) -> tuple[Markup, str]:
     """Draw scores over the band of real data; return the chart and a note about its axis."""
     chart = Chart(400, 56 + 30 * len(scores), left=112, top=20)
     axes = chart.axes
-    values = [] if floor is None else [floor[0]]
+    values = [] if real_data_score is None else [real_data_score[0]]
     names = []
-    band(axes, floor, upright=True)
+    band(axes, real_data_score, upright=True)
     for row, (index, score) in enumerate(scores):
         values.append(score.value)
         names.append("baseline" if index is None else score.name)

@@ -18,17 +18,22 @@ from pushforward.report.charts import (
     interval_chart,
     line_chart,
 )
-from pushforward.report.ladders import Rung, ladder_metric, rung_of, rungs_of
 from pushforward.report.statistics import (
     DIFFER,
     Band,
     alarm_periods,
     alarm_text,
     curve_metric,
-    floor_band,
     main_metrics,
+    real_data_band,
     statistic,
     sweep_score,
+)
+from pushforward.report.steps_curves import (
+    CurveScore,
+    curve_score,
+    curve_scores,
+    steps_curve_metric,
 )
 from pushforward.report.tables import score_column, sweep_metric
 
@@ -42,9 +47,9 @@ class Chart:
 
 
 def _chart(
-    lines: Sequence[Series], x: str, y: str, plot: Plot, floor: Band | None = None
+    lines: Sequence[Series], x: str, y: str, plot: Plot, real_data_score: Band | None = None
 ) -> Chart | None:
-    svg = line_chart(lines, x, y, plot, floor=floor)
+    svg = line_chart(lines, x, y, plot, real_data_score=real_data_score)
     if svg:
         names = {}
         for line in lines:
@@ -67,7 +72,7 @@ def interval_charts(comparison: Comparison) -> list[tuple[str, str, Markup]]:
             if score is not None:
                 scores.append((index, score))
                 values.append(score.value)
-        band = floor_band(comparison, metric)
+        band = real_data_band(comparison, metric)
         label = score_column(comparison, metric).named
         log = metric == comparison.ranking_metric("quality")
         log = log and _spread_out(comparison, metric, values, band)
@@ -126,28 +131,28 @@ def _against(
     lines = []
     for index, model in enumerate(comparison.models):
         cost = cost_of_call(model)
-        rungs = rungs_of(model.curve, metric)
+        by_calls = curve_scores(model.curve, metric)
         calls = model.sampling.calls
         score = statistic(comparison, model, metric)
         if cost is None:
             continue
-        if rungs:
-            lines.append(_over_calls(model.name, index, rungs, cost))
+        if by_calls:
+            lines.append(_over_calls(model.name, index, by_calls, cost))
         elif calls is not None and score is not None:
             x = [cost * calls]
             point = Series(model.name, index, x, [score.value], line=False, bars=[score.bar])
             lines.append(point)
-    return _quality(comparison, metric, lines, label, floor_band(comparison, metric))
+    return _quality(comparison, metric, lines, label, real_data_band(comparison, metric))
 
 
 def _over_calls(
-    name: str, index: int, rungs: Sequence[Rung], cost: float = 1.0, style: str = ""
+    name: str, index: int, by_calls: Sequence[CurveScore], cost: float = 1.0, style: str = ""
 ) -> Series:
     xs = []
     ys = []
-    for rung in rungs:
-        xs.append(cost * rung.calls)
-        ys.append(rung.value)
+    for point in by_calls:
+        xs.append(cost * point.calls)
+        ys.append(point.value)
     return Series(name, index, xs, ys, style=style)
 
 
@@ -167,32 +172,34 @@ def sweep(comparison: Comparison) -> Chart | None:
                 bars.append(score.bar)
         if values:
             lines.append(Series(model.name, index, seconds, values, bars=bars))
-    band = floor_band(comparison, metric)
+    band = real_data_band(comparison, metric)
     return _quality(comparison, metric, lines, "training time in seconds", band)
 
 
 def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart | None:
     """Draw the quality of a map and its teacher over network calls."""
-    metric = ladder_metric(comparison)
-    ladder = model.ladder
-    if ladder is None:
+    metric = steps_curve_metric(comparison)
+    steps_curve = model.steps_curve
+    if steps_curve is None:
         return None
     curves = [
-        (model.name, index, rungs_of(ladder.points, metric), "solid"),
-        ("teacher", index + 1, rungs_of(ladder.teacher, metric), "dashed"),
+        (model.name, index, curve_scores(steps_curve.points, metric), "solid"),
+        ("teacher", index + 1, curve_scores(steps_curve.teacher, metric), "dashed"),
     ]
-    for point in (ladder.own, None if ladder.default == ladder.own else ladder.default):
-        rung = rung_of(point, metric)
-        if rung is not None:
-            curves.append(("teacher", index + 1, [rung], ""))
+    own = steps_curve.own
+    default = steps_curve.default
+    for point in [own] if default == own else [own, default]:
+        score = curve_score(point, metric)
+        if score is not None:
+            curves.append(("teacher", index + 1, [score], ""))
     lines = []
-    for name, number, rungs, style in curves:
-        if rungs:
-            lines.append(_over_calls(name, number, rungs, style=style))
+    for name, number, by_calls, style in curves:
+        if by_calls:
+            lines.append(_over_calls(name, number, by_calls, style=style))
     band = None
-    floor = ladder.floors.get(metric)
-    if floor is not None and floor.value is not None:
-        band = (floor.value, DIFFER * (floor.spread or 0.0) / 2**0.5)
+    real_data_score = steps_curve.real_data_scores.get(metric)
+    if real_data_score is not None and real_data_score.value is not None:
+        band = (real_data_score.value, DIFFER * (real_data_score.spread or 0.0) / 2**0.5)
     return _quality(comparison, metric, lines, "network calls per sample", band)
 
 

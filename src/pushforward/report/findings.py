@@ -9,16 +9,16 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score
 from pushforward.metrics.score import MODEL_SCORES
 from pushforward.numbers import count, duration, listing, plain
-from pushforward.report import ladders, model_findings
+from pushforward.report import model_findings, steps_curves
 from pushforward.report.model_findings import Finding, Findings, Report, listed
 from pushforward.report.statistics import (
     Statistic,
     blind,
-    floor_of,
-    floor_text,
     guess_statistics,
     label_in_sentence,
     main_metrics,
+    real_data_score_of,
+    real_data_text,
     standing,
     statistic,
     statistics,
@@ -55,9 +55,9 @@ def diversity(comparison: Comparison) -> Findings:
     for score in others:
         texts.append(f"{score.name} {value_text(comparison, metric, score)}")
     text = f"In {label_in_sentence(comparison, metric)}, {listing(texts)}."
-    floor = floor_text(comparison, metric)
-    if floor:
-        text += f" Real data scores {floor}."
+    real_data_score = real_data_text(comparison, metric)
+    if real_data_score:
+        text += f" Real data scores {real_data_score}."
     yield Finding("verdict", f"{text} {standing(comparison, metric)}")
 
 
@@ -158,7 +158,7 @@ def biased_scores(comparison: Comparison) -> Findings:
     if n is None or n >= FEW:
         return
     for metric in main_metrics(comparison):
-        bias = floor_of(comparison, metric)[0] or 0.0
+        bias = real_data_score_of(comparison, metric)[0] or 0.0
         names = []
         for model in comparison.models:
             score = model.scores.get(metric, Score())
@@ -257,8 +257,8 @@ FINDINGS: tuple[Report, ...] = (
     few_samples,
     diversity,
     training_times,
-    ladders.few_calls,
-    ladders.nothing_gained,
+    steps_curves.few_calls,
+    steps_curves.nothing_gained,
     model_findings.mode_collapse,
     unscored,
     missing_scores,
@@ -274,8 +274,8 @@ FINDINGS: tuple[Report, ...] = (
     model_findings.membership_attacks,
     model_findings.given_away,
     disagreements,
-    ladders.more_calls_worse,
-    ladders.low_coverage,
+    steps_curves.more_calls_worse,
+    steps_curves.low_coverage,
     model_findings.alarms,
     model_findings.unused_latents,
     model_findings.blurred,

@@ -15,13 +15,13 @@ from pushforward.report.statistics import (
     Statistic,
     alarm_periods,
     alarm_text,
-    at_floor,
+    at_real_data,
     differ,
-    floor_of,
-    floor_text,
     label_in_sentence,
     named,
     ratio_of,
+    real_data_score_of,
+    real_data_text,
     statistic,
     unproven,
     value_text,
@@ -138,7 +138,7 @@ def _few_distinct(comparison: Comparison, model: ModelResult) -> str:
         text = f"{count(score.value)} distinct samples among {count(total)}"
     else:
         return ""
-    return beside_real(text, count(comparison.floors["distinct_samples"].value))
+    return beside_real(text, count(comparison.real_data_scores["distinct_samples"].value))
 
 
 # Copies and attacks -----------------------------------------------------------------------------
@@ -151,12 +151,12 @@ def excess_of_copies(comparison: Comparison, model: ModelResult) -> str:
     score = statistic(comparison, model, "near_copies")
     if score is None:
         return ""
-    floor, spread = floor_of(comparison, "near_copies")
-    gap = score.value - (floor or 0.0)
+    real_data_score, spread = real_data_score_of(comparison, "near_copies")
+    gap = score.value - (real_data_score or 0.0)
     if gap <= NEAR_COPIES or not differ(gap, score.width, spread):
         return ""
     value = value_text(comparison, "near_copies", score)
-    return beside_real(value, floor_text(comparison, "near_copies"))
+    return beside_real(value, real_data_text(comparison, "near_copies"))
 
 
 COPIES_INCLUDED = "Samples of {} include near-copies of training data."
@@ -172,8 +172,8 @@ COPYING = -3.0  # C_T (Meehan et al. 2020), below that of real data if the latte
 def closer_to_training(comparison: Comparison, model: ModelResult) -> str:
     """Report samples that are closer to training than to new examples."""
     score = statistic(comparison, model, "copying_test")
-    floor = floor_of(comparison, "copying_test")[0] or 0.0
-    if score is None or score.value >= min(0.0, floor) + COPYING:
+    real_data_score = real_data_score_of(comparison, "copying_test")[0] or 0.0
+    if score is None or score.value >= min(0.0, real_data_score) + COPYING:
         return ""
     # blurred samples are close to held-out examples as well
     nearer_to_training = _held_out_excess(comparison, model) < 0
@@ -202,7 +202,7 @@ def _held_out_excess(comparison: Comparison, model: ModelResult) -> float:
     score = statistic(comparison, model, "held_out_ratio")
     if score is None:
         return 0.0
-    real, spread = floor_of(comparison, "held_out_ratio")
+    real, spread = real_data_score_of(comparison, "held_out_ratio")
     gap = score.value - (1.0 if real is None else real)
     stated = model.scores["held_out_ratio"]
     error = stated.error or 0.0  # large if all samples are alike, unlike their spread
@@ -227,8 +227,8 @@ def membership_attacks(comparison: Comparison, model: ModelResult) -> str:
         score = statistic(comparison, model, metric)
         if score is None or score.interval is None or score.interval[0] <= 0.5:
             continue
-        floor, spread = floor_of(comparison, metric)
-        gap = score.value - max(0.5, floor or 0.5)
+        real_data_score, spread = real_data_score_of(comparison, metric)
+        gap = score.value - max(0.5, real_data_score or 0.5)
         if gap >= ATTACK and differ(gap, score.width, spread):
             reached.append(score.value)
     if not reached:
@@ -248,7 +248,7 @@ TOLD_BY = 0.01  # decrease of the ROC AUC when a column is shuffled
 def given_away(comparison: Comparison, model: ModelResult) -> str:
     """Report columns by which samples are told from real rows."""
     score = statistic(comparison, model, "detection")
-    if score is None or at_floor(comparison, "detection", score) or hardly_told(score):
+    if score is None or at_real_data(comparison, "detection", score) or hardly_told(score):
         return ""
     extra = model.scores["detection"].extra
     falls = dict(zip(extra.get("columns", ()), finite_all(extra.get("falls")), strict=False))
@@ -271,12 +271,12 @@ MODES_LOST = 0.05  # modes fewer than in real data
 def lost_modes(comparison: Comparison, model: ModelResult) -> str:
     """Report models without samples of some modes."""
     held = statistic(comparison, model, "modes_held")
-    floor = floor_of(comparison, "modes_held")[0]
-    if held is None or floor is None or held.value >= floor - MODES_LOST:
+    real_data_score = real_data_score_of(comparison, "modes_held")[0]
+    if held is None or real_data_score is None or held.value >= real_data_score - MODES_LOST:
         return ""
     mass = model.scores["modes_held"].extra.get("mass", ())
     number = value_text(comparison, "modes_held", held)
-    return f"{number} of {plain(len(mass) or floor)} modes"
+    return f"{number} of {plain(len(mass) or real_data_score)} modes"
 
 
 # Quality and diversity --------------------------------------------------------------------------

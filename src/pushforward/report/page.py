@@ -14,7 +14,7 @@ from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import counted, duration, plain, shortened
 from pushforward.pictures import PALETTE, colour, sign
-from pushforward.report import curves, distributions, ladders, samples, tables
+from pushforward.report import curves, distributions, samples, steps_curves, tables
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings
 from pushforward.report.model_findings import texts
@@ -51,7 +51,7 @@ def environment() -> Environment:
         duration=duration,
         shortened=shortened,
         curves=curves,
-        ladders=ladders,
+        steps_curves=steps_curves,
         tables=tables,
     )
     return templates

@@ -15,9 +15,9 @@ from pushforward.report import tables
 from pushforward.report.statistics import (
     decimals_in,
     factor_of,
-    floor_of,
     groups,
     main_metrics,
+    real_data_score_of,
     rows_of,
     statistic,
     with_spread,
@@ -103,8 +103,8 @@ COLUMNS = (
     "interval_low",
     "interval_high",
     "clear",
-    "floor_value",
-    "floor_spread",
+    "real_data_value",
+    "real_data_spread",
     "budget_seconds",
     "trained_seconds",
 )
@@ -136,7 +136,7 @@ def _score_lines(
     row = _score_row(comparison, run)
     for metric in run.scores:
         if metric in row:
-            floor, floor_spread = floor_of(comparison, metric)
+            real_data_score, real_data_spread = real_data_score_of(comparison, metric)
             yield {
                 "model": _safe(name),
                 "seed": run.seed,
@@ -145,8 +145,8 @@ def _score_lines(
                 "spread": row[f"{metric}_spread"],
                 "interval_low": row[f"{metric}_low"],
                 "interval_high": row[f"{metric}_high"],
-                "floor_value": floor,
-                "floor_spread": floor_spread,
+                "real_data_value": real_data_score,
+                "real_data_spread": real_data_spread,
                 "budget_seconds": budget,
                 "trained_seconds": row["training_seconds"],
             }
@@ -181,7 +181,7 @@ standard deviations.
 
 def latex(comparison: Comparison) -> str:
     """Return tables of scores, training runs and paired differences."""
-    real = ModelResult("real data", scores=comparison.floors)
+    real = ModelResult("real data", scores=comparison.real_data_scores)
     compared = [*rows_of(comparison), *comparison.further_baselines, real]
     lines = [["", *(_escaped(row.name) for row in compared)]]
     for _, metrics in groups(comparison):

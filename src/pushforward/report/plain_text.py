@@ -12,7 +12,7 @@ from itertools import combinations
 from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
 from pushforward.numbers import count, counted, listing, plain, shortened, some
-from pushforward.report import ladders, tables
+from pushforward.report import steps_curves, tables
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings, warnings
 from pushforward.report.model_findings import texts
@@ -109,7 +109,7 @@ def _sections(comparison: Comparison) -> Iterator[tuple[str, Table | list[str]]]
             card = tables.turned(card).filled
         sections[f"Scores: {heading.lower()}"] = card
     for model in comparison.models:
-        sections[f"Few calls: {model.name}"] = ladders.ladder_table(comparison, model)
+        sections[f"Few calls: {model.name}"] = steps_curves.steps_curve_table(comparison, model)
     sections["Latents"] = tables.codes(comparison)
     sections["Trajectories"] = tables.trajectories(comparison)
     for heading, table in tables.costs(comparison):

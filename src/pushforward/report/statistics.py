@@ -94,7 +94,7 @@ def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> S
         row.name,
         score.value,
         score.spread,
-        max(score.spread or 0.0, floor_of(comparison, metric)[1]),
+        max(score.spread or 0.0, real_data_score_of(comparison, metric)[1]),
         comparison.loss(metric, score.value),
         interval,
         comparison.variations(metric, row),
@@ -138,18 +138,18 @@ def guess_statistics(comparison: Comparison) -> dict[str, Statistic]:
 # Real data --------------------------------------------------------------------------------------
 
 
-def floor_of(comparison: Comparison, metric: str) -> tuple[float | None, float]:
+def real_data_score_of(comparison: Comparison, metric: str) -> tuple[float | None, float]:
     """Return the score of real data and its standard deviation."""
-    floor = comparison.floors.get(metric, Score())
-    return floor.value, floor.spread or 0.0
+    real_data_score = comparison.real_data_scores.get(metric, Score())
+    return real_data_score.value, real_data_score.spread or 0.0
 
 
-def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
+def real_data_statistic(comparison: Comparison, metric: str) -> Statistic | None:
     """Return the score of a single draw of real data."""
-    value, spread = floor_of(comparison, metric)
+    value, spread = real_data_score_of(comparison, metric)
     if value is None:
         return None
-    draws = len(comparison.floors[metric].values) or LARGE
+    draws = len(comparison.real_data_scores[metric].values) or LARGE
     equal = Variation((1 + 1 / draws) * spread**2, draws - 1) if spread else None
     loss = comparison.loss(metric, value)
     return Statistic("real data", value, spread or None, spread, loss, equal=equal)
@@ -158,24 +158,24 @@ def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
 Band = tuple[float, float]  # score of real data, and half-width of the scores equal to it
 
 
-def floor_band(comparison: Comparison, metric: str) -> Band | None:
+def real_data_band(comparison: Comparison, metric: str) -> Band | None:
     """Return the score of real data, and the half-width of its band."""
-    floor = floor_statistic(comparison, metric)
-    if floor is None:
+    real_data_score = real_data_statistic(comparison, metric)
+    if real_data_score is None:
         return None
-    return floor.value, margin(floor, floor)
+    return real_data_score.value, margin(real_data_score, real_data_score)
 
 
-def at_floor(comparison: Comparison, metric: str, score: Statistic) -> bool:
+def at_real_data(comparison: Comparison, metric: str, score: Statistic) -> bool:
     """Return whether a score is not worse than that of real data."""
-    floor = floor_statistic(comparison, metric)
-    return floor is not None and not floor.better_than(score)
+    real_data_score = real_data_statistic(comparison, metric)
+    return real_data_score is not None and not real_data_score.better_than(score)
 
 
 def blind(comparison: Comparison, metric: str) -> bool:
     """Return whether the baseline is not significantly worse than real data."""
     base = statistic(comparison, comparison.baseline, metric)
-    return base is not None and at_floor(comparison, metric, replace(base, comparisons=1))
+    return base is not None and at_real_data(comparison, metric, replace(base, comparisons=1))
 
 
 def ratio_of(row: ModelResult, metric: str) -> float | None:
@@ -210,7 +210,7 @@ def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
     headings: dict[str, list[str]] = {}
     for name in sorted(names, key=lambda name: name not in first):
         scored = any(statistic(comparison, row, name) for row in rows_of(comparison))
-        if scored or floor_of(comparison, name)[0] is not None:
+        if scored or real_data_score_of(comparison, name)[0] is not None:
             headings.setdefault(comparison.info(name).group, []).append(name)
     ranking = {comparison.info(name).group for name in main}
     return sorted(headings.items(), key=lambda item: (item[0] == FURTHER, item[0] not in ranking))
@@ -225,8 +225,8 @@ def curve_metric(comparison: Comparison) -> str:
     """Return the distance for curves over network calls."""
     ranking = comparison.ranking_metric("quality")
     for model in comparison.models:
-        ladder = () if model.ladder is None else model.ladder.points
-        points = (*model.curve, *ladder)
+        steps_curve = () if model.steps_curve is None else model.steps_curve.points
+        points = (*model.curve, *steps_curve)
         if ranking is not None and any(ranking in point.scores for point in points):
             return ranking
     return "frechet"
@@ -403,23 +403,23 @@ def value_text(comparison: Comparison, metric: str, score: Any) -> str:
     return text
 
 
-def floor_text(comparison: Comparison, metric: str) -> str:
+def real_data_text(comparison: Comparison, metric: str) -> str:
     """Format the score of real data."""
-    floor = comparison.floors.get(metric, Score())
-    if floor.value is None:
+    real_data_score = comparison.real_data_scores.get(metric, Score())
+    if real_data_score.value is None:
         return ""
-    return value_text(comparison, metric, floor)
+    return value_text(comparison, metric, real_data_score)
 
 
 def target_text(comparison: Comparison, metric: str) -> str:
     """Format the ideal value of a "target" metric with its unit."""
     info = comparison.info(metric)
     factor = factor_of(comparison, metric)
-    floor = floor_statistic(comparison, metric)
+    real_data_score = real_data_statistic(comparison, metric)
     if info.target is not None:
         text = plain(factor * info.target)
-    elif floor is not None:
-        text, _ = measured(factor * floor.value, factor * floor.width)
+    elif real_data_score is not None:
+        text, _ = measured(factor * real_data_score.value, factor * real_data_score.width)
     else:
         return ""
     return f"{text} {info.unit}".strip()

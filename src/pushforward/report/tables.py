@@ -25,11 +25,11 @@ from pushforward.numbers import (
 from pushforward.report.statistics import (
     decimals_in,
     factor_of,
-    floor_of,
-    floor_statistic,
     groups,
     guess_statistics,
     main_metrics,
+    real_data_score_of,
+    real_data_statistic,
     statistic,
     statistics,
     target_text,
@@ -83,7 +83,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of kind "model", "floor", "baseline", "calls", "score" or "key"."""
+    """A row of kind "model", "real data", "baseline", "calls", "score" or "key"."""
 
     name: str
     cells: Sequence[Cell]
@@ -164,7 +164,9 @@ def scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
         if guessed in metrics:
             cells = [figures(guess) if metric == guessed else EMPTY for metric in metrics]
             rows.append(Row(guess.name, cells, "baseline"))
-    rows.append(Row("real data", [floor_cell(comparison, metric) for metric in metrics], "floor"))
+    rows.append(
+        Row("real data", [real_data_cell(comparison, metric) for metric in metrics], "real data")
+    )
     return Table([score_column(comparison, metric) for metric in metrics], rows)
 
 
@@ -192,13 +194,13 @@ def summary(comparison: Comparison) -> Table:
 
 def turned(table: Table) -> Table:
     """Return a scorecard of one model with scores as rows."""
-    model, *baselines, floor = table.rows
+    model, *baselines, real_data_score = table.rows
     rows = []
     for at, column in enumerate(table.columns):
         cell = model.cells[at]
         ratio = Cell(cell.note or "–")
         guess = next((row.cells[at] for row in baselines if row.cells[at] != EMPTY), EMPTY)
-        cells = [replace(cell, note=""), floor.cells[at], ratio, guess]
+        cells = [replace(cell, note=""), real_data_score.cells[at], ratio, guess]
         rows.append(Row(column.named, cells, "score"))
     names = (model.name or "model", "real data", "ratio", BASELINE)
     return Table(list(map(Column, names)), rows, table.note)
@@ -227,7 +229,7 @@ def best(comparison: Comparison, metric: str) -> str | None:
     base = statistic(comparison, comparison.baseline, metric)
     if not all(first.better_than(other) for other in filter(None, (*others, base))):
         return None
-    real = floor_of(comparison, metric)[0] or 0.0
+    real = real_data_score_of(comparison, metric)[0] or 0.0
     if metric == "near_copies" and first.value < real:
         return None
     return first.name
@@ -255,11 +257,11 @@ def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool
     return figures(score, factor, note, best, decimals_in(comparison, metric))
 
 
-def floor_cell(comparison: Comparison, metric: str) -> Cell:
+def real_data_cell(comparison: Comparison, metric: str) -> Cell:
     """Return the score of real data."""
-    floor = floor_statistic(comparison, metric)
+    real_data_score = real_data_statistic(comparison, metric)
     factor = factor_of(comparison, metric)
-    return figures(floor, factor, decimals=decimals_in(comparison, metric))
+    return figures(real_data_score, factor, decimals=decimals_in(comparison, metric))
 
 
 def figures(

@@ -164,7 +164,7 @@ def _falls(trees: Any, rows: Floats, own: Mask) -> Floats:
 class Detection:
     """Failure of boosted trees to distinguish generated rows from real rows."""
 
-    floor_redraws: ClassVar[int] = 5
+    real_data_redraws: ClassVar[int] = 5
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "detection": share_info(
             "Two-sample score",
@@ -307,7 +307,7 @@ class Utility:
     """Quality of predictions of the target column of real rows by trees trained on samples."""
 
     definition: ClassVar[int] = 2
-    floor_redraws: ClassVar[int] = 1  # real rows to learn from are the same every time
+    real_data_redraws: ClassVar[int] = 1  # real rows to learn from are the same every time
     scores: ClassVar[Mapping[str, MetricInfo]] = {
         "utility_auc": share_info(
             "AUC when trained on samples",

@@ -21,7 +21,7 @@ from pushforward.training.runs.log import Journal, players_in
 
 
 @dataclass(frozen=True)
-class Moment:
+class StateView:
     """Read-only state of a training run after a step.
 
     Args:
@@ -91,11 +91,11 @@ class Observer:
     late: bool = False
     decides: bool = False
 
-    def due(self, moment: Moment) -> bool:
+    def due(self, view: StateView) -> bool:
         """Return whether to observe after this step, depending only on step and budget."""
         return False
 
-    def look(self, moment: Moment) -> Mapping[str, Any]:
+    def look(self, view: StateView) -> Mapping[str, Any]:
         """Return measures by name for the log; called after the steps that are `due`."""
         return {}
 
@@ -108,7 +108,7 @@ class Observer:
         """
         return {}
 
-    def requests(self, moment: Moment) -> Iterable[CallbackRequest]:
+    def requests(self, view: StateView) -> Iterable[CallbackRequest]:
         """Return the present requests; called before the first step and after every step."""
         return ()
 
@@ -137,33 +137,35 @@ class Callbacks:
         self.clock = clock
         self.processes = processes
 
-    def after_step(self, moment: Moment, result: StepResult, saving: bool) -> list[CallbackRequest]:
+    def after_step(
+        self, view: StateView, result: StepResult, saving: bool
+    ) -> list[CallbackRequest]:
         """Measure, log and show a step, and return the requests of all observers.
 
         With ``saving``, a checkpoint is due, so the log is written first.
         """
         clock = self.clock
-        early = [each for each in self.observers if not each.late and each.due(moment)]
-        health = result.health | measures(early, moment, self.processes)
+        early = [each for each in self.observers if not each.late and each.due(view)]
+        health = result.health | measures(early, view, self.processes)
         self.journal.add(clock.step, clock.samples, clock.seconds, result.losses, health)
         deciding = any(each.decides for each in early)
         if saving or deciding or self.journal.full or players_in(health):
             self.journal.flush(clock.done)
-        self.watcher(moment.folder.name, clock, clock.samples, self.journal.losses)
-        late = [each for each in self.observers if each.late and each.due(moment)]
+        self.watcher(view.folder.name, clock, clock.samples, self.journal.losses)
+        late = [each for each in self.observers if each.late and each.due(view)]
         if late:
             self.journal.flush(clock.done)
             check_weights(clock.state, self.processes, clock.step)
-            measures(late, moment)
-        requests = self.requests(moment)
-        if moment.step in numbers_in(requests, Action.CHECKPOINT):
+            measures(late, view)
+        requests = self.requests(view)
+        if view.step in numbers_in(requests, Action.CHECKPOINT):
             self.journal.flush(clock.done)
         return requests
 
-    def requests(self, moment: Moment) -> list[CallbackRequest]:
+    def requests(self, view: StateView) -> list[CallbackRequest]:
         """Return the requests of all observers and of the log."""
-        requests = [request for each in self.observers for request in each.requests(moment)]
-        if moment.step and self.journal.skips.last == moment.step:
+        requests = [request for each in self.observers for request in each.requests(view)]
+        if view.step and self.journal.skips.last == view.step:
             requests.append(CallbackRequest(Action.WITHHOLD, "the step was skipped"))
         return requests
 
@@ -173,16 +175,16 @@ class Callbacks:
 
 
 def measures(
-    observers: Sequence[Observer], moment: Moment, processes: Processes | None = None
+    observers: Sequence[Observer], view: StateView, processes: Processes | None = None
 ) -> dict[str, Any]:
     """Collect the measures of observers at a step by name, without gradients."""
     if not observers:
         return {}
     measured: dict[str, Any] = {}
-    device = next(moment.method.parameters()).device
+    device = next(view.method.parameters()).device
     with generators_kept(device), torch.no_grad():
         for observer in observers:
-            measured |= observer.look(moment)
+            measured |= observer.look(view)
     if processes is None:
         return measured
     return dict(processes.first(measured))

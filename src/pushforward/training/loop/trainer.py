@@ -34,8 +34,8 @@ from pushforward.training.loop.callbacks import (
     Action,
     CallbackRequest,
     Callbacks,
-    Moment,
     Observer,
+    StateView,
     numbers_in,
 )
 from pushforward.training.loop.display import Silent, Watcher
@@ -101,7 +101,7 @@ class Trainer:
         with self._ending_on_errors(), self._environment():
             self._begin()
             until = self.state.seconds + seconds
-            requests = self.callbacks.requests(self._moment(self.clock.progress, elapsed=0.0))
+            requests = self.callbacks.requests(self._view(self.clock.progress, elapsed=0.0))
             while (reason := self._stop_reason(requests, until)) is None:
                 self.checkpointer.check()
                 progress = self.clock.progress
@@ -111,9 +111,9 @@ class Trainer:
                 result = self.train_step(batch)
                 elapsed = self._exchanged(time.perf_counter() - started)
                 self.state.advance(elapsed)
-                moment = self._moment(progress, elapsed)
+                view = self._view(progress, elapsed)
                 saving = self.checkpointer.due()
-                requests = self.callbacks.after_step(moment, result, saving)
+                requests = self.callbacks.after_step(view, result, saving)
                 self.checkpointer.maybe_save(self.state, requests)
             if reason is not StopReason.TURN:
                 self._finish()
@@ -351,13 +351,13 @@ class Trainer:
     @property
     def ended(self) -> str | None:
         """Return why a callback has ended training, or None."""
-        for request in self.callbacks.requests(self._moment(self.clock.progress)):
+        for request in self.callbacks.requests(self._view(self.clock.progress)):
             if request.action is Action.STOP:
                 return request.reason
         return None
 
-    def _moment(self, before: float, elapsed: float | None = None) -> Moment:
-        return Moment(
+    def _view(self, before: float, elapsed: float | None = None) -> StateView:
+        return StateView(
             folder=self.folder,
             step=self.state.step,
             before=before,
@@ -460,7 +460,7 @@ class Trainer:
         """Write a checkpoint of the current step; with ``beside``, during the next steps."""
         self.holding.reopen()
         self.journal.flush(self.done)
-        requests = self.callbacks.requests(self._moment(self.clock.progress))
+        requests = self.callbacks.requests(self._view(self.clock.progress))
         self.checkpointer.save(self.state, requests, beside)
 
     def restore(self, stored: Checkpoint) -> None:

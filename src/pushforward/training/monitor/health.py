@@ -19,7 +19,7 @@ from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged
 from pushforward.methods.method import Guard, Method, StepContext
 from pushforward.paths import training_noise
-from pushforward.training.loop.callbacks import Action, CallbackRequest, Moment, Observer
+from pushforward.training.loop.callbacks import Action, CallbackRequest, Observer, StateView
 from pushforward.training.runs.log import Best, best_of
 from pushforward.transports import BATCH, Flow, Map, Transport, inner_of, with_inner
 from pushforward.transports.redrawing import without_rejection
@@ -176,27 +176,27 @@ class Variety(Observer):
         self.data = data
         self._start: dict[str, np.ndarray] = {}
 
-    def due(self, moment: Moment) -> bool:
-        guard = moment.method.guard
+    def due(self, view: StateView) -> bool:
+        guard = view.method.guard
         if guard is None or self._count(guard) <= NEIGHBOURS:
             return False
-        before = int(guard.checks * moment.before + 1e-9)
-        now = int(guard.checks * moment.progress + 1e-9)
+        before = int(guard.checks * view.before + 1e-9)
+        now = int(guard.checks * view.progress + 1e-9)
         return now > before
 
-    def look(self, moment: Moment) -> Mapping[str, float]:
+    def look(self, view: StateView) -> Mapping[str, float]:
         """Measure coverage and recall relative to the reference, and the limits that end training.
 
         A limit is lower if few examples are compared: two standard errors below 1. Samples that
         are not finite have coverage and recall 0.
         """
-        guard = moment.method.guard
+        guard = view.method.guard
         assert guard is not None
         if not self._start:
-            self._prepare(guard, moment.method.reference())
+            self._prepare(guard, view.method.reference())
         measures = {}
         try:
-            now = self._reached(moment.average.transport())
+            now = self._reached(view.average.transport())
         except Diverged:
             now = {name: np.zeros_like(before) for name, before in self._start.items()}
         for name, least in (("coverage", guard.coverage), ("recall", guard.recall)):
@@ -251,7 +251,7 @@ class FixedNoise(Observer):
     def decides(self) -> bool:  # type: ignore[override]
         return self._jumps
 
-    def requests(self, moment: Moment) -> list[CallbackRequest]:
+    def requests(self, view: StateView) -> list[CallbackRequest]:
         if self._best is None:
             return []
         return [CallbackRequest(Action.CHECKPOINT, "the best samples so far", self._best.step)]
@@ -260,17 +260,17 @@ class FixedNoise(Observer):
         self._best = best_of([row], self._best)
         return {}
 
-    def due(self, moment: Moment) -> bool:
+    def due(self, view: StateView) -> bool:
         known = self._reference is not None or not self._prepared
-        return known and moment.step % self.every == 0
+        return known and view.step % self.every == 0
 
-    def look(self, moment: Moment) -> dict[str, float]:
-        self._prepare(moment.method)
+    def look(self, view: StateView) -> dict[str, float]:
+        self._prepare(view.method)
         if not self._jumps:
-            return self.of(moment.method)
-        mark = moment.step // self.every
+            return self.of(view.method)
+        mark = view.step // self.every
         counts = [count for count, marks in COUNTS.items() if mark % marks == 0]
-        return self.of(moment.average, counts) | self.targets(moment)
+        return self.of(view.average, counts) | self.targets(view)
 
     def _prepare(self, method: Method) -> None:
         if self._prepared:
@@ -316,14 +316,14 @@ class FixedNoise(Observer):
             measures["disagreement"] = disagreement(samples[1], samples[2])
         return measures
 
-    def targets(self, moment: Moment) -> dict[str, float]:
+    def targets(self, view: StateView) -> dict[str, float]:
         """Measure the size of a map's targets, relative to velocities, in each range of times."""
         from pushforward.methods import FlowMapMatching
 
-        method = moment.method
+        method = view.method
         if not isinstance(method, FlowMapMatching):
             return {}
-        if moment.progress < getattr(method, "stored", 0.0):  # targets are stored states
+        if view.progress < getattr(method, "stored", 0.0):  # targets are stored states
             return {}
         split = self.data.train
         space = method.space
@@ -339,7 +339,7 @@ class FixedNoise(Observer):
             for name, at in BINS.items():
                 t = torch.full_like(s, at)
                 x_t = (1 - at) * x + at * z
-                now = StepContext(draws.stream(name), 0, moment.progress)
+                now = StepContext(draws.stream(name), 0, view.progress)
                 target = method.target((x_t, t, s * t), z - x, condition, now)
                 velocity = method.target((x_t, t, t), z - x, condition, now)
                 ratio = target.square().mean() / velocity.square().mean()

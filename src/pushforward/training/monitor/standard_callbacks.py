@@ -21,7 +21,7 @@ from pushforward.files import disk, read_json, read_object, refuse_links
 from pushforward.methods.method import HasCritic, Method
 from pushforward.trackers.tracker import FOLDER, Tracker
 from pushforward.training.checkpoint.storage import step_name, write_json
-from pushforward.training.loop.callbacks import Action, CallbackRequest, Moment, Observer
+from pushforward.training.loop.callbacks import Action, CallbackRequest, Observer, StateView
 from pushforward.training.loop.display import Silent, Watcher
 from pushforward.training.monitor.alarms import Watch, lost
 from pushforward.training.monitor.health import SAMPLES, as_sampled, in_words
@@ -66,9 +66,9 @@ PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
 DRAWN = {False: 36, True: 1000}  # number of these samples, by whether they are points
 
 
-def drawn_at(moment: Moment) -> bool:
+def drawn_at(view: StateView) -> bool:
     """Return whether samples are drawn after this step."""
-    return any(moment.before < share <= moment.progress for share in PICTURES)
+    return any(view.before < share <= view.progress for share in PICTURES)
 
 
 class Alarms(Observer):
@@ -83,10 +83,10 @@ class Alarms(Observer):
         self._logged = ""
         self._last = ""
 
-    def requests(self, moment: Moment) -> list[CallbackRequest]:
+    def requests(self, view: StateView) -> list[CallbackRequest]:
         requests = []
         passed = self.watch.passed
-        if moment.method.guard is not None:
+        if view.method.guard is not None:
             requests.append(CallbackRequest(Action.CHECKPOINT, "the samples are diverse", passed))
         if self.watch.suspect:
             requests.append(CallbackRequest(Action.WITHHOLD, "the logit gap is running away"))
@@ -134,37 +134,37 @@ class Pictures(Observer):
     def __init__(self, progress: Watcher | None = None) -> None:
         self.progress = progress or Silent()
 
-    def due(self, moment: Moment) -> bool:
-        return drawn_at(moment)
+    def due(self, view: StateView) -> bool:
+        return drawn_at(view)
 
-    def look(self, moment: Moment) -> Mapping[str, Any]:
-        space = moment.data.space
+    def look(self, view: StateView) -> Mapping[str, Any]:
+        space = view.data.space
         try:
             with without_rejection():
-                x = moment.average.transport().sample(DRAWN[space.as_points], seed=0)
+                x = view.average.transport().sample(DRAWN[space.as_points], seed=0)
             arrays: dict[str, Any] = {"x": space.quantise(x)}
-            arrays |= landscape(moment.method, moment.data)
+            arrays |= landscape(view.method, view.data)
         except Diverged as error:
-            self._report(moment, error)
+            self._report(view, error)
             return {}
-        if moment.writes:
-            folder = moment.folder / "samples"
-            name = step_name(moment.step)
+        if view.writes:
+            folder = view.folder / "samples"
+            name = step_name(view.step)
             with disk(folder):
                 folder.mkdir(exist_ok=True)
                 np.savez_compressed(folder / f"{name}.npz", **arrays)
-                _draw(folder / f"{name}.png", moment.data, x, arrays["x"])
+                _draw(folder / f"{name}.png", view.data, x, arrays["x"])
         return {}
 
-    def _report(self, moment: Moment, error: Diverged) -> None:
+    def _report(self, view: StateView, error: Diverged) -> None:
         said = (
-            f"{moment.folder.name}: step {moment.step:,}: no samples were written: {error.what}, "
+            f"{view.folder.name}: step {view.step:,}: no samples were written: {error.what}, "
             "although all weights are finite. Training continues. If later samples are not finite "
             "either, train with a lower lr, or in float32."
         )
-        if moment.writes and isinstance(self.progress, Silent):
+        if view.writes and isinstance(self.progress, Silent):
             warn(said, stacklevel=2)
-        elif moment.writes:
+        elif view.writes:
             self.progress.say(f"warning: {said}")
 
 
@@ -223,15 +223,15 @@ class Tracked(Observer):
                 self._try(follower, methodcaller("log", step, numbers))
         return {}
 
-    def due(self, moment: Moment) -> bool:
-        self._rates[moment.step] = dict(self.rates())
-        return drawn_at(moment)
+    def due(self, view: StateView) -> bool:
+        self._rates[view.step] = dict(self.rates())
+        return drawn_at(view)
 
-    def look(self, moment: Moment) -> Mapping[str, Any]:
-        path = moment.folder / "samples" / f"{step_name(moment.step)}.png"
+    def look(self, view: StateView) -> Mapping[str, Any]:
+        path = view.folder / "samples" / f"{step_name(view.step)}.png"
         for follower in list(self._followers):
-            if path.is_file() and moment.step >= follower.logged:
-                self._try(follower, lambda tracker: tracker.pictures(moment.step, [path]))
+            if path.is_file() and view.step >= follower.logged:
+                self._try(follower, lambda tracker: tracker.pictures(view.step, [path]))
         return {}
 
     def close(self, status: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from pushforward.errors import CheckpointError
 from pushforward.files import read_json
 from pushforward.training.checkpoint.storage import write_json
-from pushforward.training.loop.callbacks import Action, CallbackRequest, Moment, Observer
+from pushforward.training.loop.callbacks import Action, CallbackRequest, Observer, StateView
 
 FILE = "threads.json"
 ROUNDS = 5  # steps timed with each number of threads, after one that is not counted
@@ -58,14 +58,12 @@ class Threads(Observer):
         stage = self._stage(step)
         return int(stage["threads"][(step - stage["step"]) % len(stage["threads"])])
 
-    def requests(self, moment: Moment) -> list[CallbackRequest]:
-        if moment.elapsed is None:
+    def requests(self, view: StateView) -> list[CallbackRequest]:
+        if view.elapsed is None:
             return []
-        if moment.elapsed > 0:
-            self.measured(moment.step - 1, moment.elapsed)
-        return [
-            CallbackRequest(Action.THREADS, "measured step times", self.threads_for(moment.step))
-        ]
+        if view.elapsed > 0:
+            self.measured(view.step - 1, view.elapsed)
+        return [CallbackRequest(Action.THREADS, "measured step times", self.threads_for(view.step))]
 
     def threads_for(self, step: int) -> int:
         """Return the number of threads for the next step, after writing a new stage if any."""

@@ -12,7 +12,7 @@ import pytest
 
 import pushforward as pf
 from pushforward.evaluation.costs import solver_title
-from pushforward.evaluation.curves import ladder_of, pair_of, teacher_of
+from pushforward.evaluation.curves import pair_of, steps_curve_of, teacher_of
 from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.intervals import combined
 from pushforward.evaluation.measurements import CurvePoint, StepsCurve
@@ -55,12 +55,12 @@ def points(*values, spread=0.007, coverage=0.95, distance=None):
 
 
 def content(own=None, teacher=(), name="student", spread=0.002, **of_model):
-    rungs = of_model.pop("rungs")
-    floors = {"frechet": Score(0.01, spread), "coverage": Score(0.96, 0.01)}
+    scores = of_model.pop("scores")
+    real_data_scores = {"frechet": Score(0.01, spread), "coverage": Score(0.96, 0.01)}
     measured = StepsCurve(
-        360, 3, floors, rungs, teacher, own, "UniPC" if own else None, learned="samples"
+        360, 3, real_data_scores, scores, teacher, own, "UniPC" if own else None, learned="samples"
     )
-    model = ModelResult(name, ladder=measured, **of_model)
+    model = ModelResult(name, steps_curve=measured, **of_model)
     known = describe()
     return Comparison(metrics={key: known[key] for key in ("frechet", "coverage")}, models=(model,))
 
@@ -102,7 +102,7 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(
     monkeypatch.setattr(
         Evaluator, "draw", lambda self, *given: drawn.append(given) or draw(self, *given)
     )
-    measured = ladder_of(judge, student)
+    measured = steps_curve_of(judge, student)
     assert (measured.repeats, measured.solver, measured.learned) == (
         2,
         "UniPC on the time grid",
@@ -117,7 +117,7 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(
     assert (measured.n, len(drawn)) == (20, 2 * (5 + 5 + 1)), (
         "the steps in which training held the teacher are not sampled again"
     )
-    assert measured.floors.keys() == {"energy", "frechet", "kid", "coverage"}
+    assert measured.real_data_scores.keys() == {"energy", "frechet", "kid", "coverage"}
     teacher = teacher_of(student)
     seeds = (REPEAT_SEEDS, 2 * REPEAT_SEEDS)
     own = [judge.draw(teacher, seed, 20)[0] for seed in seeds]
@@ -147,7 +147,7 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(
 
 def test_the_teacher_is_scored_by_the_default_of_its_own_run(student, judge):
     own = pf.load(student.folder.parent / "teacher").transport
-    measured = ladder_of(judge, student)
+    measured = steps_curve_of(judge, student)
     assert (measured.default_solver, measured.default.calls) == (solver_title(own), own.calls)
     assert measured.default_solver != measured.solver
     samples = [judge.draw(own, seed, 20)[0] for seed in (REPEAT_SEEDS, 2 * REPEAT_SEEDS)]
@@ -171,7 +171,7 @@ def test_the_teacher_is_scored_by_the_default_of_its_own_run(student, judge):
 
 def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):
     comparison = pf.evaluate(student, data, n=20, repeats=1, tell=(lines := []).append)
-    assert len(comparison.models[0].ladder.points) == 5
+    assert len(comparison.models[0].steps_curve.points) == 5
     assert [
         lines.count(f"measuring {of}{student.name}, 2 calls ...") for of in ("", "the teacher of ")
     ] == [1, 1], lines
@@ -179,8 +179,11 @@ def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):
     jumped, own = comparison.pictures[student.name].pair
     assert jumped.shape == own.shape == (200, 2)
     np.testing.assert_array_equal(own, teacher_of(student).sample(200).numpy())
-    assert pf.evaluate(student, data, n=20, repeats=1, metrics=["frechet"]).models[0].ladder is None
-    assert pf.evaluate(teacher_of(student), data, n=20, repeats=1).models[0].ladder is None
+    assert (
+        pf.evaluate(student, data, n=20, repeats=1, metrics=["frechet"]).models[0].steps_curve
+        is None
+    )
+    assert pf.evaluate(teacher_of(student), data, n=20, repeats=1).models[0].steps_curve is None
 
 
 def test_a_finished_map_is_beside_the_map_that_it_was_finished_from(
@@ -194,7 +197,7 @@ def test_a_finished_map_is_beside_the_map_that_it_was_finished_from(
     )
     pf.fit(recipe, judge.data, steps=1, checkpoint_every=1, out=tmp_path / "finish")
     begun = pf.load(tmp_path / "finish", checkpoint="step_000000")
-    measured = ladder_of(judge, begun)
+    measured = steps_curve_of(judge, begun)
     assert [point.calls for point in measured.teacher] == [1, 2, 4, 8, 16]
     assert (measured.own, measured.own.calls, measured.default) == (
         measured.teacher[0],
@@ -225,7 +228,7 @@ def assert_distances_in_as_many_calls(finish, teacher, judge, monkeypatch):
     monkeypatch.setattr(
         Evaluator, "draw", lambda self, *given: drawn.append(given) or draw(self, *given)
     )
-    point = ladder_of(judge, finish).points[2]
+    point = steps_curve_of(judge, finish).points[2]
     assert len(drawn) == 2 * (5 + 5), "nothing is sampled but the points of the ladder"
     rows = [run.transport.with_solver(run.transport.solver, 4) for run in (finish, teacher)]
     pairs = [
@@ -249,7 +252,7 @@ def said(comparison, *words):
 
 
 @pytest.mark.parametrize(
-    ("rungs", "says"),
+    ("scores", "says"),
     [
         (points(0.0235, 0.03), "significantly worse with 2 calls."),
         (points(0.03, 0.04), "significantly worse with 1 call and 2 calls."),
@@ -257,9 +260,9 @@ def said(comparison, *words):
         (points(0.02, 0.02), "No difference is significant."),
     ],
 )
-def test_a_map_is_compared_with_its_teacher_in_words(rungs, says):
+def test_a_map_is_compared_with_its_teacher_in_words(scores, says):
     """Points share noise and held-out examples, which do not widen the interval of a difference."""
-    (claim,) = claims_of(content(OWN, rungs=rungs))
+    (claim,) = claims_of(content(OWN, scores=scores))
     assert re.match(
         r"With 1 call, student .* [\d.]+ times \([\d.]+ to [\d.]+\) the Fréchet distance .* 16 "
         r"calls",
@@ -279,7 +282,7 @@ def test_a_map_is_compared_with_its_teacher_in_words(rungs, says):
 )
 def test_a_curve_over_calls_that_rises_is_told(values, rise):
     """A rise must exceed 2.65 times .0018, as four points are compared."""
-    found = said(content(rungs=points(*values)), "Fréchet distance of student")
+    found = said(content(scores=points(*values)), "Fréchet distance of student")
     assert len(found) == (rise is not None)
     assert rise is None or rise in found[0]
 
@@ -298,11 +301,11 @@ def claims_of(comparison):
 )
 def test_a_finished_map_is_compared_in_as_many_calls(values, than):
     """A difference must exceed 2.5 times .0018, as three points are compared."""
-    (claim,) = claims_of(content(points(0.02)[0], rungs=points(*values)))
+    (claim,) = claims_of(content(points(0.02)[0], scores=points(*values)))
     assert re.search("teacher.* 1 call", claim)
     assert than in claim
 
 
 def test_of_a_finish_that_ended_with_the_weights_of_its_start_nothing_is_said_to_be_gained():
-    (claim,) = claims_of(content(points(0.02)[0], rungs=points(0.02, 0.02), weights_step=0))
+    (claim,) = claims_of(content(points(0.02)[0], scores=points(0.02, 0.02), weights_step=0))
     assert "did not improve student" in claim

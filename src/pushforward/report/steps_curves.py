@@ -26,7 +26,7 @@ from pushforward.report.tables import Cell, Column, Row, Table, figures, score_c
 
 
 @dataclass(frozen=True)
-class Rung:
+class CurveScore:
     """One score of a point of a curve: the mean and the values of samplings."""
 
     calls: float
@@ -53,7 +53,7 @@ class Rung:
         """The value with its interval or standard deviation."""
         return with_spread(self.value, self.spread, self.interval)
 
-    def differs(self, other: Rung, least: float, comparisons: int = 1) -> bool:
+    def differs(self, other: CurveScore, least: float, comparisons: int = 1) -> bool:
         """Return whether two points with the same noise differ significantly."""
         margin = self._variations(least).margin(other._variations(least), comparisons)
         return abs(self.value - other.value) > margin
@@ -69,45 +69,47 @@ class Rung:
         return Variations(Variation(max(self.spread or 0.0, least) ** 2))
 
 
-def rung_of(point: CurvePoint | None, metric: str) -> Rung | None:
+def curve_score(point: CurvePoint | None, metric: str) -> CurveScore | None:
     """Return one score of a point."""
     if point is None or point.calls is None:
         return None
     score = point.scores.get(metric)
     if score is None or score.value is None:
         return None
-    return Rung(point.calls, score.value, score)
+    return CurveScore(point.calls, score.value, score)
 
 
-def rungs_of(points: Sequence[CurvePoint], metric: str) -> list[Rung]:
+def curve_scores(points: Sequence[CurvePoint], metric: str) -> list[CurveScore]:
     """Return one score of all points, sorted by calls."""
-    rungs = (rung_of(point, metric) for point in points)
-    return sorted(filter(None, rungs), key=lambda rung: rung.calls)
+    by_calls = (curve_score(point, metric) for point in points)
+    return sorted(filter(None, by_calls), key=lambda point: point.calls)
 
 
-def ladder_metric(comparison: Comparison) -> str:
+def steps_curve_metric(comparison: Comparison) -> str:
     """Return the distance that tables of few calls show."""
     metric = curve_metric(comparison)
     if comparison.info(metric).better == "lower":
         for model in comparison.models:
-            ladder = model.ladder
-            if ladder is not None and any(metric in point.scores for point in ladder.points):
+            steps_curve = model.steps_curve
+            if steps_curve is not None and any(
+                metric in point.scores for point in steps_curve.points
+            ):
                 return metric
     return "energy"
 
 
-def above(ladder: StepsCurve, metric: str, first: Rung, other: Rung) -> bool:
+def above(steps_curve: StepsCurve, metric: str, first: CurveScore, other: CurveScore) -> bool:
     """Return whether a score is significantly greater than another one."""
-    width = _real_spread(ladder, metric)
-    return first.value > other.value and first.differs(other, width, len(ladder.points))
+    width = _real_spread(steps_curve, metric)
+    return first.value > other.value and first.differs(other, width, len(steps_curve.points))
 
 
-def _real_spread(ladder: StepsCurve, metric: str) -> float:
-    return ladder.floors.get(metric, Score()).spread or 0.0
+def _real_spread(steps_curve: StepsCurve, metric: str) -> float:
+    return steps_curve.real_data_scores.get(metric, Score()).spread or 0.0
 
 
-def _ratio_text(ladder: StepsCurve, metric: str, first: Rung, own: Rung) -> str:
-    spread = _real_spread(ladder, metric)
+def _ratio_text(steps_curve: StepsCurve, metric: str, first: CurveScore, own: CurveScore) -> str:
+    spread = _real_spread(steps_curve, metric)
     if own.value <= DIFFER * max(spread, 1e-12):
         return ""
     ratio = first.value / own.value
@@ -125,24 +127,28 @@ def _ratio_text(ladder: StepsCurve, metric: str, first: Rung, own: Rung) -> str:
 
 def few_calls(comparison: Comparison) -> Findings:
     """Report how each map compares with its teacher."""
-    metric = ladder_metric(comparison)
+    metric = steps_curve_metric(comparison)
     label = label_in_sentence(comparison, metric)
     for model in comparison.models:
-        ladder = model.ladder
-        if ladder is None or model.weights_step == 0:
+        steps_curve = model.steps_curve
+        if steps_curve is None or model.weights_step == 0:
             continue
-        own = rung_of(ladder.own, metric)
-        rungs = rungs_of(ladder.points, metric)
-        if own is None or not rungs:
+        own = curve_score(steps_curve.own, metric)
+        by_calls = curve_scores(steps_curve.points, metric)
+        if own is None or not by_calls:
             continue
-        first = rungs[0]
+        first = by_calls[0]
         teacher = f"its teacher, which uses {counted(own.calls, 'call')} and the same noise"
-        ratio = _ratio_text(ladder, metric, first, own)
+        ratio = _ratio_text(steps_curve, metric, first, own)
         if ratio:
             scores = f"reaches {ratio} the {label} of {teacher}"
         else:
             scores = f"has a {label} of {first.text}, compared with {own.text} for {teacher}"
-        worse = [counted(rung.calls, "call") for rung in rungs if above(ladder, metric, rung, own)]
+        worse = [
+            counted(point.calls, "call")
+            for point in by_calls
+            if above(steps_curve, metric, point, own)
+        ]
         if worse:
             differences = f"It is significantly worse with {listing(worse)}."
         else:
@@ -154,7 +160,7 @@ def few_calls(comparison: Comparison) -> Findings:
 def nothing_gained(comparison: Comparison) -> Findings:
     """Report maps whose best weights are those before the finish."""
     for model in comparison.models:
-        if model.ladder is not None and model.weights_step == 0:
+        if model.steps_curve is not None and model.weights_step == 0:
             kept = "so the initial weights were kept"
             text = f"Finishing did not improve {model.name}, {kept}."
             yield Finding("verdict", text)
@@ -162,18 +168,18 @@ def nothing_gained(comparison: Comparison) -> Findings:
 
 def more_calls_worse(comparison: Comparison) -> Findings:
     """Report maps that get significantly worse with more calls."""
-    metric = ladder_metric(comparison)
+    metric = steps_curve_metric(comparison)
     label = label_in_sentence(comparison, metric)
     for model in comparison.models:
-        ladder = model.ladder
-        if ladder is None:
+        steps_curve = model.steps_curve
+        if steps_curve is None:
             continue
-        rungs = rungs_of(ladder.points, metric)
-        if not rungs:
+        by_calls = curve_scores(steps_curve.points, metric)
+        if not by_calls:
             continue
-        best = min(rungs, key=lambda rung: rung.value)
-        later = [rung for rung in rungs if rung.calls > best.calls]
-        if any(above(ladder, metric, rung, best) for rung in later):
+        best = min(by_calls, key=lambda point: point.value)
+        later = [point for point in by_calls if point.calls > best.calls]
+        if any(above(steps_curve, metric, point, best) for point in later):
             calls = counted(best.calls, "call")
             text = (
                 f"The {label} of {model.name} gets significantly worse with more than {calls}. "
@@ -185,15 +191,15 @@ def more_calls_worse(comparison: Comparison) -> Findings:
 def low_coverage(comparison: Comparison) -> Findings:
     """Report maps with significantly lower coverage than their teachers."""
     for model in comparison.models:
-        ladder = model.ladder
-        if ladder is None:
+        steps_curve = model.steps_curve
+        if steps_curve is None:
             continue
-        own = rung_of(ladder.own, "coverage")
-        rungs = rungs_of(ladder.points, "coverage")
-        if own is None or not rungs or not above(ladder, "coverage", own, rungs[0]):
+        own = curve_score(steps_curve.own, "coverage")
+        by_calls = curve_scores(steps_curve.points, "coverage")
+        if own is None or not by_calls or not above(steps_curve, "coverage", own, by_calls[0]):
             continue
-        calls = counted(rungs[0].calls, "call")
-        coverage = f"a coverage of {plain(rungs[0].value)}"
+        calls = counted(by_calls[0].calls, "call")
+        coverage = f"a coverage of {plain(by_calls[0].value)}"
         teacher = f"compared with {plain(own.value)} for its teacher"
         text = f"With {calls}, {model.name} has {coverage}, {teacher}."
         yield Finding("warning", text)
@@ -202,32 +208,34 @@ def low_coverage(comparison: Comparison) -> Findings:
 # Tables -----------------------------------------------------------------------------------------
 
 
-def ladder_table(comparison: Comparison, model: ModelResult) -> Table:
+def steps_curve_table(comparison: Comparison, model: ModelResult) -> Table:
     """Return the scores of a map and its teacher by calls."""
-    ladder = model.ladder
-    if ladder is None or not ladder.points:
+    steps_curve = model.steps_curve
+    if steps_curve is None or not steps_curve.points:
         return Table()
-    lines = _ladder_lines(ladder)
+    lines = _steps_curve_lines(steps_curve)
     columns: list[Column] = []
     cells: list[list[Cell]] = []  # by column
-    metrics = dict.fromkeys(name for point in ladder.points for name in point.scores)
+    metrics = dict.fromkeys(name for point in steps_curve.points for name in point.scores)
     for metric in metrics:
         factor = factor_of(comparison, metric)
-        mapped = [rung_of(line.point, metric) for line in lines]
-        taught = [rung_of(line.teacher, metric) for line in lines]
+        mapped = [curve_score(line.point, metric) for line in lines]
+        taught = [curve_score(line.teacher, metric) for line in lines]
         decimals = decimals_for(filter(None, [*mapped, *taught]), factor)
-        own_cells = [figures(rung, factor, decimals=decimals) for rung in mapped]
-        own_cells.append(figures(ladder.floors.get(metric), factor, decimals=decimals))
+        own_cells = [figures(point, factor, decimals=decimals) for point in mapped]
+        own_cells.append(
+            figures(steps_curve.real_data_scores.get(metric), factor, decimals=decimals)
+        )
         teacher_cells = []
-        for rung, line in zip(taught, lines, strict=True):
-            teacher_cells.append(figures(rung, factor, line.note, decimals=decimals))
+        for point, line in zip(taught, lines, strict=True):
+            teacher_cells.append(figures(point, factor, line.note, decimals=decimals))
         teacher_cells.append(Cell("–"))
         column = score_column(comparison, metric)
         columns += [column, replace(column, label=f"{column.label}, teacher")]
         cells += [own_cells, teacher_cells]
     what = "Root mean square distance to the teacher's samples from the same noise."
     columns.append(Column("Distance to teacher (std)", what))
-    lines.append(_Line("real data", "floor"))
+    lines.append(_Line("real data", "real data"))
     cells.append([*map(Cell, aligned([line.distance for line in lines], 2))])
     rows = []
     for line, cells_of_line in zip(lines, zip(*cells, strict=True), strict=True):
@@ -245,18 +253,18 @@ class _Line:
     note: str = ""
 
 
-def _ladder_lines(ladder: StepsCurve) -> list[_Line]:
+def _steps_curve_lines(steps_curve: StepsCurve) -> list[_Line]:
     lines = []
-    teachers = sorted(ladder.teacher, key=_calls, reverse=True)
-    for point in sorted(ladder.points, key=_calls):
+    teachers = sorted(steps_curve.teacher, key=_calls, reverse=True)
+    for point in sorted(steps_curve.points, key=_calls):
         teacher = next((other for other in teachers if _calls(other) <= _calls(point)), None)
         note = ""
         if teacher is not None and teacher.calls != point.calls:
             note = counted(teacher.calls, "call")
         name = counted(point.calls, "call")
         lines.append(_Line(name, "calls", point, teacher, point.distance, note))
-    shown = [*ladder.teacher]
-    for other, name in ((ladder.own, "teacher"), (ladder.default, "teacher by default")):
+    shown = [*steps_curve.teacher]
+    for other, name in ((steps_curve.own, "teacher"), (steps_curve.default, "teacher by default")):
         if other is not None and other not in shown:
             shown.append(other)
             name = f"{name}: {counted(other.calls, 'call')}"
@@ -268,19 +276,19 @@ def _calls(point: CurvePoint) -> float:
     return point.calls or 0.0
 
 
-def ladder_how(ladder: StepsCurve) -> str:
-    """Describe how a ladder was measured, and what the map learned."""
+def steps_curve_note(steps_curve: StepsCurve) -> str:
+    """Describe how a steps curve was measured, and what the map learned."""
     parts = []
-    if ladder.n:
-        parts.append(f"The scores are based on {count(ladder.n)} samples.")
-    if ladder.repeats and ladder.repeats > 1:
-        parts.append(f"Each point was sampled {count(ladder.repeats)} times.")
-    if ladder.own is not None and not ladder.finished:
+    if steps_curve.n:
+        parts.append(f"The scores are based on {count(steps_curve.n)} samples.")
+    if steps_curve.repeats and steps_curve.repeats > 1:
+        parts.append(f"Each point was sampled {count(steps_curve.repeats)} times.")
+    if steps_curve.own is not None and not steps_curve.finished:
         teacher = "the teacher"
-        if ladder.solver:
-            teacher += f" ({ladder.solver}, {counted(ladder.own.calls, 'call')})"
-        parts.append(f"Learned from {teacher}: {ladder.learned or 'not recorded'}.")
-    if ladder.default is not None and ladder.default != ladder.own:
-        calls = counted(ladder.default.calls, "call")
-        parts.append(f"The teacher's default is {ladder.default_solver} with {calls}.")
+        if steps_curve.solver:
+            teacher += f" ({steps_curve.solver}, {counted(steps_curve.own.calls, 'call')})"
+        parts.append(f"Learned from {teacher}: {steps_curve.learned or 'not recorded'}.")
+    if steps_curve.default is not None and steps_curve.default != steps_curve.own:
+        calls = counted(steps_curve.default.calls, "call")
+        parts.append(f"The teacher's default is {steps_curve.default_solver} with {calls}.")
     return " ".join(parts)

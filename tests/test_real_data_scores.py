@@ -15,7 +15,7 @@ from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import fit_features, halves
 from pushforward.evaluation.intervals import deviation, ratio
-from pushforward.evaluation.scores import compared, floors, score
+from pushforward.evaluation.scores import compared, real_data_scores, score
 from pushforward.metrics import Score
 from pushforward.metrics.two_sample import frechet_distance
 
@@ -53,8 +53,8 @@ def test_memorising_is_seen_and_the_floor_is_clean(labelled, of_labelled):
     assert score(labelled.held_out.x, labelled, features)["frechet"].value == pytest.approx(
         0, abs=1e-9
     )
-    floor = floors(labelled, features, redraws=3, cache=False)
-    assert floor["near_copies"].value == 0, (
+    real_data_score = real_data_scores(labelled, features, redraws=3, cache=False)
+    assert real_data_score["near_copies"].value == 0, (
         "the generated examples of a floor are no part of its training set"
     )
 
@@ -63,37 +63,39 @@ def test_floors_are_reproducible_cached_and_made_anew_when_damaged(
     labelled, of_labelled, tmp_path, monkeypatch
 ):
     features = of_labelled
-    first = floors(labelled, features, n=150, redraws=2, cache=tmp_path)
-    assert first == floors(labelled, features, n=150, redraws=2, cache=False)
+    first = real_data_scores(labelled, features, n=150, redraws=2, cache=tmp_path)
+    assert first == real_data_scores(labelled, features, n=150, redraws=2, cache=False)
     (path,) = (tmp_path / "floors").iterdir()
     content = path.read_bytes()
     import pushforward.evaluation.scores as scoring
 
     with monkeypatch.context() as patch:
         patch.setattr(scoring, "_redrawn", None)
-        assert floors(labelled, features, n=150, redraws=2, cache=tmp_path) == first
+        assert real_data_scores(labelled, features, n=150, redraws=2, cache=tmp_path) == first
         for other in (
             {"n": 149, "redraws": 2},
             {"n": 150, "redraws": 3},
             {"n": 150, "redraws": 2, "metrics": ["kid"]},
         ):
             with pytest.raises(TypeError):
-                floors(labelled, features, cache=tmp_path, **other)
+                real_data_scores(labelled, features, cache=tmp_path, **other)
     for damaged in (content[:60], b"{}", content.replace(b"0", b"1")):
         path.write_bytes(damaged)
-        assert floors(labelled, features, n=150, redraws=2, cache=tmp_path) == first
+        assert real_data_scores(labelled, features, n=150, redraws=2, cache=tmp_path) == first
         assert path.read_bytes() == content
 
 
 def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled, of_labelled):
     features = of_labelled
-    floor = floors(labelled, features, redraws=6, metrics=["frechet", "coverage"], cache=False)
-    values = np.array(floor["frechet"].values)
-    assert len(set(values)) == 6
-    assert floor["frechet"].value == pytest.approx(values.mean())
-    assert floor["frechet"].spread == pytest.approx(values.std(ddof=1) / np.sqrt(1 - 200 / 500)), (
-        "200 of 500 rows overlap"
+    real_data_score = real_data_scores(
+        labelled, features, redraws=6, metrics=["frechet", "coverage"], cache=False
     )
+    values = np.array(real_data_score["frechet"].values)
+    assert len(set(values)) == 6
+    assert real_data_score["frechet"].value == pytest.approx(values.mean())
+    assert real_data_score["frechet"].spread == pytest.approx(
+        values.std(ddof=1) / np.sqrt(1 - 200 / 500)
+    ), "200 of 500 rows overlap"
     reference = features(labelled.held_out.x, 200)
     rows = features(labelled.train.x[features.halves.drawn], 200)
     draws = [
@@ -103,7 +105,7 @@ def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled, of_
     worse = GaussianBaseline.fit(labelled.without_labels()).sample(200)
     assert (
         score(worse, labelled, features)["frechet"].value
-        > floor["frechet"].value + 3 * floor["frechet"].spread
+        > real_data_score["frechet"].value + 3 * real_data_score["frechet"].spread
     )
 
 
@@ -149,7 +151,7 @@ def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled, of_labelled
     changed[features.halves.fitted] += 1
     other = dataclasses.replace(labelled, train=Split(changed, labelled.train.labels, hashes))
     how = {"metrics": ["frechet", "manifold"], "redraws": 3, "cache": False}
-    assert floors(labelled, features, **how) == floors(other, features, **how)
+    assert real_data_scores(labelled, features, **how) == real_data_scores(other, features, **how)
 
 
 def test_each_example_is_in_one_half_but_in_both_for_raw_features():
@@ -188,10 +190,12 @@ def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows(monk
     x[twins[:200]] = x[twins[200:]] + 1e-3
     data = dataset(x)
     monkeypatch.setattr("pushforward.data.spaces.space.REDRAWS", 20)
-    floor = floors(
+    real_data_score = real_data_scores(
         data, fit_features(data, cache=False), n=200, metrics=["near_copies"], cache=False
     )["near_copies"]
-    assert floor.value == pytest.approx(np.isin(200 + halves(data).drawn, twins).mean(), abs=0.03)
+    assert real_data_score.value == pytest.approx(
+        np.isin(200 + halves(data).drawn, twins).mean(), abs=0.03
+    )
 
 
 def test_equal_scores_deviate_by_nothing():
