@@ -314,7 +314,8 @@ def test_jumps_that_disagree_for_1000_steps_are_told_until_they_agree():
     begin, end = alarms(history)
     assert begin.advice.startswith("sample it in more calls")
     assert (begin.value, begin.threshold, end.value) == (0.5, 0.3, 0.29)
-    assert alarms_of(marks([*[0.5] * 10, 0.29, *[0.5] * 10])) == [], "never for 1,000 steps on end"
+    actual = alarms_of(marks([*[0.5] * 10, 0.29, *[0.5] * 10]))
+    assert actual == [], "never for 1,000 steps on end"
 
 
 def losses(equal, apart, steps=600):
@@ -432,9 +433,8 @@ def test_targets_are_measured_over_velocities(factor):
         {f"target_size_{name}": factor for name in ("low", "middle", "high")}, rel=1e-5
     )
     method.stored = 0.6
-    assert FixedNoise(data, 512).targets(moment(method, data, 50)) == {}, (
-        "targets are stored states"
-    )
+    actual = FixedNoise(data, 512).targets(moment(method, data, 50))
+    assert actual == {}, "targets are stored states"
 
 
 def test_skipped_steps_are_told_until_a_hundred_steps_were_not():

@@ -54,10 +54,13 @@ def test_vectors_labels_and_own_held_out_rows(tmp_path):
     assert np.array_equal(data.train.x, x.astype(np.float32))
     assert data.held_out.x.shape == (6, 5)
     assert data.space.classes == ("a", "b")
-    assert data.train.labels[:3].tolist() == [1, 0, 1]
+    labels = data.train.labels[:3].tolist()
+    assert labels == [1, 0, 1]
     assert data.held_out.labels.tolist() == [1, 0, 1, 0, 1, 0]
     assert data.space.integer == ()
-    np.savez(tmp_path / "i.npz", x=np.arange(60).reshape(20, 3), label=np.repeat([7, 3], 10))
+    actual = np.arange(60).reshape(20, 3)
+    label = np.repeat([7, 3], 10)
+    np.savez(tmp_path / "i.npz", x=actual, label=label)
     data = load(tmp_path / "i.npz")
     assert data.space.integer == (0, 1, 2)
     assert data.space.classes == ("3", "7")
@@ -93,10 +96,7 @@ def nan_rows():
         ({"x": np.zeros((9, 2)), "label": np.full(9, np.nan)}, "label.*missing"),
         ({"x": np.zeros((40, 2)), "label": np.arange(40)}, "40 distinct values"),
         ({"x": np.zeros((9, 2)), "x_test": np.zeros((9, 3))}, r"\(2,\).*\(3,\)"),
-        (
-            {"x": np.zeros((9, 2)), "label": np.array([Canary()] * 9, dtype=object)},
-            "Object arrays",
-        ),
+        ({"x": np.zeros((9, 2)), "label": np.array([Canary()] * 9, dtype=object)}, "Object arrays"),
     ],
 )
 def test_arrays_that_are_refused(tmp_path, arrays, match):
@@ -128,7 +128,8 @@ def test_damaged_and_oversized_files(tmp_path):
     (tmp_path / "text.npz").write_text("x")
     with pytest.raises(DataError, match="cannot be read"):
         load(tmp_path / "text.npz")
-    np.savez(tmp_path / "flip.npz", x=np.random.RandomState(0).standard_normal((50, 4)))
+    x = np.random.RandomState(0).standard_normal((50, 4))
+    np.savez(tmp_path / "flip.npz", x=x)
     content = bytearray((tmp_path / "flip.npz").read_bytes())
     content[600] ^= 255
     (tmp_path / "flip.npz").write_bytes(content)
@@ -162,7 +163,8 @@ def test_whole_numbers_that_float32_rounds_are_refused(tmp_path, big):
     with pytest.raises(DataError, match=r"column 1, row 2.*Subtract"):
         load(tmp_path / "t.npy")
     (tmp_path / "t.csv").write_text("id\n" + f"{2**24}\n{2**25}\n" * 6)
-    assert load(tmp_path / "t.csv", table=False).train.x.max() == 2**25
+    largest = load(tmp_path / "t.csv", table=False).train.x.max()
+    assert largest == 2**25
 
 
 FORMATS = np.lib.format

@@ -31,10 +31,12 @@ def row(step, *distances):
 
 
 def test_quality_counts_three_numbers_of_calls_alike():
-    assert quality(row(1, 0.1, 0.2, 0.4)["health"]) == pytest.approx(0.2)
+    actual = quality(row(1, 0.1, 0.2, 0.4)["health"])
+    assert actual == pytest.approx(0.2)
     for lost in ({}, None, {"frechet": 0.1}, {"frechet": 0.1, "frechet_2": None, "frechet_4": 0.1}):
         assert quality(lost) is None
-    assert quality(row(1, 0.0, 0.1, 0.1)["health"]) > 0
+    actual = quality(row(1, 0.0, 0.1, 0.1)["health"])
+    assert actual > 0
 
 
 def test_the_best_in_one_call_is_not_the_best_where_two_calls_are_worse():
@@ -121,7 +123,8 @@ def test_a_killed_training_chooses_the_same_step(measured, tmp_path):
         trainer.advance(1e-9)
     del trainer  # a kill
     reopen(tmp_path / "run", data=DATA).advance()
-    assert pf.load(tmp_path / "run", checkpoint="best").state["step"] == 4
+    step = pf.load(tmp_path / "run", checkpoint="best").state["step"]
+    assert step == 4
 
 
 def vae_run(step, active, samples=None, budget=None):
@@ -129,12 +132,13 @@ def vae_run(step, active, samples=None, budget=None):
         {"step": step, "health": {"active_units": active, "units": 2.0, "beta": 1.0}},
         {"step": step},
     ]
+    space = SimpleNamespace(conditions={"label": None}, shape=(1, 8, 8))
     return SimpleNamespace(
         folder="runs/v",
         losses=lambda: rows,
         state={"step": step, "samples": 10_000 if samples is None else samples},
         spec={"budget": budget or {"steps": None, "samples": None, "seconds": 15.0}},
-        space=SimpleNamespace(conditions={"label": None}, shape=(1, 8, 8)),
+        space=space,
     )
 
 
@@ -165,6 +169,7 @@ def finish_run(coverage, recall, earlier=(1.0, 1.0), **state):
         "over": False,
         "sentence": "recall has fallen; training ends with the weights of step 7",
     }
+    space = SimpleNamespace(conditions={}, shape=(2,), names=())
     return SimpleNamespace(
         folder="runs/f",
         method=None,
@@ -190,7 +195,7 @@ def finish_run(coverage, recall, earlier=(1.0, 1.0), **state):
         ],
         state={"step": 600, "samples": 10_000, **state},
         spec={"budget": {"steps": 600}, "asked": {"frozen": ["teacher=runs/m"]}},
-        space=SimpleNamespace(conditions={}, shape=(2,), names=()),
+        space=space,
     )
 
 
@@ -236,11 +241,11 @@ def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(
     assert again["two-dimensions/flow"] == first["two-dimensions/flow"], (
         "finished models are not trained again"
     )
-    assert again["vae"][: len(first["vae"])] == first["vae"], (
-        "steps before are not repeated: seconds are in the log"
-    )
+    vae = again["vae"][: len(first["vae"])]
+    assert vae == first["vae"], "steps before are not repeated: seconds are in the log"
     assert len(again["vae"]) > len(first["vae"])
-    assert pf.load(folder / "vae").state["seconds"] >= 0.9 * 1.5
+    seconds = pf.load(folder / "vae").state["seconds"]
+    assert seconds >= 0.9 * 1.5
     page = (folder / "report.html").read_text()
     assert page.index('href="live.html"') < page.index('id="answers"') < page.index('id="story"')
     (folder / "report.html").unlink()

@@ -57,7 +57,8 @@ def test_each_of_the_fifteen_claims_has_its_row(claims, rows):
 
 def test_the_page_and_its_numbers_are_those_of_the_results(claims, rows):
     again = "run python benchmarks/claims.py"
-    assert (ROOT / "docs" / "claims.md").read_text() == claims.page(rows), again
+    text = (ROOT / "docs" / "claims.md").read_text()
+    assert text == claims.page(rows), again
     assert claims.details(rows) in (BENCHMARKS / "results" / "claims.md").read_text(), again
     stored = (BENCHMARKS / "results" / "claims.json").read_text()
     computed = json.dumps(rows)

@@ -54,7 +54,9 @@ def test_the_kl_term_is_that_to_the_prior_of_the_label():
     centres, log_stds = ((table - table.mean(0))[LABELS["label"]] for table in tables)
     q = distributions.Normal(mean, (log_variance / 2).exp())
     p = distributions.Normal(centres, log_stds.exp())
-    torch.testing.assert_close(divergences(*codes.chunk(2, 1)), distributions.kl_divergence(q, p))
+    actual = divergences(*codes.chunk(2, 1))
+    expected = distributions.kl_divergence(q, p)
+    torch.testing.assert_close(actual, expected)
 
 
 def test_decoders_receive_the_code_that_encoders_gave():
@@ -62,7 +64,8 @@ def test_decoders_receive_the_code_that_encoders_gave():
     x = torch.randn(5, 3)
     codes = ToPrior(Same(), part)(torch.cat([x, x], 1), None, LABELS).chunk(2, 1)[0]
     assert not torch.allclose(codes, x)
-    torch.testing.assert_close(FromPrior(Same(), part)(codes, None, LABELS), x)
+    actual = FromPrior(Same(), part)(codes, None, LABELS)
+    torch.testing.assert_close(actual, x)
 
 
 def test_unlabelled_examples_have_the_standard_prior():
@@ -72,7 +75,8 @@ def test_unlabelled_examples_have_the_standard_prior():
     )
     some = {**LABELS, "label_null": torch.tensor([True, False, True, False, False])}
     for moment, labelled in zip(part.moments(some, 5), part.moments(LABELS, 5), strict=True):
-        torch.testing.assert_close(moment, torch.where(some["label_null"][:, None], 0.0, labelled))
+        expected = torch.where(some["label_null"][:, None], 0.0, labelled)
+        torch.testing.assert_close(moment, expected)
 
 
 def test_a_class_without_examples_has_the_standard_prior_and_moves_no_other():
@@ -86,9 +90,11 @@ def test_a_class_without_examples_has_the_standard_prior_and_moves_no_other():
     for moment, other in zip(
         part.moments(labels, 3), full.moments({"label": torch.tensor([0, 1])}, 2), strict=True
     ):
-        torch.testing.assert_close(moment, torch.cat([other, torch.zeros(1, 3)]))
+        expected = torch.cat([other, torch.zeros(1, 3)])
+        torch.testing.assert_close(moment, expected)
     three = LINE.with_conditions({"label": Label(("a", "b", "c"), (0.5, 0.0, 0.5))})
-    assert pf.recipes.vae(three, "tiny").method.prior.absent == (1,)
+    absent = pf.recipes.vae(three, "tiny").method.prior.absent
+    assert absent == (1,)
 
 
 class Spread(nn.Module):
@@ -128,10 +134,10 @@ def test_the_bound_moves_the_prior_to_the_moments_of_the_codes_of_each_class(opt
         stds = [*stds, log_std.exp().detach()]
     centre = torch.stack(centres[150:]).mean(0)
     std = torch.stack(stds[150:]).mean(0)
-    torch.testing.assert_close(
-        centre, torch.tensor([[1.5], [-1.5]]).expand(2, 3), atol=0.07, rtol=0
-    )
-    torch.testing.assert_close(std, torch.tensor([[0.5], [2.0]]).expand(2, 3), atol=0, rtol=0.05)
+    expected = torch.tensor([[1.5], [-1.5]]).expand(2, 3)
+    torch.testing.assert_close(centre, expected, atol=0.07, rtol=0)
+    expected = torch.tensor([[0.5], [2.0]]).expand(2, 3)
+    torch.testing.assert_close(std, expected, atol=0, rtol=0.05)
 
 
 def test_samples_come_from_the_prior_and_every_bound_knows_it():
@@ -153,7 +159,8 @@ def test_samples_come_from_the_prior_and_every_bound_knows_it():
     with torch.no_grad():
         vae.encoder = Exact()
         weights = vae.log_weights(x, 4, ExampleDraws(0, 8), condition)
-    torch.testing.assert_close(weights, exact[:, None].expand(8, 4), atol=1e-3, rtol=0)
+    expected = exact[:, None].expand(8, 4)
+    torch.testing.assert_close(weights, expected, atol=1e-3, rtol=0)
 
 
 class Exact(nn.Module):
@@ -169,7 +176,8 @@ class Exact(nn.Module):
 def test_a_plain_autoencoder_and_unlabelled_data_have_none():
     assert pf.recipes.vae(LINE, "tiny").method.prior is not None
     assert pf.recipes.vae(LINE, "tiny", beta=0.0).method.prior is None
-    assert pf.recipes.vae(LINE.without_labels(), "tiny").method.prior is None
+    actual = pf.recipes.vae(LINE.without_labels(), "tiny").method.prior
+    assert actual is None
 
 
 def test_active_units_of_labelled_codes_vary_within_the_classes():
@@ -180,9 +188,8 @@ def test_active_units_of_labelled_codes_vary_within_the_classes():
     )
     assert (float(active_units(mean)), float(active_units(mean, label))) == (2, 1)
     many_classes = torch.randn(16, 8)
-    assert float(active_units(many_classes, torch.arange(16))) == 8, (
-        "with one example of each class nothing is said to collapse"
-    )
+    actual = float(active_units(many_classes, torch.arange(16)))
+    assert actual == 8, "with one example of each class nothing is said to collapse"
     one_class = active_units(mean[:50], torch.zeros(50, dtype=torch.int64))
     assert float(one_class) == float(active_units(mean[:50]))
 
@@ -226,7 +233,8 @@ def test_samples_have_the_covariance_of_the_model(linear):
 def test_noise_of_sample_i_comes_from_its_seed_alone(linear):
     whole = linear.sample(7, seed=10)
     torch.testing.assert_close(linear.sample(7, seed=10, batch=2), whole)
-    torch.testing.assert_close(linear.sample(2, seed=13), whole[3:5])
+    actual = linear.sample(2, seed=13)
+    torch.testing.assert_close(actual, whole[3:5])
     draws = ExampleDraws(10, 7)
     z = linear.noise(draws)
     noise = (linear(z, None, draws) - linear(z)) / STD
@@ -237,9 +245,11 @@ def test_noise_of_sample_i_comes_from_its_seed_alone(linear):
 def test_points_in_between_and_variations_are_means(linear):
     z = linear.noise(ExampleDraws(0, 1))
     line = pf.editing.interpolate_seeds(linear, 0, 1, 5)
-    torch.testing.assert_close(line[0], SPACE.to_data(linear(z)).detach()[0])
+    expected = SPACE.to_data(linear(z)).detach()[0]
+    torch.testing.assert_close(line[0], expected)
     near = pf.editing.Nearby(linear, z[0], 1e-6).sample(3, seed=5)
-    torch.testing.assert_close(near, line[:1].expand(3, -1), rtol=1e-4, atol=1e-4)
+    expected = line[:1].expand(3, -1)
+    torch.testing.assert_close(near, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["vae", "hvae", "vqvae"])
@@ -269,10 +279,10 @@ def test_bits_of_vectors_are_zeros_and_ones():
     x = Map(network, space, (2,), drawn_from(likelihood)).sample(4000)
     torch.testing.assert_close(x, x.round(), rtol=0, atol=1e-6)
     assert ((x.mean(0) - chance).abs() < 4 * (chance * (1 - chance) / 4000).sqrt()).all()
-    assert (
-        drawn_from(Bernoulli(ImageSpace((1, 4, 4), (0.5,), (0.5,), (0.0,), (1.0,), binary=True)))
-        is None
+    actual = drawn_from(
+        Bernoulli(ImageSpace((1, 4, 4), (0.5,), (0.5,), (0.0,), (1.0,), binary=True))
     )
+    assert actual is None
 
 
 @pytest.mark.parametrize("limit", [None, 1.5], ids=["plain", "truncated"])
@@ -284,5 +294,8 @@ def test_an_exported_sampler_takes_the_noise(linear, limit):
     assert len(noise) == 1
     wanted = SPACE.to_data(transport(z, None, GivenNoise(noise)))
     torch.testing.assert_close(program(z=z, noise=noise), wanted)
-    assert (program(z=z, noise=noise) - program(z=z, noise=2 * noise)).abs().min() > 0
-    torch.testing.assert_close(program(z=z, noise=0 * noise), SPACE.to_data(transport(z)))
+    smallest = (program(z=z, noise=noise) - program(z=z, noise=2 * noise)).abs().min()
+    assert smallest > 0
+    actual = program(z=z, noise=0 * noise)
+    expected = SPACE.to_data(transport(z))
+    torch.testing.assert_close(actual, expected)

@@ -198,7 +198,8 @@ def test_compare_gives_names_of_their_own_and_takes_the_runs_data(here, capsys):
     assert code == 0, err
     assert "write ./" not in err, "both are compared"
     content = json.loads(out)
-    assert sorted(row["name"] for row in content["models"]) == ["./flow", "flow"]
+    names = sorted(row["name"] for row in content["models"])
+    assert names == ["./flow", "flow"]
     assert content["commands"] == ["pushforward compare " + " ".join(words[:-1]) + " 'a b' --json"]
     code, out, err = run(
         capsys,
@@ -215,14 +216,16 @@ def test_compare_gives_names_of_their_own_and_takes_the_runs_data(here, capsys):
         "t",
     )
     assert code == 0, err
-    assert json.loads(Path("t/report.json").read_text())["data"]["name"] == "table"
+    name = json.loads(Path("t/report.json").read_text())["data"]["name"]
+    assert name == "table"
     assert out.startswith("Best ")
     assert re.search(r"^vae +[0-9]", out, re.MULTILINE)
     assert out.splitlines()[-1] == "t/report.html"
 
 
 def test_compare_takes_the_data_that_says_most(here, capsys):
-    assert run(capsys, "train", "flow", "--condition", "none", "--out", "unlabelled", *TINY)[0] == 0
+    actual = run(capsys, "train", "flow", "--condition", "none", "--out", "unlabelled", *TINY)[0]
+    assert actual == 0
     words = ["./unlabelled", "./flow", "--repeats", "1", "--n", "50", "--out", "informed", "--json"]
     code, out, err = run(capsys, "compare", *words)
     assert code == 0, err
@@ -242,8 +245,10 @@ def test_evaluate_samples_as_it_is_told(here, capsys):
     )
     frechet = [model["scores"]["frechet"]["value"] for model in (usual, same, with_options, other)]
     assert frechet[1] == pytest.approx(frechet[0], rel=1e-4)
-    assert abs(frechet[2] / frechet[0] - 1) > 3e-4
-    assert abs(frechet[3] / frechet[0] - 1) > 3e-4
+    difference = abs(frechet[2] / frechet[0] - 1)
+    assert difference > 3e-4
+    difference = abs(frechet[3] / frechet[0] - 1)
+    assert difference > 3e-4
 
 
 def test_compare_trains_in_turns_with_seeds(here, capsys):
@@ -276,7 +281,8 @@ def test_compare_trains_in_turns_with_seeds(here, capsys):
     )
     assert code == 0, err
     assert "4 models" in err
-    assert sorted(row["name"] for row in json.loads(out)["models"]) == ["flow", "vae"]
+    names = sorted(row["name"] for row in json.loads(out)["models"])
+    assert names == ["flow", "vae"]
     assert {"vae-0", "vae-1", "flow-0", "flow-1"} <= set(os.listdir("toys"))
     assert '<a href="live.html">' in Path("toys/report.html").read_text()
     best_first = re.findall(r"^\| (flow|vae) \|", Path("toys/report.md").read_text(), re.MULTILINE)[
@@ -368,7 +374,8 @@ def run(name):
 
 
 def test_resume_says_a_finished_run_is_finished_and_extends_it(here, capsys):
-    assert main(["train", "vae", "--data", "moons", "--out", "long", *TINY]) == 0
+    actual = main(["train", "vae", "--data", "moons", "--out", "long", *TINY])
+    assert actual == 0
     code, _, err = run(capsys, "resume", "long")
     assert code == 0
     assert "finished" in err
@@ -423,7 +430,8 @@ def run(name):
         step = int(
             max(os.listdir(f"{folder}/checkpoints")).removeprefix("step_").removesuffix(".json")
         )
-        assert main(["resume", folder, "--steps", str(step + 1), "--json"]) == 0
+        actual = main(["resume", folder, "--steps", str(step + 1), "--json"])
+        assert actual == 0
         shutil.rmtree(folder)
 
 
@@ -440,23 +448,24 @@ def test_sample_writes_by_the_ending(here, capsys):
 
 
 def test_existing_output_is_kept_unless_told(here, capsys):
-    assert run(capsys, "sample", "flow", "--n", "4", "--out", "kept.npz")[0] == 0
+    code = run(capsys, "sample", "flow", "--n", "4", "--out", "kept.npz")[0]
+    assert code == 0
     before = open("kept.npz", "rb").read()
-    assert run(capsys, "sample", "flow", "--n", "4", "--seed", "9", "--out", "kept.npz")[0] == 2
+    code = run(capsys, "sample", "flow", "--n", "4", "--seed", "9", "--out", "kept.npz")[0]
+    assert code == 2
     assert open("kept.npz", "rb").read() == before
-    assert (
-        run(
-            capsys, "sample", "flow", "--n", "4", "--seed", "9", "--out", "kept.npz", "--overwrite"
-        )[0]
-        == 0
-    )
+    code = run(
+        capsys, "sample", "flow", "--n", "4", "--seed", "9", "--out", "kept.npz", "--overwrite"
+    )[0]
+    assert code == 0
     assert open("kept.npz", "rb").read() != before
 
 
 def test_only_a_folder_of_samples_is_overwritten(here, capsys):
     words = ["sample", "flow", "--steps", "2", "--out", "pngs"]
     assert run(capsys, *words, "--n", "12")[0] == 0
-    assert run(capsys, *words, "--n", "3", "--overwrite")[0] == 0
+    actual = run(capsys, *words, "--n", "3", "--overwrite")[0]
+    assert actual == 0
     assert len(os.listdir("pngs")) == 3
     open("pngs/notes.txt", "w").close()
     code, _, err = run(capsys, *words, "--n", "3", "--overwrite")
@@ -468,60 +477,37 @@ def test_only_a_folder_of_samples_is_overwritten(here, capsys):
 
 
 def test_a_table_keeps_names_and_whole_columns(here, capsys):
-    assert run(capsys, "sample", "rows", "--n", "6", "--out", "rows.csv")[0] == 0
+    code = run(capsys, "sample", "rows", "--n", "6", "--out", "rows.csv")[0]
+    assert code == 0
     lines = open("rows.csv").read().split()
-    assert lines[0].split(",")[:3] == ["height", "weight", "count"]
+    actual = lines[0].split(",")[:3]
+    assert actual == ["height", "weight", "count"]
     assert all(line.split(",")[2].lstrip("-").isdigit() for line in lines[1:])
 
 
 def test_samples_in_parts_are_the_samples(here, capsys):
     for batch in ("7", "256"):
-        assert (
-            run(capsys, "sample", "rows", "--n", "20", "--batch", batch, "--out", f"b{batch}.npz")[
-                0
-            ]
-            == 0
-        )
-    np.testing.assert_allclose(
-        np.load("b7.npz")["x"], np.load("b256.npz")["x"], atol=1e-4, rtol=1e-4
-    )
-    assert (
-        run(
-            capsys,
-            "sample",
-            "flow",
-            "--n",
-            "5",
-            "--steps",
-            "1",
-            "--batch",
-            "2",
-            "--out",
-            "numbered",
+        code = run(
+            capsys, "sample", "rows", "--n", "20", "--batch", batch, "--out", f"b{batch}.npz"
         )[0]
-        == 0
-    )
-    assert sorted(name[0] for name in os.listdir("numbered")) == list("01234")
+        assert code == 0
+    actual = np.load("b7.npz")["x"]
+    expected = np.load("b256.npz")["x"]
+    np.testing.assert_allclose(actual, expected, atol=1e-4, rtol=1e-4)
+    code = run(
+        capsys, "sample", "flow", "--n", "5", "--steps", "1", "--batch", "2", "--out", "numbered"
+    )[0]
+    assert code == 0
+    names = sorted(name[0] for name in os.listdir("numbered"))
+    assert names == list("01234")
 
 
 def test_small_images_are_enlarged_in_pictures_and_kept_as_data(here, capsys):
     def size(n, *words, out="zoomed.png", inside=""):
-        assert (
-            run(
-                capsys,
-                "sample",
-                "flow",
-                "--n",
-                n,
-                "--steps",
-                "1",
-                "--overwrite",
-                "--out",
-                out,
-                *words,
-            )[0]
-            == 0
-        )
+        code = run(
+            capsys, "sample", "flow", "--n", n, "--steps", "1", "--overwrite", "--out", out, *words
+        )[0]
+        assert code == 0
         return Image.open(Path(out) / inside).size
 
     assert size("9") == (3 * 64 + 2 * 2,) * 2

@@ -26,7 +26,8 @@ def here(editing_folder):
 def test_interpolation_ends_at_the_images(here, capsys):
     words = ["interpolate", "flow", "--from", "a.png", "--to", "b.png", "--frames", "4", *MANY]
     done(capsys, *words, "--out", "frames")
-    assert sorted(os.listdir("frames")) == ["0.png", "1.png", "2.png", "3.png"]
+    names = sorted(os.listdir("frames"))
+    assert names == ["0.png", "1.png", "2.png", "3.png"]
     for name, frame in (("a.png", "0"), ("b.png", "3")):
         gap = pixels(name).astype(float) / 255 - pixels(f"frames/{frame}.png").astype(float) / 255
         assert np.sqrt(np.mean(gap**2)) < 0.05
@@ -53,24 +54,23 @@ def test_interpolation_between_seeds_ends_at_their_samples(here, capsys, family)
     )
     assert said["seeds"] == [5, 7]
     for seed, frame in ((5, 0), (7, 2)):
-        assert (
-            run(
-                capsys,
-                "sample",
-                family,
-                "--n",
-                "1",
-                "--label",
-                "2",
-                "--seed",
-                str(seed),
-                "--out",
-                f"{family}-{seed}",
-            )[0]
-            == 0
-        )
+        code = run(
+            capsys,
+            "sample",
+            family,
+            "--n",
+            "1",
+            "--label",
+            "2",
+            "--seed",
+            str(seed),
+            "--out",
+            f"{family}-{seed}",
+        )[0]
+        assert code == 0
         sample = pixels(f"{family}-{seed}/0-2.png").astype(int)
-        assert np.abs(sample - pixels(f"{family}-between/{frame}.png")).max() <= 1
+        largest = np.abs(sample - pixels(f"{family}-between/{frame}.png")).max()
+        assert largest <= 1
 
 
 def test_a_strength_runs_from_the_image_to_a_new_sample(here, capsys):
@@ -83,24 +83,24 @@ def test_a_strength_runs_from_the_image_to_a_new_sample(here, capsys):
         assert said["calls_per_sample"] == 2 * round(float(strength) * 100) - 1
     assert gaps == sorted(gaps)
     assert gaps[0] < 20
-    assert (
-        run(
-            capsys,
-            "sample",
-            "flow",
-            "--n",
-            "3",
-            "--seed",
-            "4",
-            "--label",
-            "1",
-            *MANY,
-            "--out",
-            "new.npz",
-        )[0]
-        == 0
-    )
-    np.testing.assert_array_equal(np.load("new.npz")["x"], np.load("v1.npz")["x"])
+    code = run(
+        capsys,
+        "sample",
+        "flow",
+        "--n",
+        "3",
+        "--seed",
+        "4",
+        "--label",
+        "1",
+        *MANY,
+        "--out",
+        "new.npz",
+    )[0]
+    assert code == 0
+    actual = np.load("new.npz")["x"]
+    expected = np.load("v1.npz")["x"]
+    np.testing.assert_array_equal(actual, expected)
 
 
 def test_inpainting_keeps_what_is_not_masked(here, capsys):
@@ -110,17 +110,17 @@ def test_inpainting_keeps_what_is_not_masked(here, capsys):
     said = done(capsys, *few, "--mask", "mask.png", "--rounds", "2", "--out", "filled.npz")
     assert (said["filled"], said["calls_per_sample"]) == (19, 11)
     x = np.load("filled.npz")["x"][..., 0]
-    np.testing.assert_array_equal((x == pixels("a.png")).all(0), ~holes)
-    assert (
-        done(capsys, *few, "--box", "2,1,5,7", "--label", "3", "--scale", "2", "--out", "box.npz")[
-            "calls_per_sample"
-        ]
-        == 52
-    )
+    actual = (x == pixels("a.png")).all(0)
+    np.testing.assert_array_equal(actual, ~holes)
+    calls_per_sample = done(
+        capsys, *few, "--box", "2,1,5,7", "--label", "3", "--scale", "2", "--out", "box.npz"
+    )["calls_per_sample"]
+    assert calls_per_sample == 52
     x = np.load("box.npz")["x"][..., 0]
     box = np.zeros((8, 8), dtype=bool)
     box[2:5, 1:7] = True
-    np.testing.assert_array_equal((x == pixels("a.png")).all(0), ~box)
+    actual = (x == pixels("a.png")).all(0)
+    np.testing.assert_array_equal(actual, ~box)
     assert (np.load("box.npz")["label"] == 3).all()
 
 
@@ -141,10 +141,10 @@ def test_a_generated_image_is_projected_on_itself(here, capsys):
 
     from pushforward import load
 
-    assert (
-        run(capsys, "sample", "gan", "--n", "2", "--seed", "40", "--label", "3", "--out", "own")[0]
-        == 0
-    )
+    code = run(capsys, "sample", "gan", "--n", "2", "--seed", "40", "--label", "3", "--out", "own")[
+        0
+    ]
+    assert code == 0
     files = ["own/0-3.png", "own/1-3.png"]
     said = done(
         capsys, "invert", "gan", *files, "--label", "3", "--steps", "150", "--out", "found.npz"
@@ -162,7 +162,8 @@ def test_a_generated_image_is_projected_on_itself(here, capsys):
     model = load("gan").transport
     with torch.no_grad():
         images = model(torch.from_numpy(held["z"]), {"label": torch.from_numpy(held["label"])})
-    np.testing.assert_array_equal(held["x"], model.space.quantise(model.space.to_data(images)))
+    expected = model.space.quantise(model.space.to_data(images))
+    np.testing.assert_array_equal(held["x"], expected)
 
 
 def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, monkeypatch):
@@ -171,20 +172,22 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
     monkeypatch.setattr(
         any_model, "invert", functools.partial(invert, search=Search(steps=100, starts=2))
     )
-    assert (
-        run(capsys, "sample", "vae", "--n", "2", "--seed", "40", "--label", "3", "--out", "ends")[0]
-        == 0
-    )
+    code = run(
+        capsys, "sample", "vae", "--n", "2", "--seed", "40", "--label", "3", "--out", "ends"
+    )[0]
+    assert code == 0
     ends = ["--from", "ends/0-3.png", "--to", "ends/1-3.png", "--frames", "3"]
     # without a label, which its encoder would need, the z is searched for
     done(capsys, "interpolate", "vae", *ends, "--out", "searched.npz")
     x = np.load("searched.npz")["x"][..., 0].astype(int)
     for end, name in ((0, "ends/0-3.png"), (2, "ends/1-3.png")):
-        assert np.abs(x[end] - pixels(name)).max() < 15
+        largest = np.abs(x[end] - pixels(name)).max()
+        assert largest < 15
     done(capsys, "interpolate", "vae", *ends, "--label", "3", "--out", "coded.npz")
     x = np.load("coded.npz")["x"][..., 0].astype(float)
     for end, name in ((0, "ends/0-3.png"), (2, "ends/1-3.png")):
-        assert np.sqrt(np.mean((x[end] - pixels(name)) ** 2)) < 0.15 * 255
+        actual = np.sqrt(np.mean((x[end] - pixels(name)) ** 2))
+        assert actual < 0.15 * 255
     gaps = []
     for strength in ("0.01", "0.5", "1"):
         words = [
@@ -200,20 +203,23 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
             "--strength",
             strength,
         ]
-        assert done(capsys, *words, "--out", f"around{strength}.npz")["calls_per_sample"] == 1
+        calls_per_sample = done(capsys, *words, "--out", f"around{strength}.npz")[
+            "calls_per_sample"
+        ]
+        assert calls_per_sample == 1
         gaps.append(
             np.abs(
                 np.load(f"around{strength}.npz")["x"][..., 0].astype(float) - pixels("ends/0-3.png")
             ).mean()
         )
     assert gaps == sorted(gaps)
-    assert (
-        run(
-            capsys, "sample", "vae", "--n", "3", "--seed", "4", "--label", "3", "--out", "fresh.npz"
-        )[0]
-        == 0
-    )
-    np.testing.assert_array_equal(np.load("fresh.npz")["x"], np.load("around1.npz")["x"])
+    code = run(
+        capsys, "sample", "vae", "--n", "3", "--seed", "4", "--label", "3", "--out", "fresh.npz"
+    )[0]
+    assert code == 0
+    actual = np.load("fresh.npz")["x"]
+    expected = np.load("around1.npz")["x"]
+    np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize(
@@ -261,19 +267,23 @@ def test_a_mistake_gets_one_clear_message(here, capsys, words, code, says):
 def test_an_image_file_is_read_as_a_model_takes_it(here):
     gray, colours, clear = (Image.open(name) for name in ("a.png", "colours.png", "clear.png"))
     plain = np.asarray(gray)
-    np.testing.assert_array_equal(read_image(Path("a.png"), 1), plain[None])
-    np.testing.assert_array_equal(read_image(Path("a.png"), 3), np.stack([plain] * 3))
-    np.testing.assert_array_equal(
-        read_image(Path("a.png"), 4), np.stack([plain] * 3 + [np.full_like(plain, 255)])
-    )
-    np.testing.assert_array_equal(
-        read_image(Path("colours.png"), 3), np.asarray(colours).transpose(2, 0, 1)
-    )
+    actual = read_image(Path("a.png"), 1)
+    np.testing.assert_array_equal(actual, plain[None])
+    actual = read_image(Path("a.png"), 3)
+    expected = np.stack([plain] * 3)
+    np.testing.assert_array_equal(actual, expected)
+    actual = read_image(Path("a.png"), 4)
+    expected = np.stack([plain] * 3 + [np.full_like(plain, 255)])
+    np.testing.assert_array_equal(actual, expected)
+    actual = read_image(Path("colours.png"), 3)
+    expected = np.asarray(colours).transpose(2, 0, 1)
+    np.testing.assert_array_equal(actual, expected)
     luma = np.asarray(colours).astype(float) @ [0.299, 0.587, 0.114]
-    assert np.abs(read_image(Path("colours.png"), 1)[0] - luma).max() <= 1
-    np.testing.assert_array_equal(
-        read_image(Path("clear.png"), 4), np.asarray(clear).transpose(2, 0, 1)
-    )
+    largest = np.abs(read_image(Path("colours.png"), 1)[0] - luma).max()
+    assert largest <= 1
+    actual = read_image(Path("clear.png"), 4)
+    expected = np.asarray(clear).transpose(2, 0, 1)
+    np.testing.assert_array_equal(actual, expected)
     with pytest.raises(DataError, match="5"):
         read_image(Path("a.png"), 5)
 
@@ -295,6 +305,6 @@ def test_guidance_is_what_the_library_makes_of_it(here, capsys):
         )
         wanted = Flow(denoiser, flow.solver, flow.steps, flow.grid)
         assert said["calls_per_sample"] == wanted.calls
-        np.testing.assert_array_equal(
-            np.load("guided.npz")["x"], flow.space.quantise(wanted.sample(5))
-        )
+        actual = np.load("guided.npz")["x"]
+        expected = flow.space.quantise(wanted.sample(5))
+        np.testing.assert_array_equal(actual, expected)

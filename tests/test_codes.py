@@ -100,12 +100,9 @@ def test_looking_through_a_coder_that_changes_nothing():
     torch.testing.assert_close(both[0], both[1], rtol=0, atol=1e-6)
     a = both[0, 0]
     b = both[0, 1]
-    torch.testing.assert_close(
-        walk(coder, a, b, 5),
-        torch.lerp(a, b, torch.linspace(0, 1, 5).reshape(5, 1, 1, 1)),
-        rtol=0,
-        atol=1e-5,
-    )
+    actual = walk(coder, a, b, 5)
+    expected = torch.lerp(a, b, torch.linspace(0, 1, 5).reshape(5, 1, 1, 1))
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
     assert not torch.allclose(
         walk(coder, a, b, 5), walk(coder, a, b, 5, interpolation="spherical"), atol=1e-2
     )
@@ -115,15 +112,17 @@ def test_looking_through_a_coder_that_changes_nothing():
     way = x[label == 2].mean(0) - x[label == 0].mean(0)
     held = data.held_out.data_units(np.flatnonzero(data.held_out.labels == 0)[:3])
     wanted = held[:, None] + torch.linspace(0, 1.5, 4).reshape(1, 4, 1, 1, 1) * way
-    torch.testing.assert_close(moved, wanted.clamp(0, 1), rtol=0, atol=1e-5)
+    expected = wanted.clamp(0, 1)
+    torch.testing.assert_close(moved, expected, rtol=0, atol=1e-5)
     plane = code_map(coder, data)
     rows = space.to_model(data.held_out.data_units()).flatten(1).double().numpy()
     values = np.linalg.svd(rows - rows.mean(0), compute_uv=False)
     assert plane.share == pytest.approx((values[:2] ** 2).sum() / (values**2).sum())
-    np.testing.assert_allclose(
-        np.sort(plane.points.std(0)), np.sort(values[:2] / np.sqrt(len(rows))), rtol=1e-6
-    )
-    assert sorted(plane.labels.tolist()) == sorted(data.held_out.labels.tolist())
+    actual = np.sort(plane.points.std(0))
+    expected = np.sort(values[:2] / np.sqrt(len(rows)))
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+    labels = sorted(plane.labels.tolist())
+    assert labels == sorted(data.held_out.labels.tolist())
 
 
 def test_active_units_are_those_that_are_seen_to_carry_something():
@@ -137,7 +136,8 @@ def test_active_units_are_those_that_are_seen_to_carry_something():
 def test_the_report_draws_codes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = ["--data", "digits", "--limit", "200", "--size", "tiny", "--steps", "20"]
-    assert main(["train", "vae", *small, "--condition", "none", "--out", "vae"]) == 0
+    code = main(["train", "vae", *small, "--condition", "none", "--out", "vae"])
+    assert code == 0
     run = pf.load("vae")
     data = pf.data.load("digits", limit=200, labelled=False)
     assert labelled(data).space.classes
@@ -168,7 +168,8 @@ def test_a_coder_that_is_told_labels_walks_within_one_class(told_labels):
     assert from_ != to
     np.testing.assert_allclose(decoded[from_], first, atol=1)
     np.testing.assert_allclose(decoded[to], last, atol=1)
-    np.testing.assert_array_equal(data.space.quantise(x[[from_]])[0], pictures.strip[0])
+    actual = data.space.quantise(x[[from_]])[0]
+    np.testing.assert_array_equal(actual, pictures.strip[0])
 
 
 class Told(nn.Module):
@@ -181,15 +182,16 @@ class Told(nn.Module):
 def test_a_walk_is_decoded_as_what_its_first_example_is_given():
     data = space_data((1, 4, 5), labels=False)
     ages = np.linspace(-1, 1, 24, dtype=np.float32)[:, None]
-    space = dataclasses.replace(data.space, conditions={"age": Numbers(("age",), (0.0,), (1.0,))})
-    data = dataclasses.replace(
-        data, space=space, held_out=dataclasses.replace(data.held_out, given={"age": ages})
-    )
+    conditions = {"age": Numbers(("age",), (0.0,), (1.0,))}
+    space = dataclasses.replace(data.space, conditions=conditions)
+    held_out = dataclasses.replace(data.held_out, given={"age": ages})
+    data = dataclasses.replace(data, space=space, held_out=held_out)
     wanted = space.quantise(
         space.to_data(torch.full((1, 1, 4, 5), ages[permutation(24, 0)[0]].item()))
     )
     for walked in _walks(Autoencoder(Same(), Told(), space), data).values():
-        np.testing.assert_array_equal(walked, wanted.repeat(len(walked), 0))
+        expected = wanted.repeat(len(walked), 0)
+        np.testing.assert_array_equal(walked, expected)
 
 
 def test_codes_under_another_prior_have_no_divergence_from_a_normal_one():
@@ -233,7 +235,8 @@ def test_every_shape_is_coded_and_decoded_and_sampled(shape, labels, tmp_path):
     assert isinstance(run.transport, Latent)
     assert run.transport.space.classes == data.space.classes
     assert run.transport.calls == run.transport.inner.calls + 1
-    assert torch.equal(pf.load(tmp_path / "run").configured(steps=4).transport.sample(4, seed=3), x)
+    actual = pf.load(tmp_path / "run").configured(steps=4).transport.sample(4, seed=3)
+    assert torch.equal(actual, x)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +260,8 @@ def test_every_family_trains_on_codes_and_resumes_bit_for_bit(
     del trainer
     reopen(tmp_path / "cut", data=data).advance()
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
-    assert whole.transport.sample(3, seed=1).shape == (3, *shape)
+    actual = whole.transport.sample(3, seed=1).shape
+    assert actual == (3, *shape)
 
 
 def test_a_damaged_part_is_named(tmp_path):
@@ -361,7 +365,8 @@ def test_the_codes_units_are_measured_with_the_posteriors_spread():
     x = data.space.to_model(data.train.data_units()).double()
     wanted = (4 * x.var(0, correction=0) + 0.25).sqrt()
     np.testing.assert_allclose(space.std, wanted, rtol=1e-5)
-    np.testing.assert_allclose(space.mean, 2 * x.mean(0), atol=1e-5)
+    expected = 2 * x.mean(0)
+    np.testing.assert_allclose(space.mean, expected, atol=1e-5)
     assert space.classes == data.space.classes
     image = code_space(torch.randn(50, 6, 4, 5), data.space)
     assert (len(image.mean), image.low, image.shape) == (3, None, (3, 4, 5))
@@ -403,7 +408,8 @@ def test_codes_are_drawn_afresh_in_every_step_and_in_units_of_their_own(tmp_path
     noise = rows.std(0) * torch.tensor(method.method.space.std)
     assert float(noise.mean()) == pytest.approx(0.5, abs=0.02)
     x = 2 * data.space.to_model(data.train.data_units())
-    torch.testing.assert_close(method.method.space.to_data(rows.mean(0)), x, rtol=0, atol=0.5)
+    actual = method.method.space.to_data(rows.mean(0))
+    torch.testing.assert_close(actual, x, rtol=0, atol=0.5)
 
 
 def test_a_plain_autoencoder_s_codes_are_certain():
@@ -411,14 +417,15 @@ def test_a_plain_autoencoder_s_codes_are_certain():
     autoencoder = pf.recipes.vae(data.space, "tiny", beta=0.0).method.autoencoder()
     mean, log_variance = autoencoder.moments(torch.randn(4, 17)).chunk(2, 1)
     assert (log_variance < -30).all()
-    assert torch.equal(
-        autoencoder.encode(torch.zeros(4, 17)), mean * 0 + autoencoder.encode(torch.zeros(4, 17))
-    )
+    actual = autoencoder.encode(torch.zeros(4, 17))
+    expected = mean * 0 + autoencoder.encode(torch.zeros(4, 17))
+    assert torch.equal(actual, expected)
 
 
 def test_health_reads_samples_in_the_autoencoder_s_units():
     data = space_data((1, 8, 8), labels=False)
-    double = dataclasses.replace(data.space, std=tuple(2 * std for std in data.space.std))
+    actual = tuple(2 * std for std in data.space.std)
+    double = dataclasses.replace(data.space, std=actual)
     autoencoder = pf.recipes.vae(double, "tiny").method.autoencoder()
     method = pf.in_latent("gan", data, autoencoder, "tiny").method
     fixed = FixedNoise(data, 64)
@@ -426,9 +433,8 @@ def test_health_reads_samples_in_the_autoencoder_s_units():
     transport = method.transport()
     with torch.no_grad():
         wanted = double.to_data(transport(fixed._starts[0][:5], None))
-    torch.testing.assert_close(
-        sampled(method.transport(), *fixed._starts)[:5], wanted, rtol=0, atol=1e-4
-    )
+    actual = sampled(method.transport(), *fixed._starts)[:5]
+    torch.testing.assert_close(actual, wanted, rtol=0, atol=1e-4)
 
 
 def test_encoding_through_the_latent_space_and_back(tmp_path):
@@ -439,8 +445,10 @@ def test_encoding_through_the_latent_space_and_back(tmp_path):
     fine = with_inner(transport, transport.inner.with_solver(pf.solvers.RK4(), 60, "time"))
     x = data.held_out.data_units(slice(6))
     z = fine.encode(x)
-    torch.testing.assert_close(data.space.to_data(fine(z)), x, rtol=0, atol=2e-2)
-    assert prepared(recipe.method, data)["x"].shape == (len(data.train), 34)
+    actual = data.space.to_data(fine(z))
+    torch.testing.assert_close(actual, x, rtol=0, atol=2e-2)
+    shape = prepared(recipe.method, data)["x"].shape
+    assert shape == (len(data.train), 34)
 
 
 def test_a_map_of_codes_holds_all_of_them():

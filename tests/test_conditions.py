@@ -51,13 +51,15 @@ def test_what_is_not_asked_for_is_drawn_for_each_seed_alone():
         assert all(torch.equal(single[name][0], rows[name][i]) for name in BOTH)
     some = request.values(6, {"age": 33}, 10)
     assert torch.equal(some["given"][:, 1], rows["given"][:, 1])
-    assert some["given"][:, 0].tolist() == [33] * 6
+    given = some["given"][:, 0].tolist()
+    assert given == [33] * 6
 
 
 def test_labels_follow_their_frequencies():
     edges = torch.tensor(np.cumsum(LABEL.frequencies)[:-1], dtype=torch.float32)
     wanted = torch.bucketize(ExampleDraws(5, 50, "label").uniform(), edges, right=True)
-    assert torch.equal(Request(BOTH).values(50, None, 5)["label"], wanted)
+    actual = Request(BOTH).values(50, None, 5)["label"]
+    assert torch.equal(actual, wanted)
 
 
 def test_masks_are_named_after_their_condition():
@@ -93,10 +95,8 @@ def test_what_has_nothing_to_draw_from_is_asked_for():
     for kinds in ({"label": Label(("a", "b"))}, {"given": Numbers(("age",), (40.0,), (10.0,))}):
         with pytest.raises(UsageError, match="to draw"):
             Request(kinds).values(2, None, 0)
-    assert Request({"label": Label(("a", "b"))}).values(2, {"label": 1}, 0)["label"].tolist() == [
-        1,
-        1,
-    ]
+    label = Request({"label": Label(("a", "b"))}).values(2, {"label": 1}, 0)["label"].tolist()
+    assert label == [1, 1]
 
 
 def test_numbers_keep_evenly_spaced_examples():
@@ -104,11 +104,13 @@ def test_numbers_keep_evenly_spaced_examples():
     kind = Numbers.measure(values, ("a", "b"))
     drawn = np.array(kind.examples)
     assert len(drawn) == 1024
-    assert set(map(tuple, drawn.astype(np.float32).tolist())) <= set(map(tuple, values.tolist()))
-    assert (
-        abs(np.sort(drawn[:, 0]) - np.quantile(values[:, 0], (np.arange(1024) + 0.5) / 1024)).mean()
-        < 2e-3
-    )
+    names = set(map(tuple, drawn.astype(np.float32).tolist()))
+    expected = set(map(tuple, values.tolist()))
+    assert names <= expected
+    mean = abs(
+        np.sort(drawn[:, 0]) - np.quantile(values[:, 0], (np.arange(1024) + 0.5) / 1024)
+    ).mean()
+    assert mean < 2e-3
     assert kind.mean == pytest.approx(values.mean(0), abs=1e-5)
 
 
@@ -154,8 +156,10 @@ def test_every_network_receives_numbers_and_their_null(name):
     y = network(x, t, {"label": label, "given": given, "given_null": mask}).reshape(4, -1)
     for a in range(4):
         for b in range(a):
-            assert (y[a] - y[b]).abs().max() > 1e-6, "null, values and columns differ"
-    torch.testing.assert_close(network(x, t, {"label": label}).reshape(4, -1)[0], y[0])
+            largest = (y[a] - y[b]).abs().max()
+            assert largest > 1e-6, "null, values and columns differ"
+    actual = network(x, t, {"label": label}).reshape(4, -1)[0]
+    torch.testing.assert_close(actual, y[0])
     with pytest.raises(UsageError, match="floats of shape"):
         network(x, t, {"label": label, "given": given[:, :1]})
 
@@ -163,11 +167,11 @@ def test_every_network_receives_numbers_and_their_null(name):
 def test_a_density_is_that_given_the_class():
     centres = [[-0.5, 0.2], [0.4, 0.1]]
 
+    labels = {"label": Label(("a", "b"), (0.5, 0.5))}
+
     class OfClass:
         path = Linear()
-        space = VectorSpace(
-            (2,), (0.0, 0.0), (1.0, 1.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))}
-        )
+        space = VectorSpace((2,), (0.0, 0.0), (1.0, 1.0), conditions=labels)
 
         def predict(self, kind, x, t, condition=None):
             first, other = (

@@ -185,9 +185,8 @@ def test_a_uniform_guess_needs_the_logarithm_of_the_levels():
         17 * rng.integers(0, 16, (40, 1, 9, 8), dtype=np.uint8),
         17 * rng.integers(0, 16, (5, 1, 9, 8), dtype=np.uint8),
     )
-    assert guess(few, 5, conditions=["given"]) == guess(few, 5), (
-        "levels are the same under all conditions"
-    )
+    actual = guess(few, 5, conditions=["given"])
+    assert actual == guess(few, 5), "levels are the same under all conditions"
     assert guess(few, 5).scores["bpd"].value == 4.0
     few.held_out.x[0, 0, 0, 0] = 1
     assert levels_of(few) == 256, (
@@ -210,9 +209,8 @@ def test_the_guess_for_vectors_is_a_gaussian():
     rng = np.random.default_rng(1)
     labels = np.repeat([0, 1], 400)
     rows = (rng.normal(size=(800, 3)) * [1, 5, 0.2] + 4 * labels[:, None]).astype(np.float32)
-    space = VectorSpace(
-        (3,), (1.0, 2.0, 3.0), (0.5, 2.0, 4.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))}
-    )
+    conditions = {"label": Label(("a", "b"), (0.5, 0.5))}
+    space = VectorSpace((3,), (1.0, 2.0, 3.0), (0.5, 2.0, 4.0), conditions=conditions)
     data = Dataset("two", space, Split(rows[::2], labels[::2]), Split(rows[1::2], labels[1::2]))
     train = rows[::2].astype(float)
     held = rows[1::2].astype(float)

@@ -50,8 +50,11 @@ def test_transport_permutes_the_noise_within_groups(n):
     plain = BlockDraws(0, 3, n).stream("coupling").normal((2,))
     assert torch.equal(same, x)
     for mine, all_ in zip(z.split(64), plain.split(64), strict=True):
-        assert torch.equal(mine.sort(0).values, all_.sort(0).values)
-    assert (x - z).square().sum() < (x - plain).square().sum()
+        actual = mine.sort(0).values
+        expected = all_.sort(0).values
+        assert torch.equal(actual, expected)
+    total = (x - z).square().sum()
+    assert total < (x - plain).square().sum()
 
 
 def test_plans_never_cross_a_class():
@@ -63,7 +66,9 @@ def test_plans_never_cross_a_class():
     for start in (0, 64):
         for c in range(3):
             mine = (torch.arange(n) // 64 * 64 == start) & (label == c)
-            assert torch.equal(z[mine].sort(0).values, plain[mine].sort(0).values)
+            actual = z[mine].sort(0).values
+            expected = plain[mine].sort(0).values
+            assert torch.equal(actual, expected)
 
 
 def test_noise_stays_standard_normal_under_transport():
@@ -90,12 +95,14 @@ LAWS = {
 @pytest.mark.parametrize(("times", "cdf"), LAWS.values(), ids=LAWS)
 def test_times_follow_their_law(times, cdf):
     t = times(BlockDraws(0, 0, 4000), Linear()).double()
-    assert kstest(torch.as_tensor(cdf(t)).numpy(), "uniform").pvalue > 1e-3
+    pvalue = kstest(torch.as_tensor(cdf(t)).numpy(), "uniform").pvalue
+    assert pvalue > 1e-3
 
 
 def test_uniform_times_lie_between_the_ends_of_the_path():
     t = Uniform()(BlockDraws(0, 0, 4000), Tabulated(linear_betas(10, 0.01, 0.5))).double()
-    assert kstest(((t - 0.1) / 0.9).numpy(), "uniform").pvalue > 1e-3
+    pvalue = kstest(((t - 0.1) / 0.9).numpy(), "uniform").pvalue
+    assert pvalue > 1e-3
 
 
 def test_levels_are_the_integers_of_the_table():
@@ -107,13 +114,17 @@ def test_levels_are_the_integers_of_the_table():
 
 def test_strata_hold_one_draw_each():
     u = Stratified(Uniform(), 16).numbers(BlockDraws(0, 0, 48))
-    assert torch.equal((u * 16).floor().long(), torch.arange(16).repeat(3))
-    assert len((u * 16).frac().unique()) > 40, "anywhere in its stratum"
+    actual = (u * 16).floor().long()
+    expected = torch.arange(16).repeat(3)
+    assert torch.equal(actual, expected)
+    count = len((u * 16).frac().unique())
+    assert count > 40, "anywhere in its stratum"
 
 
 def test_stratified_keeps_the_law():
     t = Stratified(LogitNormal(), 64)(BlockDraws(0, 0, 64 * 40), Linear()).double()
-    assert kstest(norm.cdf(torch.logit(t).numpy()), "uniform").pvalue > 1e-3
+    pvalue = kstest(norm.cdf(torch.logit(t).numpy()), "uniform").pvalue
+    assert pvalue > 1e-3
 
 
 @pytest.mark.parametrize("name", concrete(PARTS, Times))
@@ -154,16 +165,22 @@ def test_a_weight_values_an_error_the_same_in_every_prediction(weight, path):
 def test_published_weights():
     k = VP().at(torch.linspace(0.05, 0.95, 7, dtype=torch.float64))
     snr = (k.alpha / k.sigma) ** 2
-    torch.testing.assert_close(SNR()("noise", k), torch.ones(7, dtype=torch.float64))
-    torch.testing.assert_close(MinSNR(5)("noise", k), snr.clamp(max=5) / snr)
-    torch.testing.assert_close(MinSNR(5)("v", k), snr.clamp(max=5) / (snr + 1))
-    torch.testing.assert_close(
-        EDMWeight()("v", VE().at(torch.linspace(0.01, 1, 7, dtype=torch.float64))),
-        torch.ones(7, dtype=torch.float64),
-    )
+    actual = SNR()("noise", k)
+    expected = torch.ones(7, dtype=torch.float64)
+    torch.testing.assert_close(actual, expected)
+    actual = MinSNR(5)("noise", k)
+    expected = snr.clamp(max=5) / snr
+    torch.testing.assert_close(actual, expected)
+    actual = MinSNR(5)("v", k)
+    expected = snr.clamp(max=5) / (snr + 1)
+    torch.testing.assert_close(actual, expected)
+    actual = EDMWeight()("v", VE().at(torch.linspace(0.01, 1, 7, dtype=torch.float64)))
+    expected = torch.ones(7, dtype=torch.float64)
+    torch.testing.assert_close(actual, expected)
 
 
 def test_uniform_log_snr_is_uniform_there():
     path = VP()
     t = LogSNR(-5.0, 6.0).quantile(torch.linspace(0, 1, 12, dtype=torch.float64), path)
-    torch.testing.assert_close(path.log_snr(t), torch.linspace(6, -5, 12, dtype=torch.float64))
+    expected = torch.linspace(6, -5, 12, dtype=torch.float64)
+    torch.testing.assert_close(path.log_snr(t), expected)

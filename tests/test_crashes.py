@@ -30,10 +30,7 @@ from pushforward.training.checkpoint.storage import (
 from pushforward.training.checkpoint.tensors import load
 from pushforward.training.runs import folder as folders, log
 
-SAVES = {
-    "one stays": {"step": 3, "keep": 1},
-    "after an older one": {"step": 2, "after": 1},
-}
+SAVES = {"one stays": {"step": 3, "keep": 1}, "after an older one": {"step": 2, "after": 1}}
 """Saves into a folder that holds the checkpoints of steps 1 and 2; the last is of a training that
 went on from step 1.
 """
@@ -72,7 +69,8 @@ def test_after_every_change_of_the_disk_a_whole_state_is_there(kind, power, fold
             (crashed / ".tmp-1-latest.json").write_text("{")  # of another process
             with Disk():
                 save(crashed, 9, 9.0, keep=1, after=options.get("after"))
-            assert sorted(path.name for path in crashed.iterdir()) == ["latest.json", "step_000009"]
+            names = sorted(path.name for path in crashed.iterdir())
+            assert names == ["latest.json", "step_000009"]
         shutil.rmtree(crashed)
     assert values == sorted(values)
     assert set(values) == {old, 5.0}
@@ -231,7 +229,8 @@ def test_a_folder_whose_first_training_was_killed_in_its_set_up_is_free(tmp_path
     with pytest.raises(UsageError, match="already exists"):
         folders.claim(run, "data", "flow")
     (run / "note.txt").unlink()
-    assert pf.fit(recipe_for("flow", DATA), DATA, steps=2, out=run).state["step"] == 2
+    step = pf.fit(recipe_for("flow", DATA), DATA, steps=2, out=run).state["step"]
+    assert step == 2
 
 
 def test_a_replacement_that_could_not_be_set_up_gives_the_run_its_place_again(run):
@@ -241,9 +240,8 @@ def test_a_replacement_that_could_not_be_set_up_gives_the_run_its_place_again(ru
             recipe_for("flow", DATA, batch=96, accumulate=2), DATA, steps=1, out=run, overwrite=True
         )
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
-    assert (
-        pf.fit(recipe_for("flow", DATA), DATA, steps=2, out=run, overwrite=True).state["step"] == 2
-    )
+    step = pf.fit(recipe_for("flow", DATA), DATA, steps=2, out=run, overwrite=True).state["step"]
+    assert step == 2
     assert [path.name for path in run.parent.iterdir()] == ["run"]
 
 

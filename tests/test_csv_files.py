@@ -46,7 +46,8 @@ def test_table_with_a_text_target(tmp_path):
 def test_dialects(tmp_path, text):
     data = load(table(tmp_path, text), table=False)
     assert data.space.columns == ("a", "b")
-    assert sorted(rows_of(data).tolist()) == [[1, 2], [3, 4]]
+    values = sorted(rows_of(data).tolist())
+    assert values == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,8 @@ def test_no_row_is_lost_where_a_column_holds_text(tmp_path):
 
 
 def test_a_named_target_makes_the_first_line_names(tmp_path):
-    assert load(write(tmp_path, ["4", "5", "6"], WHOLE), target="6").space.columns == ("4", "5")
+    columns = load(write(tmp_path, ["4", "5", "6"], WHOLE), target="6").space.columns
+    assert columns == ("4", "5")
 
 
 def test_in_python_columns_that_are_left_out_are_a_warning_and_on_the_command_line_a_line(

@@ -44,7 +44,8 @@ def test_damage_is_found_before_anything_starts(name, fault, tmp_path):
         pf.load(folder)
     with pytest.raises(CheckpointError):
         pf.resume(folder, data=data, steps=6)
-    assert pf.resume(folder, data=data, steps=6, checkpoint="step_000002").state["step"] == 6
+    step = pf.resume(folder, data=data, steps=6, checkpoint="step_000002").state["step"]
+    assert step == 6
 
 
 def test_old_checkpoints_go_and_two_stay(tmp_path):

@@ -30,9 +30,8 @@ from pushforward.errors import DataError
 def test_units_round_trip_and_log_det_agree_with_autodiff(shape):
     random = np.random.RandomState(1)
     spread = tuple(0.1 + random.rand(shape[0]))
-    space = (VectorSpace if len(shape) == 1 else ImageSpace)(
-        shape=shape, mean=tuple(random.rand(shape[0])), std=spread
-    )
+    mean = tuple(random.rand(shape[0]))
+    space = (VectorSpace if len(shape) == 1 else ImageSpace)(shape=shape, mean=mean, std=spread)
     x = torch.rand(6, *shape, dtype=torch.float64)
     assert torch.allclose(space.to_data(space.to_model(x)), x, atol=1e-14)
     jacobian = torch.autograd.functional.jacobian(
@@ -53,7 +52,8 @@ def test_images_are_clamped_to_their_range_and_vectors_are_not():
     assert low.flatten().tolist() == [-1.0, -0.125]
     assert high.flatten().tolist() == [1.0, 0.375]
     vector = VectorSpace(shape=(2,), mean=(1, 2), std=(3, 4))
-    assert vector.to_data(torch.tensor([[9.0, -9.0]])).tolist() == [[28.0, -34.0]]
+    values = vector.to_data(torch.tensor([[9.0, -9.0]])).tolist()
+    assert values == [[28.0, -34.0]]
     assert vector.bounds is None
 
 
@@ -83,13 +83,14 @@ def test_constant_columns_and_channels_get_std_1():
 def test_quantise_writes_what_files_hold():
     image = pictures().space
     x = pictures().train.data_units()
-    assert np.array_equal(image.quantise(x).transpose(0, 3, 1, 2), pictures().train.x)
+    actual = image.quantise(x).transpose(0, 3, 1, 2)
+    assert np.array_equal(actual, pictures().train.x)
     model = image.to_data(image.to_model(x))
     assert np.array_equal(image.quantise(model), image.quantise(x))
     table = VectorSpace(shape=(3,), mean=(0, 0, 0), std=(1, 1, 1), integer=(1,))
-    assert table.quantise(torch.tensor([[0.6, 0.6, 1.4]])).tolist() == [
-        [np.float32(0.6), 1.0, np.float32(1.4)]
-    ]
+    values = table.quantise(torch.tensor([[0.6, 0.6, 1.4]])).tolist()
+    expected = [[np.float32(0.6), 1.0, np.float32(1.4)]]
+    assert values == expected
 
 
 def test_held_out_rows_are_fixed_disjoint_and_about_a_tenth_of_each_class():
@@ -100,11 +101,13 @@ def test_held_out_rows_are_fixed_disjoint_and_about_a_tenth_of_each_class():
     shares = np.bincount(labels[held]) / (500, 1500, 3000)
     assert (np.abs(shares - 0.1) < 5 * np.sqrt(0.09 / np.array([500, 1500, 3000]))).all()
     assert [len(held_out_indices(hashes[:n])) for n in (2, 4, 5, 9)] == [1, 1, 2, 2]
-    assert abs(len(held_out_indices(mix(2, np.arange(300_000)))) - 30_000) < 5 * math.sqrt(
-        300_000 * 0.09
-    )
+    difference = abs(len(held_out_indices(mix(2, np.arange(300_000)))) - 30_000)
+    expected = 5 * math.sqrt(300_000 * 0.09)
+    assert difference < expected
     assert len(np.unique(held)) == len(held)
-    assert abs(held.mean() - 2500) < 5 * 5000 / math.sqrt(12 * 500)  # spread over all rows
+    difference = abs(held.mean() - 2500)
+    expected = 5 * 5000 / math.sqrt(12 * 500)
+    assert difference < expected  # spread over all rows
     with pytest.raises(DataError, match="at least 2"):
         held_out_indices(hashes[:1])
 
@@ -145,8 +148,10 @@ def test_the_only_row_of_a_class_is_never_held_out():
         assert (labels[held] == 1).all()
     many = np.concatenate([np.arange(40), [0, 1]])
     hashes = mix(4, np.arange(42))
-    assert set(many[held_out_indices(hashes, many)]) == {0, 1}
-    assert set(many[held_out_indices(hashes, many, 4)]) == {0, 1}
+    names = set(many[held_out_indices(hashes, many)])
+    assert names == {0, 1}
+    names = set(many[held_out_indices(hashes, many, 4)])
+    assert names == {0, 1}
     for count in (None, 2):
         with pytest.raises(DataError, match="single example"):
             held_out_indices(hashes[:7], np.arange(7), count)
@@ -189,12 +194,15 @@ def test_what_training_refuses_is_reported_too(folder, capsys):
 
 def test_files_that_changed_are_named(folder, tmp_path, capsys):
     known = str(tmp_path / "known.json")
-    assert main(["data", "check", str(folder), "--out", known]) == 0
-    assert main(["data", "check", str(folder), "--out", known]) == 2, "it is there already"
+    code = main(["data", "check", str(folder), "--out", known])
+    assert code == 0
+    code = main(["data", "check", str(folder), "--out", known])
+    assert code == 2, "it is there already"
     content = json.loads((tmp_path / "known.json").read_text())
     assert content["fingerprint"] == pf.data.load(folder).fingerprint
     assert len(content["files"]) == 63
-    assert main(["data", "check", str(folder), "--against", known]) == 0
+    code = main(["data", "check", str(folder), "--against", known])
+    assert code == 0
     (folder / "cats" / "001.png").unlink()
     shutil.copy(folder / "cats" / "002.png", folder / "cats" / "999.png")
     png = (folder / "dogs" / "003.png").read_bytes()
@@ -203,9 +211,11 @@ def test_files_that_changed_are_named(folder, tmp_path, capsys):
     )  # the pixels are the same, the file is not
     (folder / "cats" / "004.png").touch()
     capsys.readouterr()
-    assert main(["data", "check", str(folder), "--against", known, "--json"]) == 3
+    code = main(["data", "check", str(folder), "--against", known, "--json"])
+    assert code == 3
     printed = capsys.readouterr()
-    assert json.loads(printed.out)["changes"] == {
+    changes = json.loads(printed.out)["changes"]
+    assert changes == {
         "added": ["cats/999.png"],
         "removed": ["cats/001.png"],
         "changed": ["dogs/003.png"],
@@ -222,8 +232,12 @@ def test_digits():
     assert (len(data.train), len(data.held_out)) == (1437, 360)
     raw = load_digits()
     both = np.concatenate([data.train.x, data.held_out.x]).reshape(1797, -1)
-    assert np.array_equal(np.sort(np.rint(both / (255 / 16)), axis=0), np.sort(raw.data, axis=0))
-    assert set(np.unique(both)) == {round(v * 255 / 16) for v in range(17)}
+    actual = np.sort(np.rint(both / (255 / 16)), axis=0)
+    expected = np.sort(raw.data, axis=0)
+    assert np.array_equal(actual, expected)
+    names = set(np.unique(both))
+    expected = {round(v * 255 / 16) for v in range(17)}
+    assert names == expected
     shares = np.bincount(data.held_out.labels) / 360 - np.bincount(raw.target) / 1797
     assert np.abs(shares).max() < 1 / 360
     seen = {
@@ -306,12 +320,14 @@ def test_mnist_5k_holds_out_a_hundred_of_each_digit():
     data = pf_data.load("mnist-5k")
     pixels = np.concatenate([data.train.x, data.held_out.x]).reshape(5000, 784)
     labels = np.concatenate([data.train.labels, data.held_out.labels])
-    assert sorted(map(bytes, np.column_stack([pixels, labels]).astype(np.uint8))) == sorted(
-        map(bytes, rows.astype(np.uint8))
-    )
+    names = sorted(map(bytes, np.column_stack([pixels, labels]).astype(np.uint8)))
+    expected = sorted(map(bytes, rows.astype(np.uint8)))
+    assert names == expected
     assert pixels.max() == 255
-    assert np.bincount(data.train.labels).tolist() == [400] * 10
-    assert np.bincount(data.held_out.labels).tolist() == [100] * 10
+    values = np.bincount(data.train.labels).tolist()
+    assert values == [400] * 10
+    values = np.bincount(data.held_out.labels).tolist()
+    assert values == [100] * 10
 
 
 def test_bits_are_ones_as_often_as_their_values_say():
@@ -320,19 +336,25 @@ def test_bits_are_ones_as_often_as_their_values_say():
     )
     share = (bits(np.ascontiguousarray(x), 7, np.arange(60_000)) == 255).mean((0, 1, 2))
     assert (share[0], share[5]) == (0, 1)
-    np.testing.assert_allclose(share, np.array([0, 1, 51, 128, 254, 255]) / 255, atol=0.01)
-    assert np.array_equal(bits(x[:5], 7, np.arange(5)), bits(x[:9], 7, np.arange(9))[:5])
+    expected = np.array([0, 1, 51, 128, 254, 255]) / 255
+    np.testing.assert_allclose(share, expected, atol=0.01)
+    actual = bits(x[:5], 7, np.arange(5))
+    expected = bits(x[:9], 7, np.arange(9))[:5]
+    assert np.array_equal(actual, expected)
 
 
 def test_training_rows_are_drawn_anew_in_every_epoch_and_held_out_ones_never():
     data = drawn(grey()[0], "binary")
     assert data.space.binary
-    assert set(np.unique(data.held_out.x)) <= {0, 255}
+    names = set(np.unique(data.held_out.x))
+    assert names <= {0, 255}
     assert data.fingerprint == drawn(grey()[0], "binary").fingerprint
     assert data.fingerprint != drawn(grey()[0], "binary", seed=1).fingerprint
     sampler = Sampler(data, 40, seed=3)
     first, second = (data.space.to_data(sampler.batch(epoch).x) for epoch in (0, 1))
-    torch.testing.assert_close(sampler.batch(0).x, Sampler(data, 40, seed=3).batch(0).x)
+    actual = sampler.batch(0).x
+    expected = Sampler(data, 40, seed=3).batch(0).x
+    torch.testing.assert_close(actual, expected)
     assert set(first.unique().tolist()) == {0.0, 1.0}
     back = [torch.from_numpy(np.argsort(sampler.order(epoch))) for epoch in (0, 1)]
     first = first[back[0]]
@@ -344,7 +366,8 @@ def test_training_rows_are_drawn_anew_in_every_epoch_and_held_out_ones_never():
             for e in range(400)
         ]
     )
-    np.testing.assert_allclose(mean.mean(0).numpy(), data.probabilities / 255, atol=0.13)
+    actual = mean.mean(0).numpy()
+    np.testing.assert_allclose(actual, data.probabilities / 255, atol=0.13)
 
 
 def test_every_row_is_drawn_for_itself():
@@ -353,5 +376,6 @@ def test_every_row_is_drawn_for_itself():
         Dataset("grey", measure(grey_row, None), Split(grey_row), Split(grey_row)), "binary"
     )
     for split in (binary.train, binary.held_out):
-        assert len(np.unique(split.x.reshape(5000, -1), axis=0)) == 5000
+        count = len(np.unique(split.x.reshape(5000, -1), axis=0))
+        assert count == 5000
     assert 0.4 < float((binary.train.x != binary.held_out.x).mean()) < 0.6

@@ -125,7 +125,8 @@ def pointed(tmp_path_factory):
 
 def test_a_student_is_trained_on_its_teachers_data_as_the_teacher_read_it(pointed, tmp_path):
     words = ["train", "distil", "--teacher", str(pointed.folder), "--trajectories", "4", *SHORT]
-    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    code = main([*words, "--out", str(tmp_path / "run")])
+    assert code == 0
     run = pf.load(tmp_path / "run")
     assert run.spec["fingerprint"] == pointed.spec["fingerprint"]
     assert run.spec["data"]["limit"] == 200
@@ -141,11 +142,12 @@ def test_a_latent_model_is_trained_on_the_data_of_its_autoencoder(pointed, tmp_p
         out=tmp_path / "vae",
         progress=False,
     )
-    assert (
-        main(["train", "flow", "--latent", str(vae.folder), *SHORT, "--out", str(tmp_path / "run")])
-        == 0
+    code = main(
+        ["train", "flow", "--latent", str(vae.folder), *SHORT, "--out", str(tmp_path / "run")]
     )
-    assert pf.load(tmp_path / "run").spec["data"]["name_or_path"] == "moons"
+    assert code == 0
+    name_or_path = pf.load(tmp_path / "run").spec["data"]["name_or_path"]
+    assert name_or_path == "moons"
 
 
 def test_data_that_is_gone_or_came_from_python_is_named(pointed, tmp_path, capsys):
@@ -158,18 +160,8 @@ def test_data_that_is_gone_or_came_from_python_is_named(pointed, tmp_path, capsy
     assert "gone.npy" in capsys.readouterr().err
     own = pf.data.from_arrays(np.random.default_rng(0).standard_normal((100, 2)), name="own")
     run = pf.fit("flow", own, size="tiny", steps=1, out=tmp_path / "own", progress=False)
-    assert (
-        main(
-            [
-                "train",
-                "distil",
-                "--teacher",
-                str(run.folder),
-                *SHORT,
-                "--out",
-                str(tmp_path / "run"),
-            ]
-        )
-        == 2
+    code = main(
+        ["train", "distil", "--teacher", str(run.folder), *SHORT, "--out", str(tmp_path / "run")]
     )
+    assert code == 2
     assert "was trained on data passed in Python" in " ".join(capsys.readouterr().err.split())

@@ -42,14 +42,8 @@ from pushforward.transports import Flow
 
 @pytest.fixture(scope="module", params=["flow", "edm"])
 def teacher(request, moons, tmp_path_factory):
-    return pf.fit(
-        request.param,
-        moons,
-        size="tiny",
-        steps=150,
-        seed=0,
-        out=tmp_path_factory.mktemp("teacher") / request.param,
-    )
+    out = tmp_path_factory.mktemp("teacher") / request.param
+    return pf.fit(request.param, moons, size="tiny", steps=150, seed=0, out=out)
 
 
 def test_a_student_starts_as_its_teacher_whatever_the_second_time(teacher):
@@ -57,18 +51,19 @@ def test_a_student_starts_as_its_teacher_whatever_the_second_time(teacher):
     student = student_of(denoiser)
     low, high = student.path.ends
     t = torch.linspace(low + 0.01, high - 0.01, 2000)
-    x = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2000, 2, generator=generator)
     with torch.no_grad():
         known = straight(denoiser).predict("velocity", x, t)
         for s in (t, t / 2, torch.zeros_like(t)):
-            assert (mean_velocity(student, x, t, s) - known).norm() < 0.12 * known.norm()
+            norm = (mean_velocity(student, x, t, s) - known).norm()
+            assert norm < 0.12 * known.norm()
 
 
 def test_what_has_no_student_is_refused(moons, tmp_path):
     gan = pf.fit("gan", moons, size="tiny", steps=2, seed=0, out=tmp_path / "gan")
     with pytest.raises(
-        UsageError,
-        match=r"teacher must be a model that samples in steps .* is a run of gan",
+        UsageError, match=r"teacher must be a model that samples in steps .* is a run of gan"
     ):
         with_frozen("distil", {"teacher": gan})(moons.space)
     flow = pf.recipes.flow(moons.space, "tiny").method.transport()
@@ -87,23 +82,24 @@ def test_trajectories_are_the_teachers_own(teacher):
     stored = Trajectories(flow, 300, seed=11)
     stored.fill()
     samples = flow.space.to_model(flow.sample(300, seed=11))
-    assert (stored.states[:, -1].float() - samples).abs().max() < 4e-3
+    largest = (stored.states[:, -1].float() - samples).abs().max()
+    assert largest < 4e-3
     again = Trajectories(flow, 300, seed=11, ends=True)
     again.fill()
     assert torch.equal(again.states, stored.states[:, [0, -1]])
     assert again.times == (stored.times[0], 0.0)
     (x_t, t), (_, s), _ = stored.draw(ExampleDraws(3, 5000))
     assert bool((s < t).all())
-    assert float((s == 0).float().mean()) == pytest.approx(0.5 + 0.5 * 2 / 7, abs=0.03), (
-        "one of two places is the last"
-    )
+    mean = float((s == 0).float().mean())
+    assert mean == pytest.approx(0.5 + 0.5 * 2 / 7, abs=0.03), "one of two places is the last"
     place = [stored.times.index(pytest.approx(float(at), abs=1e-6)) for at in t[:5]]
     assert all(
         (stored.states[:, i].float() == x).all(1).any() for i, x in zip(place, x_t[:5], strict=True)
     )
     k = flow.denoiser.path.at(torch.tensor(float(flow.times[0])))
     start = flow.noise(ExampleDraws(11, 300)) * k.sigma / (k.alpha + k.sigma)
-    torch.testing.assert_close(stored.states[:, 0].float(), start, rtol=1e-3, atol=1e-3)
+    actual = stored.states[:, 0].float()
+    torch.testing.assert_close(actual, start, rtol=1e-3, atol=1e-3)
 
 
 def test_a_student_comes_nearer_to_its_teacher_than_one_step_of_it(teacher, moons, tmp_path):
@@ -155,7 +151,8 @@ def test_what_has_no_condition_learns_from_the_teacher_without_one(stirred_flow,
     flow = stirred_flow.with_solver("unipc", 4)
     stored = Trajectories(flow, 200, unconditional=0.4)
     stored.fill()
-    assert float(stored.hidden.float().mean()) == pytest.approx(0.4, abs=0.12)
+    mean = float(stored.hidden.float().mean())
+    assert mean == pytest.approx(0.4, abs=0.12)
     condition = stored.condition(torch.arange(200))
     assert torch.equal(condition["label_null"], stored.hidden)
     z = flow.noise(ExampleDraws(stored.seed, 200))
@@ -195,7 +192,8 @@ def test_guidance_is_learned_as_if_the_teacher_had_it(stirred_flow, labelled, tm
     store = recipe.method.trajectories
     store.fill()
     samples = labelled.space.to_model(guided.sample(40, seed=store.seed))
-    assert (store.states[:, -1].float() - samples).abs().max() < 4e-3
+    largest = (store.states[:, -1].float() - samples).abs().max()
+    assert largest < 4e-3
     assert not recipe.method.flow_map.unconditional
     assert store.unconditional == recipe.method.label_dropout == 0
     run = pf.fit(recipe, labelled, steps=2, out=tmp_path / "run")
@@ -247,10 +245,10 @@ def test_the_distance_is_that_of_normalised_features_of_equally_noised_images(pa
     given, wanted = (
         F.group_norm((1 - share) * image + share * noise, 1, eps=0.0) for image in (x, y)
     )
-    torch.testing.assert_close(
-        distance, (given - wanted).square().flatten(1).mean(1), rtol=2e-3, atol=1e-4
-    )
-    assert FeatureDistance().distance(denoiser, (x, x.clone()), (at, noise), None).abs().max() == 0
+    expected = (given - wanted).square().flatten(1).mean(1)
+    torch.testing.assert_close(distance, expected, rtol=2e-3, atol=1e-4)
+    largest = FeatureDistance().distance(denoiser, (x, x.clone()), (at, noise), None).abs().max()
+    assert largest == 0
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +264,8 @@ def test_only_jumps_to_data_are_compared_and_the_weight_is_that_of_their_loss(un
     usual = pf.recipes.distil(PIXELS, teacher=unet_teacher, trajectories=16, teacher_steps=4).method
     assert isinstance(usual, Distillation)
     assert usual.likeness == FeatureDistance(2.0)
-    x = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(64, 1, 8, 8, generator=generator)
 
     def loss(likeness):
         usual.likeness = likeness
@@ -282,7 +281,9 @@ def test_only_jumps_to_data_are_compared_and_the_weight_is_that_of_their_loss(un
     torch.testing.assert_close(double - none, 2 * (single - none))
     assert float(single - none) > 1e-3
     usual.trajectories.draw = _inside(usual.trajectories.draw)
-    torch.testing.assert_close(loss(FeatureDistance(1.0))[0], loss(None)[0], rtol=0, atol=0)
+    actual = loss(FeatureDistance(1.0))[0]
+    expected = loss(None)[0]
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
 def _inside(draw):
@@ -412,9 +413,8 @@ def test_a_student_learns_every_scale_in_one_call(stored):
                 sign * scale * MEAN, abs=0.25 if stored else 0.35 * scale * MEAN
             )
         plain = pf.Flow(flow_map, "jump", 1)
-        assert torch.equal(
-            plain(z, condition), pf.Flow(pf.AtScale(flow_map, 1.0), "jump", 1)(z, condition)
-        )
+        expected = pf.Flow(pf.AtScale(flow_map, 1.0), "jump", 1)(z, condition)
+        assert torch.equal(plain(z, condition), expected)
 
 
 def test_a_run_is_sampled_at_any_scale_of_its_range(tmp_path, capsys):
@@ -429,8 +429,11 @@ def test_a_run_is_sampled_at_any_scale_of_its_range(tmp_path, capsys):
     strong = run.configured(scale=3.0)
     assert run.transport.calls == strong.transport.calls == 1
     assert not torch.equal(run.sample(8), strong.sample(8))
-    assert torch.equal(run.sample(8), run.sample(8, scale=1.0))
-    assert torch.equal(strong.configured(scale=2.0).sample(8), run.sample(8, scale=2.0))
+    expected = run.sample(8, scale=1.0)
+    assert torch.equal(run.sample(8), expected)
+    actual = strong.configured(scale=2.0).sample(8)
+    expected = run.sample(8, scale=2.0)
+    assert torch.equal(actual, expected)
     taught = teacher_of(strong)
     own = pf.Flow(pf.Guided(teacher.denoiser, 3.0), "unipc", 2, "time")
     assert torch.equal(taught.sample(6), own.sample(6)), (

@@ -184,11 +184,7 @@ def _prepared(folder, patch):
 def briefly(patch):
     """The budgets of Python code: fewer steps, samples and examples, whatever a page asks for."""
     from pushforward import evaluation, training
-    from pushforward.evaluation import (
-        curves,
-        model_metrics as bounds,
-        pictures as drawing,
-    )
+    from pushforward.evaluation import curves, model_metrics as bounds, pictures as drawing
     from pushforward.extractors import classifier
     from pushforward.transports import learned_steps as grid_learning, likelihood as likelihood
 
@@ -249,7 +245,8 @@ def test_code_runs_as_pasted(page, here, monkeypatch):
     if page == ROOT / "README.md":
         flow = names["flow"]
         x = names["flow"].sample(2, seed=0)
-        assert (flow.space.to_data(flow(flow.encode(x))) - x).abs().max() < 0.05
+        largest = (flow.space.to_data(flow(flow.encode(x))) - x).abs().max()
+        assert largest < 0.05
     if "Network" in names:
         run = pf.load("runs/squares", network=names["Network"]())
         change = run.sample(2, label=1, scale=4) - run.sample(2, label=1)

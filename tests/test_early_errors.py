@@ -39,6 +39,5 @@ def test_mistakes_are_answered_without_torch(tmp_path):
     for (words, (code, says)), answer in zip(WRONG.items(), answers, strict=True):
         assert answer.startswith(f"{code} False error: "), (words, answer)
         assert says in answer, words
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy"], (
-        "a refused command leaves nothing behind"
-    )
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["x.npy"], "a refused command leaves nothing behind"

@@ -13,13 +13,7 @@ from pushforward import solvers
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoisers import Denoiser, Guided
-from pushforward.editing import (
-    Variation,
-    between,
-    inpainting,
-    interpolate_seeds,
-    slerp,
-)
+from pushforward.editing import Variation, between, inpainting, interpolate_seeds, slerp
 from pushforward.editing.given_data import condition_of_data
 from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
@@ -32,25 +26,17 @@ def test_slerp_turns_at_a_steady_angle_and_changes_the_norm_linearly():
     whole = torch.acos(F.cosine_similarity(a.flatten(1), b.flatten(1)))
     for share in (0.0, 0.25, 0.7, 1.0):
         c = slerp(a, b, share)
-        torch.testing.assert_close(
-            torch.acos(F.cosine_similarity(a.flatten(1), c.flatten(1)).clamp(max=1)),
-            share * whole,
-            atol=1e-3,
-            rtol=0,
-        )
-        torch.testing.assert_close(
-            torch.acos(F.cosine_similarity(b.flatten(1), c.flatten(1)).clamp(max=1)),
-            (1 - share) * whole,
-            atol=1e-3,
-            rtol=0,
-        )
+        actual = torch.acos(F.cosine_similarity(a.flatten(1), c.flatten(1)).clamp(max=1))
+        torch.testing.assert_close(actual, share * whole, atol=1e-3, rtol=0)
+        actual = torch.acos(F.cosine_similarity(b.flatten(1), c.flatten(1)).clamp(max=1))
+        torch.testing.assert_close(actual, (1 - share) * whole, atol=1e-3, rtol=0)
         norms = (1 - share) * a.flatten(1).norm(dim=1) + share * b.flatten(1).norm(dim=1)
-        torch.testing.assert_close(c.flatten(1).norm(dim=1), norms)
+        actual = c.flatten(1).norm(dim=1)
+        torch.testing.assert_close(actual, norms)
     torch.testing.assert_close(slerp(a, b, 1.0), b)
     mixed = slerp(a, b, torch.tensor([0.0, 1.0, 0.3, 0.7]))
-    torch.testing.assert_close(
-        mixed, torch.stack([a[0], b[1], slerp(a, b, 0.3)[2], slerp(a, b, 0.7)[3]])
-    )
+    expected = torch.stack([a[0], b[1], slerp(a, b, 0.3)[2], slerp(a, b, 0.7)[3]])
+    torch.testing.assert_close(mixed, expected)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=IDS)
@@ -63,9 +49,11 @@ def test_interpolation_ends_at_its_inputs(path, solver):
     assert x.shape == (5, 3)
     std = torch.tensor(flow.space.std)
     for end, wanted in ((x[0], a), (x[-1], b)):
-        assert ((end - wanted) / std).square().mean().sqrt() < 1e-3
+        actual = ((end - wanted) / std).square().mean().sqrt()
+        assert actual < 1e-3
     # what lies between is not the straight line
-    assert ((x[2] - (a + b) / 2) / std).abs().max() > 0.05
+    largest = ((x[2] - (a + b) / 2) / std).abs().max()
+    assert largest > 0.05
 
 
 @pytest.mark.parametrize("path", PATHS, ids=IDS)
@@ -75,9 +63,9 @@ def test_interpolation_ends_at_its_inputs(path, solver):
 def test_the_ends_of_strength(path, solver):
     flow = rows(path, solver=solver)
     x = torch.tensor([-1.5, 1.0, 4.0])
-    torch.testing.assert_close(
-        vary(flow, x, 1.0, 6, seed=3), flow.sample(6, seed=3), rtol=0, atol=0
-    )
+    actual = vary(flow, x, 1.0, 6, seed=3)
+    expected = flow.sample(6, seed=3)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
     std = torch.tensor(flow.space.std)
     gaps = [
         float(((vary(flow, x, strength, 64, seed=3) - x) / std).square().mean().sqrt())
@@ -86,9 +74,8 @@ def test_the_ends_of_strength(path, solver):
     assert gaps[0] < 0.02, "at t_min noise is a hundredth at most"
     assert gaps == sorted(gaps)
     coarse = flow.with_solver(solver, 5, "time")
-    assert ((vary(coarse, x, 1e-6, 64) - x) / std).square().mean().sqrt() < 0.02, (
-        "even within the last of few steps"
-    )
+    actual = ((vary(coarse, x, 1e-6, 64) - x) / std).square().mean().sqrt()
+    assert actual < 0.02, "even within the last of few steps"
 
 
 def test_a_variation_has_the_mean_and_spread_of_noising_and_solving_back():
@@ -140,12 +127,8 @@ class Labelled(nn.Module):
 
 
 def test_without_a_label_given_data_meet_the_unconditional_model():
-    space = VectorSpace(
-        shape=(2,),
-        mean=(0.0,) * 2,
-        std=(1.0,) * 2,
-        conditions={"label": Label(tuple("abc"), (0.2, 0.3, 0.5))},
-    )
+    conditions = {"label": Label(tuple("abc"), (0.2, 0.3, 0.5))}
+    space = VectorSpace(shape=(2,), mean=(0.0,) * 2, std=(1.0,) * 2, conditions=conditions)
     denoiser = Denoiser(Labelled(), Linear(), "data", space)
     flow = Flow(denoiser, solvers.DDIM(), 4)
     x = torch.zeros(2)
@@ -172,9 +155,8 @@ def test_what_cannot_be_is_refused():
     x = torch.zeros(3)
     mask = torch.tensor([False, True, False])
     one_call = Map(nn.Identity(), flow.space, (3,))
-    images = pictures(
-        space=ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1))
-    )
+    space = ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1))
+    images = pictures(space=space)
     low = torch.zeros(2, 2, 3)
     noisy = flow.with_solver(solvers.Ancestral(), 5)
     for refused, says in (

@@ -209,7 +209,8 @@ def test_one_graph_holds_every_solver_and_number_of_steps(every_solver):
 
 @pytest.mark.parametrize("recipe", ["ddpm", "vdm"])
 def test_every_recipe_in_steps_is_a_graph(recipe):
-    assert worst(graph(model(recipe, "dpm"), ["dpm"], 4), (1, 4)) < 1e-5
+    actual = worst(graph(model(recipe, "dpm"), ["dpm"], 4), (1, 4))
+    assert actual < 1e-5
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -285,7 +286,9 @@ def test_the_loop_does_what_torchs_scan_does_bit_for_bit(every_solver):
     states = torch.from_numpy(
         scanned.run(None, {name: part.numpy() for name, part in given.items()})[0]
     )
-    assert np.array_equal(end(states[:1])[0].numpy(), model_session.run(["x"], feeds)[0])
+    actual = end(states[:1])[0].numpy()
+    expected = model_session.run(["x"], feeds)[0]
+    assert np.array_equal(actual, expected)
 
 
 def test_the_way_to_the_samples_is_in_the_graph_where_it_is_asked_for():
@@ -300,7 +303,8 @@ def test_the_way_to_the_samples_is_in_the_graph_where_it_is_asked_for():
     started = made.transport.space.to_data(
         made.transport.decoded(inner_of(made.transport).width * torch.from_numpy(feeds["z"]), None)
     )
-    np.testing.assert_allclose(way[0], started.detach().numpy(), atol=1e-5)
+    expected = started.detach().numpy()
+    np.testing.assert_allclose(way[0], expected, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -349,9 +353,9 @@ def test_numpy_and_onnxruntime_draw_what_the_run_draws(run, written, asked):
         *(word for name, value in asked.items() for word in (f"--{name}", value)),
     )
     condition = {"label": asked.pop("label")} if "label" in asked else None
-    np.testing.assert_allclose(
-        np.load(out / "samples.npy"), run.sample(5, condition, seed=-2, **asked).numpy(), atol=1e-5
-    )
+    actual = np.load(out / "samples.npy")
+    expected = run.sample(5, condition, seed=-2, **asked).numpy()
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_the_files_are_small_and_say_nothing_of_the_machine(run, written):
@@ -361,16 +365,16 @@ def test_the_files_are_small_and_say_nothing_of_the_machine(run, written):
     made = onnx.load_from_string(texts["model.onnx"])
     onnx.checker.check_model(made, full_check=True)
     assert [(each.domain, each.version) for each in made.opset_import] == [("", 20)]
-    assert json.loads(made.metadata_props[0].value) == json.loads(texts["space.json"])
+    content = json.loads(made.metadata_props[0].value)
+    assert content == json.loads(texts["space.json"])
     tables = sum(len(each.raw_data) for each in made.graph.initializer)
     weights = sum(4 * weight.numel() for weight in run.method.parameters())
     (loop,) = (node for node in made.graph.node if node.op_type == "Loop")
     inside = [
         node.attribute[0].t for node in loop.attribute[0].g.node if node.op_type == "Constant"
     ]
-    assert (
-        sum(len(each.raw_data) for each in inside) > 0.9 * weights
-    )  # onnxruntime rearranges only such weights
+    total = sum(len(each.raw_data) for each in inside)
+    assert total > 0.9 * weights  # onnxruntime rearranges only such weights
     assert len(texts["model.onnx"]) < weights + tables + 60_000
 
 
@@ -422,14 +426,10 @@ def test_a_generator_of_rows_is_a_graph():
     as units, stays float32.
     """
     torch.manual_seed(0)
-    assert (
-        worst(
-            graph(
-                pf.recipes.gan(mixed_table(200).space, "tiny").method.transport().eval(), half=True
-            )
-        )
-        < 1e-5
+    actual = worst(
+        graph(pf.recipes.gan(mixed_table(200).space, "tiny").method.transport().eval(), half=True)
     )
+    assert actual < 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -442,7 +442,8 @@ def learned():
 def test_learned_steps_are_a_solver_of_their_own(learned):
     _, made = learned
     assert list(made.flows) == ["dpm", "learned"]
-    assert made.flows["learned"][2].times.tolist() == [0.999, 0.6, 0.0]
+    times = made.flows["learned"][2].times.tolist()
+    assert times == [0.999, 0.6, 0.0]
     assert worst(made, (2, 3)) < 1e-5
 
 
@@ -691,7 +692,8 @@ def test_a_program_of_torch_draws_what_the_sampler_draws(run, tmp_path):
         x = transport.space.to_data(
             transport(inputs["z"], inputs["condition"], GivenNoise(inputs["noise"]))
         )
-        torch.testing.assert_close(torch.export.load(file).module()(**inputs), x, rtol=0, atol=1e-5)
+        actual = torch.export.load(file).module()(**inputs)
+        torch.testing.assert_close(actual, x, rtol=0, atol=1e-5)
     with pytest.raises(UsageError, match="already"):
         run.export(tmp_path, format="pt2")
 

@@ -125,8 +125,10 @@ def test_the_key_and_the_identity_follow_data_settings_weights_and_seed():
     fitted["other data"] = fit_features(
         space_data((1, 8, 8), labels=False, seed=1), "pca", cache=False
     )
-    assert len({features.key for features in fitted.values()}) == len(fitted)
-    assert len({features.identity for features in fitted.values()}) == len(fitted)
+    count = len({features.key for features in fitted.values()})
+    assert count == len(fitted)
+    count = len({features.identity for features in fitted.values()})
+    assert count == len(fitted)
     assert all(
         len(features.identity) == 16 and int(features.identity, 16) for features in fitted.values()
     )
@@ -154,9 +156,8 @@ def test_features_of_real_data_are_read_from_the_cache_and_a_damaged_file_is_mad
     assert len(calls) == 3
     other = fit_features(data, Means(2.0), cache=tmp_path)
     other(x, 20, real=True)
-    assert len(list((tmp_path / "features" / "real").iterdir())) == 2, (
-        "other weights have files of their own"
-    )
+    count = len(list((tmp_path / "features" / "real").iterdir()))
+    assert count == 2, "other weights have files of their own"
 
 
 def test_a_learned_space_of_a_toy_is_fitted_on_one_half_and_floors_come_from_the_other():
@@ -178,9 +179,8 @@ def test_the_loss_is_the_papers():
         terms.append((covariance**2).sum() / 3 - (np.diag(covariance) ** 2).sum() / 3)
     loss = variance_invariance_covariance(torch.tensor(a), torch.tensor(b))
     assert loss.item() == pytest.approx(sum(terms))
-    assert variance_invariance_covariance(
-        torch.zeros(7, 3), torch.zeros(7, 3)
-    ).item() == pytest.approx(2 * 25 * 0.99)
+    actual = variance_invariance_covariance(torch.zeros(7, 3), torch.zeros(7, 3)).item()
+    assert actual == pytest.approx(2 * 25 * 0.99)
 
 
 class Wrong(nn.Module):
@@ -297,9 +297,8 @@ def test_a_file_of_weights_is_needed_is_there_and_holds_the_right_ones(weights, 
     first = fit_features(data, f"inception:{weights}", cache=tmp_path / "cache")
     moved = tmp_path / "moved.pth"
     moved.write_bytes(weights.read_bytes())
-    assert fit_features(data, Inception(moved), cache=tmp_path / "cache").key == first.key, (
-        "where the file lies does not matter"
-    )
+    key = fit_features(data, Inception(moved), cache=tmp_path / "cache").key
+    assert key == first.key, "where the file lies does not matter"
     torch.save({"fc.weight": 2 * torch.ones(4, 3), "fc.bias": torch.zeros(4)}, weights)
     changed = fit_features(data, f"inception:{weights}", cache=tmp_path / "cache")
     assert changed.key != first.key
@@ -339,7 +338,8 @@ def test_a_file_adds_features_for_the_command_line(tmp_path, capsys):
     file = tmp_path / "quarters.py"
     samples = tmp_path / "samples.npz"
     file.write_text(PLUGIN)
-    np.savez(samples, x=pf.data.load("digits").held_out.x[:40])
+    x = pf.data.load("digits").held_out.x[:40]
+    np.savez(samples, x=x)
     options = [
         "--n",
         "20",
@@ -353,10 +353,12 @@ def test_a_file_adds_features_for_the_command_line(tmp_path, capsys):
     ]
     main(["evaluate", str(samples), "--data", "digits", *options])
     result = json.loads(capsys.readouterr().out)
-    assert set(result["models"][0]["scores"]) == {"frechet", "frechet (quarters)"}
+    scores = set(result["models"][0]["scores"])
+    assert scores == {"frechet", "frechet (quarters)"}
     main(["list", "features", "--plugin", str(file)])
     assert "Means of the four quarters" in capsys.readouterr().out
-    assert main(["evaluate", str(samples), "--data", "digits", "--features", "quarter"]) == 2
+    code = main(["evaluate", str(samples), "--data", "digits", "--features", "quarter"])
+    assert code == 2
     assert 'Did you mean "quarters"' in capsys.readouterr().err
 
 
@@ -385,7 +387,8 @@ def test_dimensions_follow_n_and_the_total_variance_is_one(digits, of_digits):
     assert 0.97 < whole.var(0).sum() <= 1 + 1e-9
     np.testing.assert_allclose(whole.mean(0), 0, atol=1e-6)
     assert (np.diff(whole.var(0)) <= 1e-12).all(), "the axes come by falling variance"
-    np.testing.assert_allclose(of_digits(fitted[:50], 70), whole[:50, :7], atol=1e-6)
+    actual = of_digits(fitted[:50], 70)
+    np.testing.assert_allclose(actual, whole[:50, :7], atol=1e-6)
 
 
 def test_features_of_unlabelled_data_are_principal_components():
@@ -399,7 +402,8 @@ def test_features_of_unlabelled_data_are_principal_components():
     _, singular, _ = np.linalg.svd(rows, full_matrices=False)
     mine = features(data.train.data_units(half), 1000)
     assert mine.shape[1] == 20
-    np.testing.assert_allclose(mine.var(0), singular**2 / len(rows), rtol=1e-6)
+    expected = singular**2 / len(rows)
+    np.testing.assert_allclose(mine.var(0), expected, rtol=1e-6)
     gram = rows[:40] @ rows[:40].T
     (
         np.testing.assert_allclose(mine[:40] @ mine[:40].T, gram, atol=1e-6),
@@ -414,7 +418,9 @@ def test_the_principal_axes_of_wide_data_are_nearly_exact():
     _, singular, _ = np.linalg.svd(centred, full_matrices=False)
     assert axes.shape == (1500, 64)
     np.testing.assert_allclose(axes.T @ axes, np.eye(64), atol=1e-10)
-    assert ((centred @ axes) ** 2).sum() > 0.999 * (singular[:64] ** 2).sum()
+    total = ((centred @ axes) ** 2).sum()
+    expected = 0.999 * (singular[:64] ** 2).sum()
+    assert total > expected
     np.testing.assert_allclose(variances[:5], singular[:5] ** 2 / 300, rtol=1e-3)
 
 
@@ -434,17 +440,17 @@ def test_fitting_is_reproducible_and_leaves_the_global_generator_alone(labelled)
     other = fit_features(labelled, seed=1, cache=False)
     x = labelled.held_out.x
     np.testing.assert_array_equal(first(x, 200), second(x, 200))
-    assert np.abs(first(x, 200) - other(x, 200)).max() > 1e-3
+    largest = np.abs(first(x, 200) - other(x, 200)).max()
+    assert largest > 1e-3
 
 
 def test_the_held_out_split_does_not_touch_the_features(labelled):
-    changed = dataclasses.replace(
-        labelled, held_out=Split(labelled.held_out.x[:50] * 3, labelled.held_out.labels[:50])
-    )
+    held_out = Split(labelled.held_out.x[:50] * 3, labelled.held_out.labels[:50])
+    changed = dataclasses.replace(labelled, held_out=held_out)
     x = labelled.train.x[:99]
-    np.testing.assert_array_equal(
-        fit_features(labelled, cache=False)(x, 200), fit_features(changed, cache=False)(x, 200)
-    )
+    actual = fit_features(labelled, cache=False)(x, 200)
+    expected = fit_features(changed, cache=False)(x, 200)
+    np.testing.assert_array_equal(actual, expected)
 
 
 def test_a_cache_hit_equals_a_fresh_fit_and_trains_nothing(labelled, tmp_path, monkeypatch):
@@ -474,7 +480,9 @@ def test_a_damaged_cache_is_made_anew(labelled, tmp_path, damage):
     }[damage]
     path.write_bytes(damaged)
     again = fit_features(labelled, cache=tmp_path)
-    np.testing.assert_array_equal(fresh(labelled.held_out.x, 200), again(labelled.held_out.x, 200))
+    actual = fresh(labelled.held_out.x, 200)
+    expected = again(labelled.held_out.x, 200)
+    np.testing.assert_array_equal(actual, expected)
     assert path.read_bytes() == content
 
 
@@ -497,13 +505,14 @@ def test_rows_are_rounded_as_files_would_and_bad_rows_are_counted(digits, of_dig
         .repeat(2, 11)[:, :64]
         .reshape(2, 1, 8, 8)
     )
-    assert sorted((quantised(x, digits.space).unique() * 255).tolist()) == pytest.approx(
-        [0, 1, 255]
-    )
+    values = sorted((quantised(x, digits.space).unique() * 255).tolist())
+    assert values == pytest.approx([0, 1, 255])
     whole = dataset(vectors()[0], integer=(2,))
     rounded = quantised(torch.full((3, 12), 1.4), whole.space)
-    assert rounded[:, 2].tolist() == [1, 1, 1]
-    assert rounded[:, 3].tolist() == pytest.approx([1.4] * 3)
+    values = rounded[:, 2].tolist()
+    assert values == [1, 1, 1]
+    values = rounded[:, 3].tolist()
+    assert values == pytest.approx([1.4] * 3)
     x[1, 0, 3, 3] = float("nan")
     with pytest.raises(Diverged, match="1 of 2 generated examples"):
         of_digits(x, 360)

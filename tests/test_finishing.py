@@ -110,11 +110,13 @@ def test_a_game_takes_differences_in_place_of_slopes(kind, parts, pack):
         noise = draws.normal((3,))
         d = Bent(pack)
         expected += part * ((d(x + 0.01 * noise) - d(x)) / 0.01).square().mean()
-    assert moment.notes["penalty"].item() == pytest.approx(expected.item(), rel=1e-2)
+    penalty = moment.notes["penalty"].item()
+    assert penalty == pytest.approx(expected.item(), rel=1e-2)
     assert bool(loss.isfinite())
     whole = now(64)
     exact.critic_loss(real, fake, None, whole)
-    assert float(moment.notes["penalty"]) == pytest.approx(float(whole.notes["penalty"]), rel=0.6)
+    penalty = float(moment.notes["penalty"])
+    assert penalty == pytest.approx(float(whole.notes["penalty"]), rel=0.6)
     (gradient,) = torch.autograd.grad(loss, near.critic.a)
     assert float(gradient) != 0
 
@@ -146,13 +148,16 @@ def test_jumps_start_at_noise_or_on_the_way(inside):
     far = torch.full((n, 2), 100.0)
     x, t = starts(flow_map, far, BlockDraws(0, 0, n), inside)
     noise = t == high
-    assert float(noise.float().mean()) == pytest.approx(1 - inside, abs=0.05)
+    mean = float(noise.float().mean())
+    assert mean == pytest.approx(1 - inside, abs=0.05)
     assert bool((t >= low).all())
     assert x[noise].abs().max() < 10, "at the end of the path there is noise alone, as in sampling"
     noisy = SimpleNamespace(path=VP(), source=flow_map.source)  # whose end is not all noise
     x_end, t_end = starts(noisy, far * 1e6, BlockDraws(0, 0, n), inside)
-    assert x_end[t_end == VP().ends[1]].abs().max() < 10
-    torch.testing.assert_close(x[~noise].mean(1) / 100, 1 - t[~noise], rtol=0, atol=0.05)
+    largest = x_end[t_end == VP().ends[1]].abs().max()
+    assert largest < 10
+    actual = x[~noise].mean(1) / 100
+    torch.testing.assert_close(actual, 1 - t[~noise], rtol=0, atol=0.05)
     transport = pf.Flow(flow_map, pf.solvers.Jump(), 1)
     z = BlockDraws(0, 0, n).normal((2,))
     with torch.no_grad():
@@ -165,15 +170,19 @@ def test_a_finish_starts_as_its_teacher_where_the_anchor_is_zero(tmp_path):
     trainer = begun(finishing(anchor=3.0), DATA, tmp_path / "run", steps=2)
     method = trainer.method
     x = method.space.to_model(DATA.train.data_units(slice(32)))
-    assert torch.equal(method.transport().sample(8), method.reference().sample(8))
+    actual = method.transport().sample(8)
+    expected = method.reference().sample(8)
+    assert torch.equal(actual, expected)
     start = starts(method.flow_map, x, now(32).draws, 0.5)
     jumped = method.flow_map.jump(*start, torch.zeros(32))
     assert method.distance(jumped, start, None).item() == 0
-    assert method.distance(jumped + 0.5, start, None).item() == pytest.approx(0.25, rel=1e-4)
+    actual = method.distance(jumped + 0.5, start, None).item()
+    assert actual == pytest.approx(0.25, rel=1e-4)
     losses = dict(method.turns(Batch(x), moment := now(32)))
     anchored = losses["map"].item()
     method.anchor = AnchorPenalty(0.0)
-    assert dict(method.turns(Batch(x), now(32)))["map"].item() == pytest.approx(anchored)
+    actual = dict(method.turns(Batch(x), now(32)))["map"].item()
+    assert actual == pytest.approx(anchored)
     assert float(moment.notes["anchor_distance"]) == 0
     with torch.no_grad():
         for parameter in method.flow_map.parameters():
@@ -200,14 +209,12 @@ def runs(tmp_path_factory):
 def test_runs_are_finished_and_matched(runs, tmp_path):
     pairs = {"teacher": runs / "meanflow"}
     run = pf.fit(
-        with_frozen("finish", pairs)(DATA.space, "tiny"),
-        DATA,
-        steps=2,
-        out=tmp_path / "finish",
+        with_frozen("finish", pairs)(DATA.space, "tiny"), DATA, steps=2, out=tmp_path / "finish"
     )
     z = torch.randn(20, 2)
     first = pf.load(tmp_path / "finish", checkpoint="step_000000").transport
-    assert torch.equal(first(z), pf.load(runs / "meanflow").transport(z))
+    expected = pf.load(runs / "meanflow").transport(z)
+    assert torch.equal(first(z), expected)
     assert not torch.equal(run.transport(z), first(z))
     stored = load(latest(run.folder / "checkpoints")).tensors
     assert stored["average"].keys() == stored["method"].keys(), (
@@ -229,9 +236,8 @@ def test_runs_are_finished_and_matched(runs, tmp_path):
             out=folder,
         )
         first = pf.load(folder, checkpoint="step_000000").transport
-        assert torch.equal(first(z), pf.load(runs / "meanflow").transport(z)), (
-            "a map starts as itself"
-        )
+        expected = pf.load(runs / "meanflow").transport(z)
+        assert torch.equal(first(z), expected), "a map starts as itself"
 
 
 @pytest.mark.parametrize("name", ["consistency", "meanflow"])
@@ -252,11 +258,12 @@ def test_what_sharpens_a_map_keeps_how_it_is_sampled(name, tmp_path):
     for verb, recipe in recipes.items():
         pf.fit(recipe, DATA, steps=1, checkpoint_every=1, out=tmp_path / verb)
         first = pf.load(tmp_path / verb, checkpoint="step_000000").transport
-        assert torch.equal(first.sample(6), before.sample(6, steps=2))
+        expected = before.sample(6, steps=2)
+        assert torch.equal(first.sample(6), expected)
         if verb == "finish":
-            assert torch.equal(
-                pf.load(tmp_path / verb).method.reference().sample(6), before.sample(6, steps=2)
-            )
+            actual = pf.load(tmp_path / verb).method.reference().sample(6)
+            expected = before.sample(6, steps=2)
+            assert torch.equal(actual, expected)
 
 
 def test_latent_students_are_finished_on_their_codes(tmp_path, capsys):
@@ -275,13 +282,15 @@ def test_latent_students_are_finished_on_their_codes(tmp_path, capsys):
         "--out",
         str(tmp_path / "student"),
     ]
-    assert main(["distil", str(teacher.folder), *few, "--finish", ".1s"]) == 0
+    code = main(["distil", str(teacher.folder), *few, "--finish", ".1s"])
+    assert code == 0
     run = pf.load(tmp_path / "student-finished")
     student = pf.load(tmp_path / "student")
     method = run.method
     assert isinstance(method, LatentMethod)
     codes = student.transport.inner.space.shape
-    assert method.method.scores(torch.zeros(5, *codes)).shape == (5,)
+    shape = method.method.scores(torch.zeros(5, *codes)).shape
+    assert shape == (5,)
     assert run.sample(3).shape == (3, *data.space.shape)
 
 
@@ -341,9 +350,11 @@ def test_examples_are_mixed_with_noise_at_the_time_that_the_denoiser_reads():
     assert not torch.equal(first, second)
     r = torch.hypot(1 - t, t)[:, None, None, None]  # networks receive inputs of unit variance
     scores = critic(first, None, seen).detach()
-    torch.testing.assert_close(scores, (first / r).flatten(1).mean(1) + t)
+    expected = (first / r).flatten(1).mean(1) + t
+    torch.testing.assert_close(scores, expected)
     alone = critic(x, None, label).detach()
-    torch.testing.assert_close(alone, torch.full((n,), 1.5 / (0.9**2 + 0.1**2) ** 0.5 + 0.1))
+    expected = torch.full((n,), 1.5 / (0.9**2 + 0.1**2) ** 0.5 + 0.1)
+    torch.testing.assert_close(alone, expected)
 
 
 def test_the_heads_fit_the_features_of_any_unet_and_know_conditions():
@@ -454,14 +465,17 @@ def test_a_planted_collapse_ends_the_training_with_the_weights_before(whole):
         rows[-1]["step"],
         rows[-1]["step"] - 3,
     )
-    assert of_run(ModelResult(), run).weights_step == rows[-1]["step"] - 3
+    weights_step = of_run(ModelResult(), run).weights_step
+    assert weights_step == rows[-1]["step"] - 3
     assert "weights_step" not in pf.load(run.folder, checkpoint="step_000012").state
     for raw in (False, True):
         last, good = (
             pf.load(run.folder, raw=raw, checkpoint=name)
             for name in (None, f"step_{run.state['step'] - 3:06d}")
         )
-        assert torch.equal(last.transport.sample(20), good.transport.sample(20))
+        actual = last.transport.sample(20)
+        expected = good.transport.sample(20)
+        assert torch.equal(actual, expected)
 
 
 @pytest.mark.parametrize("kill", [4, 13, 14])

@@ -77,7 +77,8 @@ def trained(teacher, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
     moved = teacher.parent / "moved"
     shutil.copytree(teacher, moved)
-    assert main([*TRAIN, "--teacher", str(moved), "--out", str(folder)]) == 0
+    code = main([*TRAIN, "--teacher", str(moved), "--out", str(folder)])
+    assert code == 0
     shutil.rmtree(moved)
     return folder
 
@@ -85,12 +86,14 @@ def trained(teacher, tmp_path_factory):
 def test_a_recipe_learns_from_the_run_that_is_named(trained, teacher, capsys):
     run = pf.load(trained, plugins=[FILE])
     for name, tensor in pf.load(teacher).transport.state_dict().items():
-        assert torch.equal(run.method.parts["teacher"].state_dict()[name], tensor)
+        actual = run.method.parts["teacher"].state_dict()[name]
+        assert torch.equal(actual, tensor)
     content = json.loads((trained / "spec.json").read_text())
     assert content["parts"].keys() == {"teacher"}
     assert str(content["rows"]["builds_on"][0]).endswith("moved")
     assert content["asked"]["frozen"][0].startswith("teacher=")
-    assert spec.describe(spec.build(content["method"])) == content["method"]
+    description = spec.describe(spec.build(content["method"]))
+    assert description == content["method"]
     stored = load(latest(trained / "checkpoints"))
     assert not any("teacher" in name for group in stored.tensors.values() for name in group)
     assert all(name.startswith("student") for name in stored.tensors["average"])
@@ -100,10 +103,13 @@ def test_a_recipe_learns_from_the_run_that_is_named(trained, teacher, capsys):
 
 def test_a_run_with_a_teacher_resumes_bit_for_bit(trained, teacher, tmp_path):
     cut = tmp_path / "cut"
-    assert main([*TRAIN[:-1], "2", "--frozen", f"teacher={teacher}", "--out", str(cut)]) == 0
-    assert main(["resume", str(cut), "--steps", "4", "--plugin", FILE]) == 0
+    code = main([*TRAIN[:-1], "2", "--frozen", f"teacher={teacher}", "--out", str(cut)])
+    assert code == 0
+    code = main(["resume", str(cut), "--steps", "4", "--plugin", FILE])
+    assert code == 0
     whole = tmp_path / "whole"
-    assert main([*TRAIN[:-1], "2", "--teacher", str(teacher), "--out", str(whole)]) == 0
+    code = main([*TRAIN[:-1], "2", "--teacher", str(teacher), "--out", str(whole)])
+    assert code == 0
     trainer = pf.training.api.reopen(whole, plugins=[FILE], steps=4)
     trainer.advance(1e-9)
     trainer.save()
@@ -130,9 +136,8 @@ def test_what_is_not_averaged_is_the_methods_own(trained):
     for (name, mine), theirs in zip(
         average.method.named_parameters(), method.parameters(), strict=True
     ):
-        torch.testing.assert_close(
-            theirs - mine, torch.full_like(mine, 0.5**0.5 if name.startswith("student") else 0.0)
-        )
+        expected = torch.full_like(mine, 0.5**0.5 if name.startswith("student") else 0.0)
+        torch.testing.assert_close(theirs - mine, expected)
     assert all(name.startswith("student") for name in average.state_dict())
 
 
@@ -167,7 +172,8 @@ def test_a_source_takes_the_place_of_noise(coupling):
     centres = torch.tensor(
         [[5 * math.cos(i * math.pi / 4), 5 * math.sin(i * math.pi / 4)] for i in range(8)]
     )
-    assert torch.cdist(space.to_data(z), centres).min(1).values.mean() < 1.5
+    mean = torch.cdist(space.to_data(z), centres).min(1).values.mean()
+    assert mean < 1.5
     if coupling is OptimalTransport:
         for part in (slice(0, 64), slice(64, 128)):
             gaps = (x[part, None] - z[None, part]).square().sum(2)
@@ -190,13 +196,14 @@ def test_a_flow_from_a_source_starts_there_and_knows_no_noise(tmp_path):
     assert not torch.isin(z, flow.source.examples).all(1).any(), (
         "samples start from what training has not seen"
     )
-    torch.testing.assert_close(
-        flow.sample(4, seed=3), data.space.to_data(flow(z)), rtol=0, atol=1e-5
-    )
-    torch.testing.assert_close(
-        flow.sample(6, seed=1)[2:], flow.sample(4, seed=3), rtol=0, atol=1e-5
-    )
-    torch.testing.assert_close(run.transport.sample(4), flow.sample(4))
+    actual = flow.sample(4, seed=3)
+    expected = data.space.to_data(flow(z))
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
+    actual = flow.sample(6, seed=1)[2:]
+    expected = flow.sample(4, seed=3)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
+    actual = run.transport.sample(4)
+    torch.testing.assert_close(actual, flow.sample(4))
     x = torch.zeros(2, 2)
     t = torch.full((2,), 0.5)
     for kind in ("noise", "score"):
@@ -223,7 +230,8 @@ def test_samples_take_each_held_out_example_of_the_source_once():
     assert starts[0] != starts[1]
     assert starts[1][7:] == starts[2][:-7], "a function of the seed alone"
     edge = source.starts(ExampleDraws(999_998, 4))
-    torch.testing.assert_close(edge[2:], source.starts(ExampleDraws(1_000_000, 2)), rtol=0, atol=0)
+    expected = source.starts(ExampleDraws(1_000_000, 2))
+    torch.testing.assert_close(edge[2:], expected, rtol=0, atol=0)
 
 
 def test_a_source_that_was_replaced_is_noticed_by_resume_and_by_sampling(tmp_path):
@@ -239,7 +247,8 @@ def test_a_source_that_was_replaced_is_noticed_by_resume_and_by_sampling(tmp_pat
         steps=2,
         out=tmp_path / "run",
     )
-    assert pf.resume(tmp_path / "run", steps=3).state["step"] == 3
+    step = pf.resume(tmp_path / "run", steps=3).state["step"]
+    assert step == 3
     np.save(tmp_path / "source.npy", make(2))
     for use in (
         lambda: pf.resume(tmp_path / "run", steps=4),
@@ -253,7 +262,8 @@ def test_a_source_that_was_replaced_is_noticed_by_resume_and_by_sampling(tmp_pat
     ):
         pf.load(tmp_path / "run").transport.sample(2)
     np.save(tmp_path / "source.npy", make(1))
-    assert pf.resume(tmp_path / "run", steps=4).state["step"] == 4
+    step = pf.resume(tmp_path / "run", steps=4).state["step"]
+    assert step == 4
 
 
 def test_a_source_is_read_with_the_limit_and_the_size_of_the_data(tmp_path, monkeypatch, capsys):
@@ -265,30 +275,27 @@ def test_a_source_is_read_with_the_limit_and_the_size_of_the_data(tmp_path, monk
     np.save("data.npy", pixels(0, 12))
     np.save("source.npy", pixels(1, 16))
     settings = ["--size", "tiny", "--steps", "1", "--data", "data.npy", "--source", "source.npy"]
-    assert main(["train", "flow", *settings, "--resize", "6", "--limit", "50", "--out", "run"]) == 0
+    code = main(["train", "flow", *settings, "--resize", "6", "--limit", "50", "--out", "run"])
+    assert code == 0
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     source = pf.load(tmp_path / "run").transport.source
     assert source.examples.shape == (50, 1, 6, 6)
     limited = pf.data.load(tmp_path / "source.npy", resize=6, limit=50)
-    torch.testing.assert_close(
-        source.examples, source.space.to_model(limited.train.data_units()), rtol=0, atol=0
-    )
-    torch.testing.assert_close(
-        source.held_out, source.space.to_model(limited.held_out.data_units()), rtol=0, atol=0
-    )
+    expected = source.space.to_model(limited.train.data_units())
+    torch.testing.assert_close(source.examples, expected, rtol=0, atol=0)
+    expected = source.space.to_model(limited.held_out.data_units())
+    torch.testing.assert_close(source.held_out, expected, rtol=0, atol=0)
     assert source.fingerprint == limited.examples_fingerprint
-    assert pf.load(tmp_path / "run").spec["asked"]["source"] == "source.npy"
+    actual = pf.load(tmp_path / "run").spec["asked"]["source"]
+    assert actual == "source.npy"
 
 
 def test_a_source_that_holds_the_datas_held_out_examples_is_named(tmp_path):
     x = np.random.default_rng(0).standard_normal((600, 2)).astype(np.float32)
     held = split("x", Split(x)).held_out.x
-    np.savez(
-        tmp_path / "source.npz",
-        x=x,
-        x_test=np.random.default_rng(1).standard_normal((50, 2)).astype(np.float32),
-    )
+    x_test = np.random.default_rng(1).standard_normal((50, 2)).astype(np.float32)
+    np.savez(tmp_path / "source.npz", x=x, x_test=x_test)
     np.save(tmp_path / "data.npy", x)
     data = pf.data.load(tmp_path / "data.npy")
     run = pf.fit(

@@ -111,7 +111,8 @@ def parts(n=64):
 
 
 def images(n=40):
-    return torch.randn(n, 3, 6, 9, generator=torch.Generator().manual_seed(4))
+    generator = torch.Generator().manual_seed(4)
+    return torch.randn(n, 3, 6, 9, generator=generator)
 
 
 @pytest.mark.parametrize(
@@ -153,10 +154,10 @@ def test_every_game_is_its_papers(name, critic, generator):
     real, fake, *_ = parts()
     method = game(loss=name, gamma=0.0)
     losses, _ = turns(method, rows())
-    torch.testing.assert_close(losses["critic"], critic(real, fake).mean(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(
-        losses["generator"], generator(real, fake).mean(), rtol=1e-4, atol=1e-5
-    )
+    expected = critic(real, fake).mean()
+    torch.testing.assert_close(losses["critic"], expected, rtol=1e-4, atol=1e-5)
+    expected = generator(real, fake).mean()
+    torch.testing.assert_close(losses["generator"], expected, rtol=1e-4, atol=1e-5)
     b = torch.tensor(B, requires_grad=True)
     generator(real, b**2 / B**2 * fake).mean().backward()
     (slope_in_b,) = torch.autograd.grad(losses["generator"], method.generator.b)
@@ -176,9 +177,8 @@ def test_zero_centred_penalties_of_a_quadratic_critic(penalty, weights):
     losses, notes = turns(game(loss="non_saturating", kind=penalty, gamma=0.8), rows())
     wanted = 0.4 * (weights[0] * real_slope + weights[1] * fake_slope).mean()
     torch.testing.assert_close(notes["penalty"], wanted)
-    torch.testing.assert_close(
-        losses["critic"], (F.softplus(-real) + F.softplus(fake)).mean() + wanted
-    )
+    expected = (F.softplus(-real) + F.softplus(fake)).mean() + wanted
+    torch.testing.assert_close(losses["critic"], expected)
 
 
 def test_the_one_centred_penalty_of_a_quadratic_critic():
@@ -187,7 +187,8 @@ def test_the_one_centred_penalty_of_a_quadratic_critic():
     u = now(64).draws.stream("between").uniform()[:, None]
     middle = u * rows() + (1 - u) * B * now(64).draws.normal((2,))
     _, notes = turns(game(loss="wasserstein", gamma=10.0), rows(), moment)
-    torch.testing.assert_close(notes["penalty"], 10 * (A * middle.norm(dim=1) - 1).square().mean())
+    expected = 10 * (A * middle.norm(dim=1) - 1).square().mean()
+    torch.testing.assert_close(notes["penalty"], expected)
 
 
 def test_penalties_have_the_gradient_of_their_definition():
@@ -213,7 +214,8 @@ def test_penalties_have_the_gradient_of_their_definition():
             weight[3, 1] -= 2e-6
             low = value_without_graph(value, kind)
             weight[3, 1] += 1e-6
-        assert float(slopes[3, 1]) == pytest.approx((high - low) / 2e-6, rel=1e-5)
+        actual = float(slopes[3, 1])
+        assert actual == pytest.approx((high - low) / 2e-6, rel=1e-5)
     nn.init.zeros_(net[2].weight)
     assert torch.isfinite(torch.autograd.grad(value("gradient"), weight)[0]).all()
 
@@ -232,7 +234,8 @@ def test_lazy_penalties_come_seldom_and_weigh_as_much():
             turns(method, rows(), now(64, step)) for method in (lazy, without)
         )
         assert ("penalty" in notes) == (step % 4 == 0)
-        torch.testing.assert_close(losses["critic"], bare["critic"] + notes.get("penalty", 0.0))
+        expected = bare["critic"] + notes.get("penalty", 0.0)
+        torch.testing.assert_close(losses["critic"], expected)
         if "penalty" in notes:
             assert notes["penalty"] == pytest.approx(
                 4 * float(turns(always, rows(), now(64, step))[1]["penalty"])
@@ -244,29 +247,34 @@ def test_gamma_moves_by_progress_and_in_a_least_number_of_samples():
     short = game(gamma=1.0, gamma_end=0.1, shortest_ramp=1000)
     for share in (0.0, 0.3, 1.0):
         wanted = 0.1 + 0.9 * math.cos(math.pi * share / 2) ** 2
-        assert whole.penalties.weight(now(1, progress=share)) == pytest.approx(wanted)
+        actual = whole.penalties.weight(now(1, progress=share))
+        assert actual == pytest.approx(wanted)
         for samples, progress in ((int(1000 * share), 1.0), (1500, share)):
-            assert short.penalties.weight(
-                now(1, progress=progress, samples=samples)
-            ) == pytest.approx(wanted)
+            actual = short.penalties.weight(now(1, progress=progress, samples=samples))
+            assert actual == pytest.approx(wanted)
 
 
 def test_packs_are_scored_and_penalised_together():
     """With D the sum over a pack, a pair of packs is what the paper's pair of rows is."""
     real, fake, real_slope, fake_slope = (value.reshape(-1, 4).sum(1) for value in parts())
     losses, notes = turns(game(pack=4, gamma=0.6), rows())
-    torch.testing.assert_close(notes["penalty"], 0.3 * (real_slope + fake_slope).mean())
-    torch.testing.assert_close(losses["critic"], F.softplus(fake - real).mean() + notes["penalty"])
+    expected = 0.3 * (real_slope + fake_slope).mean()
+    torch.testing.assert_close(notes["penalty"], expected)
+    expected = F.softplus(fake - real).mean() + notes["penalty"]
+    torch.testing.assert_close(losses["critic"], expected)
     with pytest.raises(UsageError, match="multiple of 4"):
         turns(game(pack=4), rows(62))
     assert game(pack=4, minibatch_std=3).group == 12
-    torch.testing.assert_close(game(pack=4).scores(rows(5)), 4 * A / 2 * rows(5).square().sum(1))
+    actual = game(pack=4).scores(rows(5))
+    expected = 4 * A / 2 * rows(5).square().sum(1)
+    torch.testing.assert_close(actual, expected)
 
 
 def test_notes_say_how_the_game_stands():
     real, fake, *_ = parts()
     _, notes = turns(game(), rows())
-    torch.testing.assert_close(notes["logit_gap"], (real - fake).mean())
+    expected = (real - fake).mean()
+    torch.testing.assert_close(notes["logit_gap"], expected)
     assert float(notes["critic_accuracy"]) == pytest.approx(float((real > fake).float().mean()))
     assert not any(note.requires_grad for note in notes.values())
 
@@ -306,10 +314,10 @@ def test_the_ramp_of_a_game_of_vectors_takes_400_000_samples_at_least(shape, opt
         recipe.training.schedule.shortest_ramp == recipe.method.penalties.shortest_ramp == shortest
     )
     if len(shape) == 1:
-        ages = dataclasses.replace(
-            space, conditions={"age": Numbers(("age",), (40.0,), (10.0,), ((20.0,), (60.0,)))}
-        )
-        assert pf.recipes.gan(ages, "tiny", **options).training.schedule.shortest_ramp is None
+        conditions = {"age": Numbers(("age",), (40.0,), (10.0,), ((20.0,), (60.0,)))}
+        ages = dataclasses.replace(space, conditions=conditions)
+        shortest_ramp = pf.recipes.gan(ages, "tiny", **options).training.schedule.shortest_ramp
+        assert shortest_ramp is None
 
 
 @pytest.mark.parametrize(("shortest", "samples"), [(64, 128), (256, 256)])
@@ -413,7 +421,8 @@ def test_colour_is_brightness_saturation_and_contrast():
     x = images().numpy().astype(np.float64) + 4.0 * (bright - 0.5) / 2
     x = 2 * saturate * x + (1 - 2 * saturate) * x.mean(1, keepdims=True)
     x = (contrast + 0.5) * x + (0.5 - contrast) * x.mean((1, 2, 3), keepdims=True)
-    np.testing.assert_allclose(changed("color").numpy(), x, rtol=1e-4, atol=1e-5)
+    actual = changed("color").numpy()
+    np.testing.assert_allclose(actual, x, rtol=1e-4, atol=1e-5)
 
 
 def test_translation_shifts_whole_rows_by_an_eighth_at_most():
@@ -447,7 +456,8 @@ def test_cutout_hides_one_rectangle_of_half_the_sides_wherever_it_falls():
     hidden = hidden[:, 0]
     tall = hidden.amax(2).sum(1)
     wide = hidden.amax(1).sum(1)
-    assert torch.equal(hidden.sum((1, 2)), tall * wide)
+    actual = hidden.sum((1, 2))
+    assert torch.equal(actual, tall * wide)
     assert int(tall.max()) == 4
     assert int(wide.max()) == 12
     often = hidden.mean(0)
@@ -455,7 +465,8 @@ def test_cutout_hides_one_rectangle_of_half_the_sides_wherever_it_falls():
     # of it
     centre = [sum(start <= i < start + 4 for start in range(-2, 7)) / 9 for i in range(8)]
     across = [sum(start <= i < start + 12 for start in range(-6, 19)) / 25 for i in range(24)]
-    np.testing.assert_allclose(often.numpy(), np.outer(centre, across), atol=0.06)
+    expected = np.outer(centre, across)
+    np.testing.assert_allclose(often.numpy(), expected, atol=0.06)
 
 
 def test_changes_come_with_their_probability_and_for_each_row_alone():
@@ -476,7 +487,8 @@ def test_gradients_pass_through_augmentation():
     (slopes,) = torch.autograd.grad(total(x), x)
     step = 1e-5
     difference = (total(x + step * along) - total(x - step * along)) / (2 * step)
-    assert float((slopes * along).sum()) == pytest.approx(float(difference.detach()), rel=1e-6)
+    actual = float((slopes * along).sum())
+    assert actual == pytest.approx(float(difference.detach()), rel=1e-6)
 
 
 def split_turns(method, x):
@@ -579,14 +591,15 @@ def test_labels_speak_by_projection():
     table = head.conditioning.embeddings.label.table.weight
     labelled = head(features, None, condition)
     free = head(features)
-    torch.testing.assert_close(free, head.linear(features)[:, 0] + features @ table[CLASSES])
-    torch.testing.assert_close(
-        labelled - free, (features * (table[condition["label"]] - table[CLASSES])).sum(1)
-    )
-    torch.testing.assert_close(
-        head(features, None, {**condition, "label_null": torch.ones(5) > 0}), free
-    )
-    torch.testing.assert_close(ProjectionHead(6)(features.float()).shape, torch.Size([5]))
+    expected = head.linear(features)[:, 0] + features @ table[CLASSES]
+    torch.testing.assert_close(free, expected)
+    expected = (features * (table[condition["label"]] - table[CLASSES])).sum(1)
+    torch.testing.assert_close(labelled - free, expected)
+    actual = head(features, None, {**condition, "label_null": torch.ones(5) > 0})
+    torch.testing.assert_close(actual, free)
+    actual = ProjectionHead(6)(features.float()).shape
+    expected = torch.Size([5])
+    torch.testing.assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("deviation", [0, 2])
@@ -636,7 +649,8 @@ def test_dcgan_of_64_pixels_is_the_published_one():
         (512, 256),
         (1, 512 * 16),
     ]
-    assert sum(isinstance(m, nn.BatchNorm2d) for m in critic.modules()) == 3
+    total = sum(isinstance(m, nn.BatchNorm2d) for m in critic.modules())
+    assert total == 3
     assert [tuple(m.weight.shape[:2]) for m in layers(dcgan((1, 8, 8)))] == [
         (6, 1),
         (12, 6),
@@ -644,7 +658,8 @@ def test_dcgan_of_64_pixels_is_the_published_one():
     ]
     for layer in layers(network) + layers(critic):
         spread = 5 * 0.02 / np.sqrt(2 * layer.weight.numel())
-        assert layer.weight.std().item() == pytest.approx(0.02, abs=spread)
+        std = layer.weight.std().item()
+        assert std == pytest.approx(0.02, abs=spread)
         assert layer.bias is None or layer.bias.abs().max() == 0
 
 
@@ -656,7 +671,8 @@ def test_textbook_pair_is_its_formula():
     a = network.enter
     b = network.leave
     hidden = (z @ a.weight.T + a.bias).clamp(min=0)
-    torch.testing.assert_close(network(z), (hidden @ b.weight.T + b.bias).reshape(3, 1, 28, 28))
+    expected = (hidden @ b.weight.T + b.bias).reshape(3, 1, 28, 28)
+    torch.testing.assert_close(network(z), expected)
     hidden = x.flatten(1) @ critic.enter.weight.T + critic.enter.bias
     hidden = torch.maximum(hidden, 0.2 * hidden)
     torch.testing.assert_close(
@@ -678,4 +694,5 @@ def test_small_critics_score_every_place_and_take_the_mean(side, last):
     places = torch.stack(
         [small.leave(h[:, :, i, j], None, label) for i in range(last) for j in range(last)]
     )
-    torch.testing.assert_close(small(x, None, label), places.mean(0), rtol=1e-4, atol=1e-5)
+    actual = small(x, None, label)
+    torch.testing.assert_close(actual, places.mean(0), rtol=1e-4, atol=1e-5)

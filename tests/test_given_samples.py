@@ -33,7 +33,8 @@ def scores_of(comparison):
 
 def test_a_file_a_folder_and_an_array_have_the_same_scores(digits, few, tmp_path):
     x, labels = few
-    np.savez(tmp_path / "samples.npz", x=np.moveaxis(x, 1, -1), label=labels)
+    actual = np.moveaxis(x, 1, -1)
+    np.savez(tmp_path / "samples.npz", x=actual, label=labels)
     (tmp_path / "images").mkdir()
     for number, image in enumerate(x):
         grid_picture(image[None]).crop((0, 0, 8, 8)).save(tmp_path / "images" / f"{number:03d}.png")
@@ -51,24 +52,24 @@ def test_a_file_a_folder_and_an_array_have_the_same_scores(digits, few, tmp_path
     assert "unknown" in of_file.models[0].warnings[0]
     assert of_file.settings.repeats == 1
     assert not of_file.unscored, "columns of tables do not concern images"
-    assert pf.evaluate(x, digits, n=30, metrics=["coverage"]).settings.repeats == 3
+    repeats = pf.evaluate(x, digits, n=30, metrics=["coverage"]).settings.repeats
+    assert repeats == 3
 
 
 def test_rows_of_a_table_are_samples(tmp_path):
     moons = pf.data.load("moons")
     (tmp_path / "points.csv").write_text("x,y,label\n0.5,1,0\n0.5,1,1\n-1,2,1\n")
     given = given_samples(tmp_path / "points.csv", moons)
-    assert sorted(given.x.tolist()) == [[-1.0, 2.0], [0.5, 1.0], [0.5, 1.0]]
+    x = sorted(given.x.tolist())
+    assert x == [[-1.0, 2.0], [0.5, 1.0], [0.5, 1.0]]
     assert "classes of moons" in given.notes[0]
     random = np.random.default_rng(0)
     named = pf.data.from_arrays(
         random.normal(size=(60, 2)).astype(np.float32), columns=("x", "y"), name="named"
     )
     (tmp_path / "turned.csv").write_text("label;y;x\n0;1;0.5\n1;2;-1\n")
-    assert sorted(given_samples(tmp_path / "turned.csv", named).x.tolist()) == [
-        [-1.0, 2.0],
-        [0.5, 1.0],
-    ]
+    x = sorted(given_samples(tmp_path / "turned.csv", named).x.tolist())
+    assert x == [[-1.0, 2.0], [0.5, 1.0]]
 
 
 def test_wrong_samples_are_refused_in_words(digits, tmp_path):
@@ -98,36 +99,34 @@ def test_wrong_samples_are_refused_in_words(digits, tmp_path):
 def test_the_command_line_scores_samples(few, tmp_path, capsys):
     x, labels = few
     file = str(tmp_path / "samples.npz")
-    np.savez(file, x=np.moveaxis(x, 1, -1), label=labels)
-    assert (
-        main(["evaluate", file, "--data", "digits", "--n", "40", "--metrics", "coverage", "--json"])
-        == 0
+    actual = np.moveaxis(x, 1, -1)
+    np.savez(file, x=actual, label=labels)
+    code = main(
+        ["evaluate", file, "--data", "digits", "--n", "40", "--metrics", "coverage", "--json"]
     )
+    assert code == 0
     content = json.loads(capsys.readouterr().out)
     assert content["models"][0]["scores"]["coverage"]["n"] == 40
     assert any(
         "training examples" in warning and "unknown" in warning for warning in content["warnings"]
     )
     pf.fit("gan", "digits", size="tiny", steps=1, out=tmp_path / "run", progress=False)
-    assert (
-        main(
-            [
-                "evaluate",
-                file,
-                "--data",
-                str(tmp_path / "run"),
-                "--n",
-                "40",
-                "--metrics",
-                "coverage",
-                "--json",
-            ]
-        )
-        == 0
+    code = main(
+        [
+            "evaluate",
+            file,
+            "--data",
+            str(tmp_path / "run"),
+            "--n",
+            "40",
+            "--metrics",
+            "coverage",
+            "--json",
+        ]
     )
-    assert (
-        json.loads(capsys.readouterr().out)["models"][0]["scores"] == content["models"][0]["scores"]
-    )
+    assert code == 0
+    scores = json.loads(capsys.readouterr().out)["models"][0]["scores"]
+    assert scores == content["models"][0]["scores"]
     assert main(["evaluate", file]) == 2
     assert "such as --data digits" in capsys.readouterr().err
 
@@ -137,15 +136,14 @@ def test_samples_that_are_sorted_by_class_are_not_cut_to_the_first_classes(digit
     by_class = digits.train.x[digits.train.labels.argsort(kind="stable")]
     given = given_samples(by_class, digits)
     parts = [given.part(100, repeat * 1_000_000)[0].numpy() for repeat in (1, 2, 3)]
-    assert (
-        min(
-            len({*map(bytes, a)} & {*map(bytes, b)})
-            for a, b in ((parts[0], parts[1]), (parts[1], parts[2]))
-        )
-        < 5
+    smallest = min(
+        len({*map(bytes, a)} & {*map(bytes, b)})
+        for a, b in ((parts[0], parts[1]), (parts[1], parts[2]))
     )
+    assert smallest < 5
     first = {*map(bytes, (torch.from_numpy(by_class[-300:]).float() / 255).numpy())}
-    assert sum(bytes(row) in first for row in parts[0]) > 5
+    total = sum(bytes(row) in first for row in parts[0])
+    assert total > 5
 
 
 def test_samples_of_a_table_are_read_as_its_data_is(tmp_path, capsys):
@@ -177,23 +175,22 @@ def test_samples_of_a_table_are_read_as_its_data_is(tmp_path, capsys):
     assert 'column "knid"' in capsys.readouterr().err
     bare = tmp_path / "bare.csv"
     bare.write_text("\n".join(row.rpartition(",")[0] for row in rows))
-    assert (
-        main(
-            [
-                "evaluate",
-                str(bare),
-                "--metrics",
-                "sliced_w2",
-                "--json",
-                "--data",
-                str(bare),
-                "--header",
-                "no",
-            ]
-        )
-        == 0
+    code = main(
+        [
+            "evaluate",
+            str(bare),
+            "--metrics",
+            "sliced_w2",
+            "--json",
+            "--data",
+            str(bare),
+            "--header",
+            "no",
+        ]
     )
-    assert json.loads(capsys.readouterr().out)["models"][0]["scores"]["sliced_w2"]["n"] > 0
+    assert code == 0
+    n = json.loads(capsys.readouterr().out)["models"][0]["scores"]["sliced_w2"]["n"]
+    assert n > 0
 
 
 IMAGES = space_data((1, 8, 8), labels=False, n=40)
@@ -228,25 +225,23 @@ def test_samples_of_any_program_are_scored_without_its_training_data(tmp_path, c
     real = written_table(tmp_path / "real.csv", 90, 0)
     synthetic = written_table(tmp_path / "synthetic.csv", 60, 1)
     page = tmp_path / "quality.html"
-    assert (
-        main(
-            [
-                "evaluate",
-                real,
-                synthetic,
-                "--out",
-                str(page),
-                "--drop",
-                "number",
-                "--n",
-                "15",
-                "--repeats",
-                "1",
-                "--json",
-            ]
-        )
-        == 0
+    code = main(
+        [
+            "evaluate",
+            real,
+            synthetic,
+            "--out",
+            str(page),
+            "--drop",
+            "number",
+            "--n",
+            "15",
+            "--repeats",
+            "1",
+            "--json",
+        ]
     )
+    assert code == 0
     content = json.loads(capsys.readouterr().out)
     scores = content["models"][0]["scores"]
     assert {"column_error", "energy"} <= scores.keys()

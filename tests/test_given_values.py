@@ -56,7 +56,8 @@ def test_a_number_that_a_column_does_not_hold_is_replaced_with_a_warning():
         ("whole", 5): None,
         ("kind", "b"): None,
     }.items():
-        assert said(known, *given, 2) == ([f"{held} is used."] if held else [])
+        actual = said(known, *given, 2)
+        assert actual == ([f"{held} is used."] if held else [])
     few = Known((Number.measured("x", np.arange(0.0, 600, 10), form=Format(1)),))
     assert [said(few, "x", x) for x in (34, 20.04)] == [["30.0 is used."], ["20.0 is used."]]
     assert said(few, "x", np.float32(20.0)) == said(few, "x", 20 * (1 + 1e-9)) == []
@@ -77,17 +78,20 @@ def test_given_values_are_replaced_by_the_nearest_of_atoms_and_other_values():
     assert (closed.atoms, spread.atoms) == ((1.0, 2.0, 3.0), (0.0,))
     values = np.array([2.4, 3.5, 3.6, 0.2, 99, np.nan, 3])
     np.testing.assert_array_equal(closed.nearest(values), [2, 3, 4, 1, 29, np.nan, 3])
-    np.testing.assert_array_equal(
-        spread.nearest(np.array([-1, 2.4, 2.6, 7.777, 99])), [0, 0, 5, 7.777, 24.99]
-    )
-    np.testing.assert_array_equal(alone.nearest(np.array([4.0, 1.0])), [5.0, 0.0])
+    actual = spread.nearest(np.array([-1, 2.4, 2.6, 7.777, 99]))
+    np.testing.assert_array_equal(actual, [0, 0, 5, 7.777, 24.99])
+    actual = alone.nearest(np.array([4.0, 1.0]))
+    np.testing.assert_array_equal(actual, [5.0, 0.0])
     known = Known((closed, spread))
     rows = known.of(np.array([[2.4, 2.4], [2.6, 2.6]]), np.ones((2, 2), dtype=np.int64)).numpy()
-    assert closed.decode(rows[:, : closed.width]).tolist() == [2.0, 3.0]
-    assert spread.decode(rows[:, closed.width : -2]).tolist() == [0.0, 5.0]
+    decoded = closed.decode(rows[:, : closed.width]).tolist()
+    assert decoded == [2.0, 3.0]
+    decoded = spread.decode(rows[:, closed.width : -2]).tolist()
+    assert decoded == [0.0, 5.0]
     with pytest.warns(UserWarning, match="2 is used"):
         entered = known.entered(known.blank(1, "cpu"), "qty", 2.4, 1).numpy()
-    assert closed.decode(entered[:, : closed.width]).tolist() == [2.0]
+    decoded = closed.decode(entered[:, : closed.width]).tolist()
+    assert decoded == [2.0]
     assert [said(known, name, 2.4) for name in ("qty", "price")] == [
         ["2 is used."],
         ["0.00 is used."],
@@ -116,7 +120,8 @@ def shop():
     product = Category("product", ("book, used", "None", "pen", '"q"'), (0.4, 0.2, 0.2, 0.2))
     rating = Number.measured("rating", np.r_[np.arange(60.0), np.nan], form=Format(1))
     day = Number.measured("day", np.array([1.0, 3.0]) * 86400, "date", Format(pattern="%Y-%m-%d"))
-    space = TableSpace.of([product, rating, day], layout=Layout(missing=("None", "NA", "NA")))
+    layout = Layout(missing=("None", "NA", "NA"))
+    space = TableSpace.of([product, rating, day], layout=layout)
     transport = pf.recipes.flow(space, "tiny").method.transport()
     return SimpleNamespace(space=transport.space, transport=transport)
 
@@ -154,7 +159,8 @@ def test_messages_on_given_values_say_what_is_expected(shop, tmp_path):
             :, start : start + known.fields[1].width
         ]
         assert np.isnan(known.fields[1].decode(values)).all()
-    assert with_conditions(None, {"rating": None}, shop.space) == ({"rating": ""}, {})
+    actual = with_conditions(None, {"rating": None}, shop.space)
+    assert actual == ({"rating": ""}, {})
     start += known.fields[1].width
     days = [
         known.entered(known.blank(1, "cpu"), "day", value, 1)[:, start]

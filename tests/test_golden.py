@@ -42,9 +42,8 @@ def test_samples_are_what_they_were(recorded, name, setting):
     (model, autoencoder), stored = recorded[name]
     atol = LOOSE.get(setting.partition(" ")[0].partition(":")[0], 1e-4)
     wanted = stored[f"samples/{setting}"]
-    np.testing.assert_allclose(
-        models.sample(name, model, autoencoder, setting), wanted, rtol=0, atol=atol * wanted.std()
-    )
+    actual = models.sample(name, model, autoencoder, setting)
+    np.testing.assert_allclose(actual, wanted, rtol=0, atol=atol * wanted.std())
 
 
 @pytest.mark.parametrize(("name", "setting"), cases(["digits"]))
@@ -52,12 +51,8 @@ def test_in_double_precision_they_are_the_same_to_rounding(recorded, name, setti
     exact = models.load(name)
     atol = 0.03 if setting.startswith("adaptive") else 1e-9
     stored = recorded[name][1]
-    np.testing.assert_allclose(
-        models.sample(name, *exact, setting, torch.float64),
-        stored[f"exact/{setting}"],
-        rtol=0,
-        atol=atol,
-    )
+    actual = models.sample(name, *exact, setting, torch.float64)
+    np.testing.assert_allclose(actual, stored[f"exact/{setting}"], rtol=0, atol=atol)
 
 
 def test_edits_are_what_they_were(recorded):

@@ -40,6 +40,5 @@ def test_a_run_of_an_earlier_version_loads_and_ends_as_it_would_have(golden, tmp
             for steps in ([row["loss"] for row in rows], end["losses"])
         )
         np.testing.assert_allclose(losses, wanted, rtol=1e-4)
-    np.testing.assert_allclose(
-        run.transport.sample(5, seed=1).numpy(), end["samples"], rtol=1e-3, atol=1e-4
-    )
+    actual = run.transport.sample(5, seed=1).numpy()
+    np.testing.assert_allclose(actual, end["samples"], rtol=1e-3, atol=1e-4)

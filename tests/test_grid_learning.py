@@ -67,12 +67,8 @@ def test_a_stochastic_solver_of_the_run_gives_way_to_one_that_can_be_tuned(capsy
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     data = pf.data.load("moons", limit=500)
-    return pf.fit(
-        pf.recipes.flow(data.space, "tiny"),
-        data,
-        steps=30,
-        out=tmp_path_factory.mktemp("runs") / "moons",
-    )
+    out = tmp_path_factory.mktemp("runs") / "moons"
+    return pf.fit(pf.recipes.flow(data.space, "tiny"), data, steps=30, out=out)
 
 
 def test_the_command_keeps_the_grid_and_sampling_uses_it(run, tmp_path, capsys):
@@ -98,21 +94,10 @@ def test_the_command_keeps_the_grid_and_sampling_uses_it(run, tmp_path, capsys):
     assert again.learned_grid(4, UniPC()) is None
     # a grid that differs from the named one, so that its use can be seen
     again.store_grid(again.transport.solver, [0.999, 0.7, 0.3, 0.1, 0.0])
-    assert (
-        main(
-            [
-                "sample",
-                str(run.folder),
-                "--steps",
-                "4",
-                "--n",
-                "8",
-                "--out",
-                str(tmp_path / "x.npz"),
-            ]
-        )
-        == 0
+    code = main(
+        ["sample", str(run.folder), "--steps", "4", "--n", "8", "--out", str(tmp_path / "x.npz")]
     )
+    assert code == 0
     wanted = Flow(again.denoiser, again.transport.solver, 4, [0.999, 0.7, 0.3, 0.1, 0.0]).sample(8)
     import numpy as np
 
@@ -184,7 +169,8 @@ def test_default_samplers_keep_the_width_of_narrow_modes(name, std):
     """
     method = recipe_for(name, space_data((2,), labels=False)).method
     exact = ring(method.denoiser.path, modes=8, radius=math.sqrt(2), std=std)
-    z = torch.randn(2000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(2000, 2, dtype=torch.float64, generator=generator)
     x = pf.Flow(exact, method.solver, method.steps, method.grid)(z)
     distances = torch.cdist(x, exact.centres)
     width = (distances.min(1).values.square().mean() / 2).sqrt()

@@ -77,12 +77,12 @@ def test_scale_one_is_the_conditional_model_and_nought_the_unconditional_one(pre
     x, t, label = inputs()
     denoiser = model(prediction)
     for kind in ROWS:
-        assert torch.equal(
-            Guided(denoiser, 1.0).predict(kind, x, t, label), denoiser.predict(kind, x, t, label)
-        )
-        assert torch.equal(
-            Guided(denoiser, 0.0).predict(kind, x, t, label), denoiser.predict(kind, x, t, None)
-        )
+        actual = Guided(denoiser, 1.0).predict(kind, x, t, label)
+        expected = denoiser.predict(kind, x, t, label)
+        assert torch.equal(actual, expected)
+        actual = Guided(denoiser, 0.0).predict(kind, x, t, label)
+        expected = denoiser.predict(kind, x, t, None)
+        assert torch.equal(actual, expected)
 
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf")])
@@ -104,7 +104,8 @@ def test_guidance_commutes_with_every_conversion(prediction, path):
 
     for kind in ROWS:
         wanted = convert("v", kind, free + 2.5 * (plain - free), x, k)
-        torch.testing.assert_close(guided.predict(kind, x, t, label), wanted, rtol=1e-9, atol=1e-9)
+        actual = guided.predict(kind, x, t, label)
+        torch.testing.assert_close(actual, wanted, rtol=1e-9, atol=1e-9)
 
 
 def test_rows_marked_null_stay_unconditional():
@@ -112,10 +113,10 @@ def test_rows_marked_null_stay_unconditional():
     null = torch.arange(len(x)) % 3 == 0
     denoiser = model()
     guided = Guided(denoiser, 3.0).predict("data", x, t, {**label, "label_null": null})
-    torch.testing.assert_close(guided[null], denoiser.predict("data", x, t, None)[null])
-    torch.testing.assert_close(
-        guided[~null], Guided(denoiser, 3.0).predict("data", x, t, label)[~null]
-    )
+    expected = denoiser.predict("data", x, t, None)[null]
+    torch.testing.assert_close(guided[null], expected)
+    expected = Guided(denoiser, 3.0).predict("data", x, t, label)[~null]
+    torch.testing.assert_close(guided[~null], expected)
 
 
 def test_outside_its_interval_guidance_costs_one_call_counted_by_row():
@@ -127,12 +128,10 @@ def test_outside_its_interval_guidance_costs_one_call_counted_by_row():
     guided = Guided(denoiser, 2.0, (0.5, 2))
     velocity = guided.predict("velocity", x, t, label)
     assert denoiser.network.rows == len(x) + int(inside.sum())
-    torch.testing.assert_close(
-        velocity[inside], Guided(denoiser, 2.0).predict("velocity", x, t, label)[inside]
-    )
-    torch.testing.assert_close(
-        velocity[~inside], denoiser.predict("velocity", x, t, label)[~inside]
-    )
+    expected = Guided(denoiser, 2.0).predict("velocity", x, t, label)[inside]
+    torch.testing.assert_close(velocity[inside], expected)
+    expected = denoiser.predict("velocity", x, t, label)[~inside]
+    torch.testing.assert_close(velocity[~inside], expected)
     assert [guided.calls(float(at)) for at in t] == [1 + int(is_inside) for is_inside in inside]
 
 
@@ -160,14 +159,11 @@ def test_autoguidance_moves_away_from_the_worse_model_even_on_another_path():
     good = strong.predict("data", x, t, label)
     bad = matched.predict("data", x, t, label)
     torch.testing.assert_close(guided, bad + 2 * (good - bad), rtol=1e-9, atol=1e-9)
-    assert torch.equal(Autoguided(strong, weak, 1.0).predict("data", x, t, label), good)
+    actual = Autoguided(strong, weak, 1.0).predict("data", x, t, label)
+    assert torch.equal(actual, good)
     both = Autoguided(Guided(strong, 1.7), weak, 2.0).predict("data", x, t, label)
-    torch.testing.assert_close(
-        both,
-        bad + 2 * (Guided(strong, 1.7).predict("data", x, t, label) - bad),
-        rtol=1e-9,
-        atol=1e-9,
-    )
+    expected = bad + 2 * (Guided(strong, 1.7).predict("data", x, t, label) - bad)
+    torch.testing.assert_close(both, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_thresholding_holds_the_prediction_in_its_range_and_leaves_a_good_one_alone():
@@ -187,7 +183,9 @@ def test_thresholding_holds_the_prediction_in_its_range_and_leaves_a_good_one_al
     x = torch.randn_like(u)
     t = torch.full((3,), 0.5, dtype=torch.float64)
     inside = Thresholded(Denoiser(Fixed(middle + half * u), Linear(), "data", PICTURES))
-    torch.testing.assert_close(inside.predict("data", x, t), (middle + half * u).double())
+    actual = inside.predict("data", x, t)
+    expected = (middle + half * u).double()
+    torch.testing.assert_close(actual, expected)
     far = u * torch.tensor([1.0, 3.0, 9.0], dtype=torch.float64).reshape(3, 1, 1, 1)
     thresholded = (
         Thresholded(Denoiser(Fixed(middle + half * far), Linear(), "data", PICTURES), 0.9).predict(
@@ -198,7 +196,8 @@ def test_thresholding_holds_the_prediction_in_its_range_and_leaves_a_good_one_al
     assert thresholded.abs().max() <= 1 + 1e-9
     for row, wanted in zip(thresholded, far, strict=True):
         reach = max(1.0, float(wanted.abs().flatten().quantile(0.9)))
-        torch.testing.assert_close(row, (wanted.clamp(-reach, reach) / reach), rtol=0, atol=1e-6)
+        expected = wanted.clamp(-reach, reach) / reach
+        torch.testing.assert_close(row, (expected), rtol=0, atol=1e-6)
     k = Linear().at(t).over(x)
     noise = Thresholded(
         Denoiser(Fixed(middle + half * far), Linear(), "data", PICTURES), 0.9
@@ -219,9 +218,9 @@ def test_a_model_read_on_another_path_is_the_ideal_one_there(path, new):
     torch.manual_seed(0)
     x = torch.randn(9, 2, dtype=torch.float64) * new.at(t).over(torch.zeros(9, 2)).r
     for kind in ("data", "v"):
-        torch.testing.assert_close(
-            read.predict(kind, x, t), ideal.predict(kind, x, t), rtol=1e-6, atol=1e-6
-        )
+        actual = read.predict(kind, x, t)
+        expected = ideal.predict(kind, x, t)
+        torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
     seen = new.log_snr(t)
     known = path.log_snr_ends()
     assert seen.max() <= known[0] + 1e-9
@@ -232,7 +231,8 @@ def test_a_model_read_on_another_path_is_the_ideal_one_there(path, new):
 @pytest.mark.parametrize("new", OTHERS.values(), ids=OTHERS)
 def test_one_model_ends_at_the_same_samples_on_every_path(new, name):
     """The probability-flow ODE is one flow; paths differ in clock and scale."""
-    assert (samples_on(None, name) - samples_on(new, name)).square().mean().sqrt() < 1e-5
+    actual = (samples_on(None, name) - samples_on(new, name)).square().mean().sqrt()
+    assert actual < 1e-5
 
 
 @functools.cache
@@ -256,10 +256,11 @@ def test_a_shifted_straight_path_is_stable_diffusions_shift():
     torch.testing.assert_close(k.sigma, 3 * t / (1 + 2 * t))
     (slope,) = torch.autograd.grad(k.sigma.sum(), t, retain_graph=True)
     torch.testing.assert_close(k.dsigma, slope)
-    torch.testing.assert_close(k.dalpha, torch.autograd.grad(k.alpha.sum(), t)[0])
+    expected = torch.autograd.grad(k.alpha.sum(), t)[0]
+    torch.testing.assert_close(k.dalpha, expected)
     path = Shifted(VP(), 0.5)
     inner = torch.linspace(*path.ends, 7, dtype=torch.float64)
-    torch.testing.assert_close(path.time(path.log_snr(inner)), inner)
-    torch.testing.assert_close(
-        path.log_snr(inner), 2 * torch.log(path.at(inner).alpha / path.at(inner).sigma)
-    )
+    actual = path.time(path.log_snr(inner))
+    torch.testing.assert_close(actual, inner)
+    expected = 2 * torch.log(path.at(inner).alpha / path.at(inner).sigma)
+    torch.testing.assert_close(path.log_snr(inner), expected)

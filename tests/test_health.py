@@ -102,7 +102,8 @@ def test_measures_are_those_of_the_metrics(monkeypatch):
         + 0.6 * rng.normal(size=(len(data.train), 2))
     ).float()
     clouds = [data.space.to_model(x).numpy().astype(float) for x in (near, data.train.data_units())]
-    assert measures_of(data, near)["coverage"] == pytest.approx(prdc(*clouds, k=5)["coverage"])
+    coverage = measures_of(data, near)["coverage"]
+    assert coverage == pytest.approx(prdc(*clouds, k=5)["coverage"])
     assert 0.1 < prdc(*clouds, k=4)["coverage"] < prdc(*clouds, k=5)["coverage"] < 1, (
         "a value that depends on k"
     )
@@ -118,7 +119,8 @@ def test_images_are_compared_on_their_principal_axes(monkeypatch):
     monkeypatch.setattr(health, "BATCH", 1000)
     data = space_data((1, 8, 8), labels=False, n=90)
     train = data.space.to_model(data.train.data_units()).flatten(1).numpy().astype(float)
-    samples = torch.rand(90, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    samples = torch.rand(90, 1, 8, 8, generator=generator)
     oracle = PCA(32, svd_solver="full").fit(train)
     mine, real = (
         oracle.transform(rows) for rows in (data.space.to_model(samples).flatten(1).numpy(), train)
@@ -135,12 +137,14 @@ def test_gradient_norms_are_those_before_clipping(tmp_path):
     layer = nn.Linear(3, 5)
     (layer(torch.randn(7, 3)) ** 2).sum().backward()
     flat = torch.cat([p.grad.flatten() for p in layer.parameters()])
-    torch.testing.assert_close(gradient_norm(list(layer.parameters())), flat.norm())
+    actual = gradient_norm(list(layer.parameters()))
+    torch.testing.assert_close(actual, flat.norm())
     data = space_data((2,), labels=False)
     pf.fit(
         Recipe(Game(data.space), Training(batch=64, clip=1e-7)), data, steps=1, out=tmp_path / "run"
     )
-    assert log_of(tmp_path / "run")[0]["health"]["gradient_norm/critic"] > 1e-3
+    actual = log_of(tmp_path / "run")[0]["health"]["gradient_norm/critic"]
+    assert actual > 1e-3
 
 
 @pytest.mark.parametrize(("steps", "together"), [((7, 7), 7), ((7, 5), None), ((7, None), None)])

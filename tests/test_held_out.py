@@ -25,7 +25,8 @@ def vectors(n, seed=0, d=5):
 
 
 def sides(x, labels=None):
-    data = build("some", Split(x, labels), schema=Schema(() if labels is None else ("a", "b", "c")))
+    schema = Schema(() if labels is None else ("a", "b", "c"))
+    data = build("some", Split(x, labels), schema=schema)
     return content(data.train.x), content(data.held_out.x)
 
 
@@ -35,11 +36,11 @@ def sides(x, labels=None):
 def test_the_hash_of_a_row_depends_on_nothing_but_its_content(x):
     hashes = example_hashes(x)
     assert hashes.dtype == np.uint64
-    np.testing.assert_array_equal(
-        np.concatenate([example_hashes(x[i : i + 1]) for i in range(len(x))]), hashes
-    )
+    actual = np.concatenate([example_hashes(x[i : i + 1]) for i in range(len(x))])
+    np.testing.assert_array_equal(actual, hashes)
     order = random(1).permutation(len(x))
-    np.testing.assert_array_equal(example_hashes(x[order]), hashes[order])
+    actual = example_hashes(x[order])
+    np.testing.assert_array_equal(actual, hashes[order])
     assert len(np.unique(hashes)) == len(x)
     changed = x.copy()
     flat = changed.reshape(len(x), -1)
@@ -52,9 +53,13 @@ def test_hashes_are_uniform_also_for_rows_that_differ_in_one_bit():
     x[np.arange(len(x)), np.arange(len(x)) // 8] = 1 << np.arange(len(x)) % 8
     hashes = example_hashes(x.reshape(-1, 1, 64, 64))
     ones = np.unpackbits(hashes.view(np.uint8).reshape(-1, 8), axis=1).mean(0)
-    assert np.abs(ones - 0.5).max() < 5 * 0.5 / np.sqrt(len(x))
+    largest = np.abs(ones - 0.5).max()
+    expected = 5 * 0.5 / np.sqrt(len(x))
+    assert largest < expected
     shares = np.bincount((hashes >> np.uint64(60)).astype(int), minlength=16) / len(x)
-    assert np.abs(shares - 1 / 16).max() < 5 * np.sqrt(1 / 16 / len(x))
+    largest = np.abs(shares - 1 / 16).max()
+    expected = 5 * np.sqrt(1 / 16 / len(x))
+    assert largest < expected
 
 
 def test_an_image_has_one_hash_in_gray_in_colour_and_opaque():
@@ -65,8 +70,10 @@ def test_an_image_has_one_hash_in_gray_in_colour_and_opaque():
     np.testing.assert_array_equal(example_hashes(opaque), example_hashes(gray))
     opaque[7, 3, 2, 1] = 254
     colour[9, 2, 0, 0] ^= 1
-    assert np.flatnonzero(example_hashes(opaque) != example_hashes(gray)).tolist() == [7]
-    assert np.flatnonzero(example_hashes(colour) != example_hashes(gray)).tolist() == [9]
+    values = np.flatnonzero(example_hashes(opaque) != example_hashes(gray)).tolist()
+    assert values == [7]
+    values = np.flatnonzero(example_hashes(colour) != example_hashes(gray)).tolist()
+    assert values == [9]
     assert (example_hashes(gray.reshape(50, 1, 4, 7)) != example_hashes(gray)).all(), (
         "the same pixels in another shape"
     )
@@ -88,7 +95,9 @@ def test_a_row_stays_on_its_side_whatever_happens_to_the_others(make, seed):
     train, held_out = sides(x)
     assert not train & held_out
     assert len(train | held_out) == 1000
-    assert abs(len(held_out) - 100) < 5 * np.sqrt(1000 * 0.1 * 0.9)
+    difference = abs(len(held_out) - 100)
+    expected = 5 * np.sqrt(1000 * 0.1 * 0.9)
+    assert difference < expected
     some = x[np.sort(r.permutation(1000)[:400])]
     for changed in (
         np.concatenate([make(1, 99 + seed), x]),
@@ -124,13 +133,15 @@ def test_small_data_has_rows_on_both_sides_and_growth_moves_none_from_training(n
     x = vectors(n + 1, n)
     labels = np.arange(n + 1) % 3
     if n > 3:
-        data = build("few", Split(x[:n], labels[:n]), schema=Schema(("a", "b", "c")))
+        schema = Schema(("a", "b", "c"))
+        data = build("few", Split(x[:n], labels[:n]), schema=schema)
     else:
         data = build("few", Split(x[:n]))
     assert len(data.held_out) >= (2 if n >= 5 else 1)
     assert len(data.train) >= 1
     if n > 3:
-        assert set(labels[:n]) == set(data.train.labels)
+        names = set(labels[:n])
+        assert names == set(data.train.labels)
     trained = content(build("few", Split(x[:n])).train.x)
     judged = content(build("more", Split(x)).held_out.x)
     if n not in (
@@ -166,13 +177,14 @@ def test_a_fixed_count_is_exact_and_in_the_classes_proportions():
     x = vectors(100)
     labels = np.repeat(np.arange(3), (10, 30, 60))
     held = held_out_indices(example_hashes(x), labels, 20)
-    assert np.bincount(labels[held]).tolist() == [2, 6, 12]
+    values = np.bincount(labels[held]).tolist()
+    assert values == [2, 6, 12]
     order = random(3).permutation(100)
     again = held_out_indices(example_hashes(x)[order], labels[order], 20)
     assert sorted(order[again]) == held.tolist()
-    assert np.array_equal(
-        held_out_indices(example_hashes(x), None, 7), np.sort(np.argsort(example_hashes(x))[:7])
-    )
+    actual = held_out_indices(example_hashes(x), None, 7)
+    expected = np.sort(np.argsort(example_hashes(x))[:7])
+    assert np.array_equal(actual, expected)
 
 
 def test_atoms_of_a_distribution_are_split_as_rows_of_their_own():
@@ -191,7 +203,8 @@ def test_atoms_of_a_distribution_are_split_as_rows_of_their_own():
 
     held = counts(x)
     assert all(abs(count - 40) < 5 * np.sqrt(400 * 0.1 * 0.9) for count in held.values())
-    assert counts(x[random(1).permutation(len(x))]) == held
+    actual = counts(x[random(1).permutation(len(x))])
+    assert actual == held
     more = counts(np.concatenate([values[:2], x]))
     assert all(0 <= more[key] - count <= 1 for key, count in held.items())
     data = build("atoms", Split(x))
@@ -201,7 +214,8 @@ def test_atoms_of_a_distribution_are_split_as_rows_of_their_own():
 def test_training_rows_that_equal_a_held_out_row_are_left_out(tmp_path):
     x = vectors(300)
     test = vectors(80, 1)
-    np.savez(tmp_path / "own.npz", x=np.concatenate([x, test[:25]]), x_test=test)
+    actual = np.concatenate([x, test[:25]])
+    np.savez(tmp_path / "own.npz", x=actual, x_test=test)
     report = pf_data.check(tmp_path / "own.npz")
     assert (report["train"], report["held_out"], report["removed"], report["repeated"]) == (
         300,
@@ -209,7 +223,8 @@ def test_training_rows_that_equal_a_held_out_row_are_left_out(tmp_path):
         25,
         0,
     )
-    assert content(pf_data.load(tmp_path / "own.npz").train.x) == content(x)
+    actual = content(pf_data.load(tmp_path / "own.npz").train.x)
+    assert actual == content(x)
     np.savez(tmp_path / "same.npz", x=test[:50], x_test=test)
     with pytest.raises(DataError, match="held-out example"):
         pf_data.load(tmp_path / "same.npz")
@@ -230,25 +245,13 @@ def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(
     (said,) = pf_data.check("many.npy")["warnings"]
     count = pf_data.check("many.npy")["held_out"]
     assert said.startswith(f"{count} of the {count} held-out examples of many ")
-    assert (
-        main(
-            [
-                "train",
-                "flow",
-                "--data",
-                "many.npy",
-                "--size",
-                "tiny",
-                "--steps",
-                "1",
-                "--out",
-                "run",
-            ]
-        )
-        == 0
+    code = main(
+        ["train", "flow", "--data", "many.npy", "--size", "tiny", "--steps", "1", "--out", "run"]
     )
+    assert code == 0
     assert f"warning: {said}" in capsys.readouterr().err
-    assert pf.evaluate("run", repeats=1).models[0].warnings == (said,)
+    warnings = pf.evaluate("run", repeats=1).models[0].warnings
+    assert warnings == (said,)
     assert main(["data", "check", "many.npy"]) == 0
     assert said in capsys.readouterr().out
 
@@ -270,14 +273,14 @@ def test_folders_hold_the_same_images_out_at_every_size_and_beside_images_in_col
     small = pf_data.load(folder, resize=4)
     assert whole.removed == small.removed == 0
     np.testing.assert_array_equal(whole.held_out.hashes, small.held_out.hashes)
-    np.testing.assert_array_equal(np.sort(whole.train.hashes), np.sort(small.train.hashes))
+    actual = np.sort(whole.train.hashes)
+    expected = np.sort(small.train.hashes)
+    np.testing.assert_array_equal(actual, expected)
     np.save(tmp_path / "images.npy", gray.transpose(0, 2, 3, 1))
-    np.testing.assert_array_equal(
-        pf_data.load(tmp_path / "images.npy").held_out.x, whole.held_out.x
-    )
-    np.testing.assert_array_equal(
-        pf_data.load(tmp_path / "images.npy", resize=4).held_out.hashes, small.held_out.hashes
-    )
+    actual = pf_data.load(tmp_path / "images.npy").held_out.x
+    np.testing.assert_array_equal(actual, whole.held_out.x)
+    actual = pf_data.load(tmp_path / "images.npy", resize=4).held_out.hashes
+    np.testing.assert_array_equal(actual, small.held_out.hashes)
     Image.fromarray(pixels(1, 5, (8, 8, 3))[0]).save(folder / "colour.png")
     colour = pf_data.load(folder)
     assert colour.space.shape == (3, 8, 8)

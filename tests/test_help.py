@@ -80,9 +80,9 @@ def test_the_page_of_a_recipe_shows_its_options_in_groups(capsys, name):
     titles = re.findall(rf"^{name}: ([\w ]+)$", own, flags=re.M)
     assert titles == [group for group in GROUPS if group in titles], "in their order, none without"
     options = recipes.settings(recipes.named(name))
-    assert set(re.findall(r"^--([\w-]+)", own, flags=re.M)) == {
-        option.replace("_", "-") for option in options
-    }
+    names = set(re.findall(r"^--([\w-]+)", own, flags=re.M))
+    expected = {option.replace("_", "-") for option in options}
+    assert names == expected
     assert all(option.help and option.group in GROUPS for option in options.values())
     assert "None" not in own
 
@@ -154,10 +154,8 @@ Path("code").write_text(str(code))
 def test_a_training_is_finished_whether_anybody_reads_of_it(broken, closed, tmp_path):
     done = forking.run(LOST.format(broken=broken, closed=closed, words=TRAIN), cwd=tmp_path)
     assert (tmp_path / "code").read_text() == "0", done.stderr
-    assert (
-        json.loads((tmp_path / "run/checkpoints/latest.json").read_text())["checkpoint"]
-        == "step_000003"
-    )
+    checkpoint = json.loads((tmp_path / "run/checkpoints/latest.json").read_text())["checkpoint"]
+    assert checkpoint == "step_000003"
 
 
 @pytest.mark.parametrize("words", [["data", "list"], ["--help"]])
@@ -203,5 +201,6 @@ def test_progress_that_nobody_reads_does_not_stop_a_training(stream, monkeypatch
         progress=pf.Progress(interval=0.0),
     )
     assert run.state["step"] == 2
-    assert pf.resume(run.folder, data=data, steps=3).state["step"] == 3
+    step = pf.resume(run.folder, data=data, steps=3).state["step"]
+    assert step == 3
     assert capsys.readouterr().out == ""

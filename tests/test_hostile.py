@@ -127,7 +127,8 @@ def test_a_run_may_be_reached_through_a_link_and_hold_links_of_the_user(tmp_path
     assert {path.name for path in (tmp_path / "disk").iterdir()} <= folders.ENTRIES.keys()
     run.symlink_to(tmp_path / "disk")
     (run / "notes").symlink_to("nowhere")
-    assert pf.resume(run, data=data, steps=2, progress=False).state["step"] == 2
+    step = pf.resume(run, data=data, steps=2, progress=False).state["step"]
+    assert step == 2
     (tmp_path / "disk" / "checkpoints" / "inner").symlink_to(tmp_path)
     with pytest.raises(CheckpointError, match="inner cannot be read"):
         pf.load(run)

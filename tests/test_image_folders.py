@@ -47,9 +47,10 @@ def test_class_folders_are_the_classes(tmp_path):
     data = load(tmp_path)
     assert data.space.classes == ("ape", "zebra")
     assert data.space.label.frequencies == tuple(np.bincount(data.train.labels) / len(data.train))
-    assert (
+    values = (
         np.bincount(data.train.labels) + np.bincount(data.held_out.labels, minlength=2)
-    ).tolist() == [10, 20]
+    ).tolist()
+    assert values == [10, 20]
     apes = [picture(i).transpose(2, 0, 1) for i in range(20, 30)]
     for row, label in zip(
         rows_of(data), np.concatenate([data.train.labels, data.held_out.labels]), strict=True
@@ -92,7 +93,8 @@ def test_sizes_that_differ_need_resize(tmp_path):
     (tmp_path / "bad.png").unlink()
     assert load(tmp_path, resize="12x10").space.shape == (3, 12, 10)
     assert load(tmp_path, resize=8).space.shape == (3, 8, 8)
-    assert load(tmp_path, resize=(6, 9)).space.shape == (3, 6, 9)
+    shape = load(tmp_path, resize=(6, 9)).space.shape
+    assert shape == (3, 6, 9)
 
 
 def test_channels_and_background_are_chosen(tmp_path):
@@ -105,15 +107,16 @@ def test_channels_and_background_are_chosen(tmp_path):
     assert all((data.held_out.hashes == found.held_out.hashes).all() for data in (grey, rgb, black))
     colours = found.train.x[:, :3].astype(float)
     alpha = found.train.x[:, 3:] / 255
-    assert np.abs(rgb.train.x - (alpha * colours + (1 - alpha) * 255)).max() <= 1
-    assert np.abs(black.train.x - alpha * colours).max() <= 1
+    largest = np.abs(rgb.train.x - (alpha * colours + (1 - alpha) * 255)).max()
+    assert largest <= 1
+    largest = np.abs(black.train.x - alpha * colours).max()
+    assert largest <= 1
     wanted = [np.asarray(Image.fromarray(x.transpose(1, 2, 0)).convert("L")) for x in rgb.train.x]
     assert (grey.train.x[:, 0] == wanted).all()
     streamed = load(tmp_path, channels="grey", stream=True)
     assert streamed.fingerprint == grey.fingerprint
-    assert (
-        main(["data", "check", str(tmp_path), "--channels", "grey", "--background", "white"]) == 0
-    )
+    code = main(["data", "check", str(tmp_path), "--channels", "grey", "--background", "white"])
+    assert code == 0
     for name, value in (
         ("channels", "cmyk"),
         ("background", "no colour"),
@@ -294,13 +297,15 @@ def test_training_leaves_them_out_and_check_names_each(folder, tmp_path, capsys)
     assert all(f"{name}, reason " in output for name in refused)
     data = pf.data.load(folder, stream=True)
     assert len(data.skipped) == 8
-    assert pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run").state["step"] == 2
+    step = pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run").state["step"]
+    assert step == 2
     for number in range(20):
         (folder / f"more{number}.png").write_bytes(b"")
     assert main(["data", "check", str(folder)]) == 3
     output = capsys.readouterr().out
     assert all(f"more{number}.png, reason empty file" in output for number in range(20))
-    assert main(["train", "flow", "--data", str(folder), "--out", str(tmp_path / "refused")]) == 3
+    code = main(["train", "flow", "--data", str(folder), "--out", str(tmp_path / "refused")])
+    assert code == 3
     assert not (tmp_path / "refused").exists()
 
 
@@ -345,7 +350,8 @@ def header(shape):
 
 
 def test_archives_of_arrays_that_are_bombs_take_little_memory(tmp_path):
-    np.savez(tmp_path / "plain.npz", x=picture(0, (30, 4)).astype(np.float32))
+    x = picture(0, (30, 4)).astype(np.float32)
+    np.savez(tmp_path / "plain.npz", x=x)
     shapes = {"claims.npz": (10**8, 4), "negative.npz": (-5, 4), "huge.npz": (2**40, 2**40)}
     for name, shape in shapes.items():
         with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -50,7 +50,8 @@ def test_missing_cells_are_drawn_given_the_others_and_all_else_stays(tmp_path):
     assert (drawn[:, 1, 1] == 1).all()
     assert (drawn[:, 2, 1] == 0).all()
     assert not np.isnan(drawn).any()
-    assert set(np.unique(drawn[:, 4])) == {0, 1}
+    names = set(np.unique(drawn[:, 4]))
+    assert names == {0, 1}
     a = (["u", "v"][int(drawn[7, row, 0])] for row in (3, 4))
     b = ["no", "yes"][int(drawn[7, 4, 1])]
     first, second = a
@@ -63,10 +64,10 @@ def test_missing_cells_are_drawn_given_the_others_and_all_else_stays(tmp_path):
     assert imputed.spread[1].tolist() == [0, 0]
     assert 0.2 < imputed.spread[4, 1] <= 0.5
     again = pf.impute(transport, imputed.values[0], draws=2)
-    np.testing.assert_array_equal(again.values, np.stack([imputed.values[0]] * 2))
-    np.testing.assert_array_equal(
-        pf.impute(transport, tmp_path / "t.csv", draws=2, seed=1, batch=1).values, drawn[:2]
-    )
+    expected = np.stack([imputed.values[0]] * 2)
+    np.testing.assert_array_equal(again.values, expected)
+    actual = pf.impute(transport, tmp_path / "t.csv", draws=2, seed=1, batch=1).values
+    np.testing.assert_array_equal(actual, drawn[:2])
 
 
 @pytest.mark.filterwarnings("ignore:Values outside the training range")
@@ -77,7 +78,9 @@ def test_a_row_has_its_own_seed_and_keeps_values_that_the_model_has_not_seen():
     whole = pf.impute(transport, values, seed=4)
     rest = pf.impute(transport, values[1:], seed=5)
     np.testing.assert_array_equal(whole.values[0, 1:], rest.values[0])
-    np.testing.assert_array_equal(whole.values[0][~np.isnan(values)], values[~np.isnan(values)])
+    actual = whole.values[0][~np.isnan(values)]
+    expected = values[~np.isnan(values)]
+    np.testing.assert_array_equal(actual, expected)
 
 
 def test_no_two_rows_share_draws_beyond_the_period_of_seeds(monkeypatch):
@@ -90,13 +93,11 @@ def test_no_two_rows_share_draws_beyond_the_period_of_seeds(monkeypatch):
     values = np.tile([np.nan, 0.0], (11, 1))
     drawn = pf.impute(transport, values, draws=3, seed=2).values[:, :, 0]
     assert len(np.unique(drawn)) == drawn.size
-    np.testing.assert_array_equal(
-        pf.impute(transport, values[5:], draws=3, seed=7, batch=3).values[:, :, 0], drawn[:, 5:]
-    )
+    actual = pf.impute(transport, values[5:], draws=3, seed=7, batch=3).values[:, :, 0]
+    np.testing.assert_array_equal(actual, drawn[:, 5:])
     monkeypatch.undo()
-    np.testing.assert_array_equal(
-        pf.impute(transport, values[:2], seed=6).values[0, :, 0], drawn[1, :2]
-    )
+    actual = pf.impute(transport, values[:2], seed=6).values[0, :, 0]
+    np.testing.assert_array_equal(actual, drawn[1, :2])
 
 
 def test_a_category_that_is_called_as_missing_values_are_is_a_value(tmp_path):
@@ -187,7 +188,8 @@ def test_a_column_called_numbers_holds_no_numbers_of_lines():
     values = np.array([[[3.0, 1.0], [20.0, 1.0]]])
     missing = np.array([[False, True]] * 2)
     frame = pd.DataFrame({"numbers": [3, 20], "x": [None, None]})
-    assert _imputed(Imputed(values, missing, space, frame, unmet=(1,)))["unmet"] == [1]
+    unmet = _imputed(Imputed(values, missing, space, frame, unmet=(1,)))["unmet"]
+    assert unmet == [1]
 
 
 def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch, capsys):
@@ -216,18 +218,23 @@ def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch,
     assert (values[:, 3] == 1).all()
     assert (values[:, 2] == data.space.fields[2].knots[-1]).all()
     Path("t.csv").write_text("kind,whole\nb,\n?,4\n")
-    assert main(["impute", "run", "t.csv", "--out", "f.csv", "--draws", "2", "--steps", "2"]) == 0
+    code = main(["impute", "run", "t.csv", "--out", "f.csv", "--draws", "2", "--steps", "2"])
+    assert code == 0
     printed = capsys.readouterr()
-    assert printed.out.split()[-2:] == ["f-1.csv", "f-2.csv"]
+    actual = printed.out.split()[-2:]
+    assert actual == ["f-1.csv", "f-2.csv"]
     absent = ", ".join(name for name in data.space.names if name not in ("kind", "whole"))
     assert f": {absent}\n" in printed.err
-    assert main(["impute", "run", "t.csv", "--out", "k.csv", "--only", "kind", "--steps", "2"]) == 0
+    code = main(["impute", "run", "t.csv", "--out", "k.csv", "--only", "kind", "--steps", "2"])
+    assert code == 0
     assert Path("k.csv").read_text().splitlines()[1] == "b,"
-    assert main(["impute", "run", "t.csv", "--out", "n.csv", "--only", ""]) == 2
+    code = main(["impute", "run", "t.csv", "--out", "n.csv", "--only", ""])
+    assert code == 2
     assert "--only" in capsys.readouterr().err
     lines = Path("f-2.csv").read_text().splitlines()
     assert lines[2] in ("a,4", "b,4", "c,4")
-    assert main(["impute", "run", "t.csv", "--out", "f.csv", "--draws", "2"]) == 2
+    code = main(["impute", "run", "t.csv", "--out", "f.csv", "--draws", "2"])
+    assert code == 2
 
 
 NAMES = ("p", "q")
@@ -271,9 +278,8 @@ def filled(path, content, cells, layout):
 )
 def test_only_gaps_change(tmp_path, before, cells, after, layout):
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
-        assert filled(
-            tmp_path / "t.txt", before.encode(encoding), cells, Layout(**layout)
-        ) == after.encode(encoding)
+        actual = filled(tmp_path / "t.txt", before.encode(encoding), cells, Layout(**layout))
+        assert actual == after.encode(encoding)
 
 
 def test_files_are_read_as_training_reads_them(tmp_path):

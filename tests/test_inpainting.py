@@ -39,7 +39,8 @@ def test_what_is_known_stays(path, solver, rounds):
     mask = torch.tensor([False, True, True])
     x = torch.tensor([2.0, -9.0, 100.0])
     filled = inpaint(flow, x, mask, 7, solver=solver, rounds=rounds)
-    torch.testing.assert_close(filled[:, 0], torch.full((7,), 2.0), atol=1e-5, rtol=0)
+    expected = torch.full((7,), 2.0)
+    torch.testing.assert_close(filled[:, 0], expected, atol=1e-5, rtol=0)
     other = inpaint(flow, torch.tensor([2.0, 5.0, 0.0]), mask, 7, solver=solver, rounds=rounds)
     torch.testing.assert_close(filled, other, msg="what stands under the mask has no effect")
 
@@ -100,7 +101,8 @@ def test_the_led_ode_is_solved_for_what_is_unknown(correlation):
     k = flow.denoiser.path.at(torch.tensor(led.times[0]))
     solved = led(torch.tensor([[1.5 * float(k.alpha / k.sigma), 0.0]], dtype=torch.float64))
     wanted = led_mean(correlation, 1.5, led.times)
-    assert float(solved[0, 1]) == pytest.approx(wanted, abs=1e-3)
+    actual = float(solved[0, 1])
+    assert actual == pytest.approx(wanted, abs=1e-3)
     assert 0.2 < wanted / (1.5 * correlation) < 0.9, (
         "it is biased towards the marginal mean, so that rounds are of use"
     )
@@ -150,10 +152,10 @@ def test_noising_back_gives_the_marginal_of_the_earlier_time():
         flow.denoiser, torch.zeros(n, 3, dtype=torch.float64), t, s, None, ExampleDraws(0, n), None
     )
     k = path.at(torch.tensor(0.6))
-    assert float(before[1].mean()) == pytest.approx(
-        float(k.alpha) * x, abs=3.5 * float(k.sigma) / math.sqrt(3 * n)
-    )
-    assert float(before[1].std()) == pytest.approx(float(k.sigma), rel=3.5 / math.sqrt(6 * n))
+    mean = float(before[1].mean())
+    assert mean == pytest.approx(float(k.alpha) * x, abs=3.5 * float(k.sigma) / math.sqrt(3 * n))
+    std = float(before[1].std())
+    assert std == pytest.approx(float(k.sigma), rel=3.5 / math.sqrt(6 * n))
 
 
 @pytest.mark.parametrize("path", PATHS, ids=IDS)
@@ -163,16 +165,15 @@ def test_super_resolution_averages_to_the_image(path):
     for solver in (None, solvers.DPM()):
         led = super_resolution(flow, low, solver=solver)
         samples = led.sample(6, seed=1)
-        torch.testing.assert_close(
-            F.avg_pool2d(samples, 2), low.expand(6, -1, -1, -1), atol=1e-5, rtol=0
-        )
-        assert samples.reshape(6, 2, 2, 2, 3, 2).std(dim=(3, 5)).min() > 1e-4, (
-            "within a block there is detail"
-        )
-    bounded = pictures(
-        space=ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1))
-    )
+        actual = F.avg_pool2d(samples, 2)
+        expected = low.expand(6, -1, -1, -1)
+        torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
+        smallest = samples.reshape(6, 2, 2, 2, 3, 2).std(dim=(3, 5)).min()
+        assert smallest > 1e-4, "within a block there is detail"
+    space = ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1))
+    bounded = pictures(space=space)
     low = low.clamp(0, 1)
     samples = super_resolution(bounded, low)(seen(3, (2, 4, 6), 5), None, ExampleDraws(3, 5))
     wanted = bounded.space.to_model(low[None]).expand(5, -1, -1, -1)
-    torch.testing.assert_close(F.avg_pool2d(samples, 2), wanted, atol=1e-5, rtol=0)
+    actual = F.avg_pool2d(samples, 2)
+    torch.testing.assert_close(actual, wanted, atol=1e-5, rtol=0)

@@ -51,9 +51,8 @@ def test_levels_are_those_of_the_sampler(name, settings, tmp_path):
     path = from_diffusers(folder).path
     levels = len(scheduler.alphas_cumprod)
     t = (torch.arange(levels, dtype=torch.float64) + 1) / levels
-    torch.testing.assert_close(
-        path.at(t).alpha.square(), scheduler.alphas_cumprod.double(), rtol=2e-5, atol=1e-9
-    )
+    actual = path.at(t).alpha.square()
+    torch.testing.assert_close(actual, scheduler.alphas_cumprod.double(), rtol=2e-5, atol=1e-9)
 
 
 def test_a_schedule_that_ends_at_pure_noise(tmp_path):
@@ -65,14 +64,14 @@ def test_a_schedule_that_ends_at_pure_noise(tmp_path):
     denoiser = from_diffusers(folder)
     t = (torch.arange(T, dtype=torch.float64) + 1) / T
     alpha2 = denoiser.path.at(t).alpha.square()
-    torch.testing.assert_close(
-        alpha2[:-1], scheduler.alphas_cumprod[:-1].double(), rtol=1e-4, atol=1e-9
-    )
+    expected = scheduler.alphas_cumprod[:-1].double()
+    torch.testing.assert_close(alpha2[:-1], expected, rtol=1e-4, atol=1e-9)
     assert 0 < alpha2[-1] < alpha2[-2] / 2 < 1e-6
     z = noise()
     theirs = scheduler.step(network(z, T - 1).sample, T - 1, z).pred_original_sample
     ours = denoiser.predict("data", z, torch.ones(4))
-    torch.testing.assert_close(ours.clamp(-1, 1), theirs, rtol=0, atol=1e-3)
+    actual = ours.clamp(-1, 1)
+    torch.testing.assert_close(actual, theirs, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "sample", "v_prediction"])
@@ -87,7 +86,8 @@ def test_a_prediction_means_what_it_meant(kind, tmp_path):
     scheduler.set_timesteps(T)
     for i in (0, 1, 417, 998, 999):
         t = torch.tensor([(i + 1) / T])
-        torch.testing.assert_close(denoiser(x, t), network(x, i).sample, rtol=1e-4, atol=1e-4)
+        expected = network(x, i).sample
+        torch.testing.assert_close(denoiser(x, t), expected, rtol=1e-4, atol=1e-4)
         theirs = scheduler.step(network(x, i).sample, i, x).pred_original_sample
         close(denoiser.predict("data", x, t), theirs)
 
@@ -101,18 +101,13 @@ def test_v_has_the_sign_of_diffusers(tmp_path):
     i = torch.tensor([0, 80, 500, 999])
     k = denoiser.coefficients(x, (i.double() + 1) / T)
     ours = target("v", x.double(), z.double(), k).float()
-    torch.testing.assert_close(ours, scheduler.get_velocity(x, z, i), rtol=1e-4, atol=1e-5)
+    expected = scheduler.get_velocity(x, z, i)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
 
 
 WRITTEN = [
-    (
-        diffusers.DDPMScheduler(),
-        {"prediction_type": "epsilon"},
-    ),
-    (
-        diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2", **V),
-        V,
-    ),
+    (diffusers.DDPMScheduler(), {"prediction_type": "epsilon"}),
+    (diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2", **V), V),
     (
         diffusers.PNDMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
         {"prediction_type": "epsilon"},
@@ -137,8 +132,12 @@ def test_round_trip(scheduler, wanted, tmp_path):
     again = from_diffusers(tmp_path / "ours")
     x = noise()
     t = torch.tensor([0.2, 0.4, 0.6, 0.9])
-    assert torch.equal(back.unet(x, 500).sample, network(x, 500).sample)
-    assert torch.equal(again.predict("data", x, t), denoiser.predict("data", x, t))
+    actual = back.unet(x, 500).sample
+    expected = network(x, 500).sample
+    assert torch.equal(actual, expected)
+    actual = again.predict("data", x, t)
+    expected = denoiser.predict("data", x, t)
+    assert torch.equal(actual, expected)
     if type(denoiser.path) is pf.Tabulated:
         assert again.path.betas == denoiser.path.betas
 
@@ -151,7 +150,8 @@ def test_labels(tmp_path):
     x = noise()
     assert denoiser.space.classes == ("0", "1", "2", "3", "4")
     theirs = network(x, 499, class_labels=label).sample
-    torch.testing.assert_close(denoiser(x, t, {"label": label}), theirs, rtol=1e-4, atol=1e-4)
+    actual = denoiser(x, t, {"label": label})
+    torch.testing.assert_close(actual, theirs, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(denoiser(x, t, {"label": label.flip(0)}), theirs, atol=1e-2)
     assert not denoiser.unconditional
     with pytest.raises(UsageError, match="unconditional"):
@@ -335,24 +335,24 @@ def test_a_network_of_diffusers_is_trained_here_and_handed_back(tmp_path, precon
     data = dataclasses.replace(data, space=space)
     config = unet_config(sample_size=8, in_channels=1, out_channels=1)
     recipe = pf.recipes.ddpm(space, network=DiffusersUNet(config), preconditioned=preconditioned)
-    recipe = dataclasses.replace(
-        recipe, training=dataclasses.replace(recipe.training, precision="float32", batch=8)
-    )
+    training = dataclasses.replace(recipe.training, precision="float32", batch=8)
+    recipe = dataclasses.replace(recipe, training=training)
     run = pf.fit(recipe, data, steps=3, out=tmp_path / "run")
     to_diffusers(run, tmp_path / "out")
     x = torch.randn(2, 1, 8, 8)
     t = torch.tensor([0.3, 0.8])
     wanted = run.denoiser.predict("data", x, t)
     again = from_diffusers(tmp_path / "out")
-    torch.testing.assert_close(again.predict("data", x, t), wanted, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(
-        pf.load(tmp_path / "run").denoiser.predict("data", x, t), wanted, rtol=1e-4, atol=1e-4
-    )
+    actual = again.predict("data", x, t)
+    torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-4)
+    actual = pf.load(tmp_path / "run").denoiser.predict("data", x, t)
+    torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-4)
     back = diffusers.DDPMPipeline.from_pretrained(tmp_path / "out")
     assert back.scheduler.config.beta_schedule == "linear"
     assert back.scheduler.config.prediction_type == output
     theirs = run.denoiser.predict("v" if preconditioned else "noise", x, t)
-    torch.testing.assert_close(back.unet(x, 1000 * t - 1).sample, theirs, rtol=1e-4, atol=1e-4)
+    actual = back.unet(x, 1000 * t - 1).sample
+    torch.testing.assert_close(actual, theirs, rtol=1e-4, atol=1e-4)
 
 
 def kl_autoencoder(folder, **changes):
@@ -382,9 +382,8 @@ def test_an_autoencoder_kl_codes_and_decodes_as_diffusers_does(tmp_path):
         torch.testing.assert_close(mean, wanted.mean, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(log_variance, wanted.logvar, rtol=1e-4, atol=1e-5)
         image = ours.space.to_data(ours.decode(wanted.mean))
-        torch.testing.assert_close(
-            image, (theirs.decode(wanted.mean).sample / 2 + 0.5).clamp(0, 1), rtol=1e-4, atol=1e-5
-        )
+        expected = (theirs.decode(wanted.mean).sample / 2 + 0.5).clamp(0, 1)
+        torch.testing.assert_close(image, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_model_in_the_space_of_an_autoencoder_kl_is_whole_by_itself(tmp_path):
@@ -396,7 +395,6 @@ def test_a_model_in_the_space_of_an_autoencoder_kl_is_whole_by_itself(tmp_path):
     shutil.rmtree(tmp_path / "kl")
     x = run.transport.sample(2, seed=1)
     assert x.shape == (2, 3, 12, 16)
-    torch.testing.assert_close(
-        pf.load(tmp_path / "run").transport.sample(2, seed=1), x, rtol=1e-4, atol=1e-5
-    )
+    actual = pf.load(tmp_path / "run").transport.sample(2, seed=1)
+    torch.testing.assert_close(actual, x, rtol=1e-4, atol=1e-5)
     assert run.space.classes == data.space.classes

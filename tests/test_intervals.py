@@ -67,9 +67,8 @@ POSITIVE = (
 @pytest.mark.parametrize(("count", "n"), [(0, 50), (3, 50), (25, 50), (50, 50), (999, 1000)])
 def test_the_interval_of_a_share_of_independent_examples_is_wilsons(count, n):
     known = stats.binomtest(count, n).proportion_ci(method="wilson")
-    assert of_share(count / n, share_error(count, n)) == pytest.approx(
-        (known.low, known.high), abs=1e-4
-    )
+    actual = of_share(count / n, share_error(count, n))
+    assert actual == pytest.approx((known.low, known.high), abs=1e-4)
 
 
 def test_wilsons_interval_holds_the_true_share_in_95_percent_where_a_symmetric_one_does_not():
@@ -81,7 +80,8 @@ def test_wilsons_interval_holds_the_true_share_in_95_percent_where_a_symmetric_o
         for low, high in (of_share(k / 200, share_error(k, 200)) for k in counts)
     ]
     assert 0.93 < weights @ held < 0.98
-    assert max(k / 200 + 1.96 * share_error(k, 200) for k in counts) > 1
+    largest = max(k / 200 + 1.96 * share_error(k, 200) for k in counts)
+    assert largest > 1
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,8 @@ def test_the_interval_of_a_distance_holds_the_means_that_are_not_refused(value, 
         np.abs(value - means)
         <= 1.96 * np.sqrt(variance + slope * np.maximum(means - growth.null_mean, 0))
     ]
-    assert score_interval(value, growth, samplings, 1.96) == pytest.approx(
-        (accepted[0], accepted[-1]), abs=2e-4
-    )
+    actual = score_interval(value, growth, samplings, 1.96)
+    assert actual == pytest.approx((accepted[0], accepted[-1]), abs=2e-4)
 
 
 @pytest.mark.parametrize("name", [*SHARES, *POSITIVE])
@@ -139,7 +138,8 @@ def test_scores_declare_their_range_and_their_intervals_keep_to_it(name):
 def test_an_interval_is_that_of_a_share_and_of_a_distance_that_is_none_below_0():
     info = describe()
     (low, high) = of_share(0.7, 0.1)
-    assert with_interval(Score(0.7, error=0.1), info["precision"]).interval == (low, high)
+    interval = with_interval(Score(0.7, error=0.1), info["precision"]).interval
+    assert interval == (low, high)
     near = Score(0.01, growth=(0.2, 0.1, 0.05, 0.02, 0.1))
     assert with_interval(near).interval[0] < 0 == with_interval(near, info["w2"]).interval[0]
 
@@ -173,9 +173,8 @@ def test_errors_are_what_new_examples_vary_by(metric):
 
 
 def test_the_error_of_an_accuracy_is_that_of_a_fraction_and_of_training_on_parts():
-    space = VectorSpace(
-        (2,), (0.0, 0.0), (1.0, 1.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))}
-    )
+    conditions = {"label": Label(("a", "b"), (0.5, 0.5))}
+    space = VectorSpace((2,), (0.0, 0.0), (1.0, 1.0), conditions=conditions)
     draw = random(5)
     labels = np.arange(100) % 2
     x = (np.where(labels[:, None] == 0, -2, 2) + draw.standard_normal((100, 2))).astype(np.float32)
@@ -186,10 +185,10 @@ def test_the_error_of_an_accuracy_is_that_of_a_fraction_and_of_training_on_parts
         "whichever samples teach, the two classes are told apart"
     )
     wrong = np.where(draw.random(100) < 0.45, 1 - labels, labels)
-    assert accuracy_errors(0.9, x, wrong, data)[0] > 1.5 * shared, (
-        "nearly half of the labels are wrong: each part teaches another"
-    )
-    assert accuracy_errors(0.9, x[:49], labels[:49], data) is None
+    actual = accuracy_errors(0.9, x, wrong, data)[0]
+    assert actual > 1.5 * shared, "nearly half of the labels are wrong: each part teaches another"
+    actual = accuracy_errors(0.9, x[:49], labels[:49], data)
+    assert actual is None
 
 
 CENTRES = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [3.0, 0.0]])
@@ -251,9 +250,8 @@ def test_the_interval_of_a_norm_holds_the_means_that_are_not_refused(value, samp
         - (limit - null_variance) * (growth.null_mean / np.maximum(means, growth.null_mean)) ** 2
     )
     accepted = means[np.abs(value - means) <= 1.96 * np.sqrt(variance)]
-    assert score_interval(value, growth, samplings, 1.96) == pytest.approx(
-        (accepted[0], accepted[-1]), abs=2e-4
-    )
+    actual = score_interval(value, growth, samplings, 1.96)
+    assert actual == pytest.approx((accepted[0], accepted[-1]), abs=2e-4)
 
 
 def test_a_norm_stays_one_in_the_mean_over_samplings():
@@ -267,11 +265,10 @@ def test_a_norm_stays_one_in_the_mean_over_samplings():
         Score(value, error=0.2, reference_error=0.1, growth=part)
         for value, part in zip((0.4, 0.5), parts, strict=True)
     ]
-    assert combined(scores, 9, None).interval == score_interval(0.45, mean, 2, 1.96)
-    assert (
-        with_interval(Score(0.4, growth=(0.1, 0.05, 0.02, 0.01, 0.3))).interval
-        != with_interval(scores[0]).interval
-    )
+    interval = combined(scores, 9, None).interval
+    assert interval == score_interval(0.45, mean, 2, 1.96)
+    interval = with_interval(Score(0.4, growth=(0.1, 0.05, 0.02, 0.01, 0.3))).interval
+    assert interval != with_interval(scores[0]).interval
 
 
 @pytest.mark.parametrize(("n", "m"), [(6, 6), (5, 5), (8, 4), (3, 9)])
@@ -279,10 +276,14 @@ def test_divisions_take_from_either_side_in_proportion(n, m):
     parts = list(divisions(n, m, 5))
     for first, second in parts:
         assert (len(first), len(second)) == (n, m)
-        assert sorted([*first, *second]) == list(range(n + m))
-        assert abs((first < n).sum() - n * n / (n + m)) <= 0.5
-        assert abs((second < n).sum() - n * m / (n + m)) <= 0.5
-    assert len({tuple(sorted(first)) for first, _ in parts}) > 1
+        names = sorted([*first, *second])
+        assert names == list(range(n + m))
+        difference = abs((first < n).sum() - n * n / (n + m))
+        assert difference <= 0.5
+        difference = abs((second < n).sum() - n * m / (n + m))
+        assert difference <= 0.5
+    count = len({tuple(sorted(first)) for first, _ in parts})
+    assert count > 1
     assert [first.tolist() for first, _ in divisions(n, m, 5)] == [
         first.tolist() for first, _ in parts
     ]
@@ -292,18 +293,20 @@ def test_scores_of_modes_have_their_growth():
     truth = SimpleNamespace(centres=CENTRES, std=0.1, weights=None)
     far = np.full((9, 2), 99.0)
     near = points(9, random(2))[0]
-    assert Modes()(Samples(far, near, near, far, near, (2,), truth=truth))["mode_kl"].growth == ()
+    growth = Modes()(Samples(far, near, near, far, near, (2,), truth=truth))["mode_kl"].growth
+    assert growth == ()
     read = SimpleNamespace(modes=7, read=lambda x: np.arange(9) % 7)
     stacked = Stacked()(Samples(near, near, near, near, near, (2,), truth=read))["stacked_kl"]
     assert stacked.growth == divergence_growth(np.bincount(np.arange(9) % 7), np.full(7, 1 / 7))
 
 
 def test_no_interval_of_a_total_variation_leaves_its_range():
+    reference_classes = np.arange(20) % 10
     read = Samples(
         *[np.zeros((20, 2))] * 5,
         (2,),
         generated_classes=np.zeros(20, int),
-        reference_classes=np.arange(20) % 10,
+        reference_classes=reference_classes,
         classes=10,
     )
     score = combined([Classes()(read)["class_distance"]], 20, None, describe()["class_distance"])
@@ -346,14 +349,16 @@ def test_the_growth_of_a_divergence_is_that_of_counts_also_where_modes_expect_fe
     terms = np.log(3 * counts[:3])
     mean = share @ terms
     assert growth.slope == pytest.approx((share @ terms**2 - mean**2) / 10 / mean)
-    assert divergence_growth(np.array([5, 5]), np.array([0.5, 0.5])).slope == 0
+    slope = divergence_growth(np.array([5, 5]), np.array([0.5, 0.5])).slope
+    assert slope == 0
 
 
 @pytest.mark.parametrize("blocks", [1, 4])
 def test_the_growth_of_a_norm_is_students_and_that_of_a_mean_of_blocks(blocks):
     distances = 1 + 0.1 * random(64).standard_normal(5)
     growth = norm_growth(distances, (0.3, 0.2), 30, 60, blocks)
-    low, high = stats.t.interval(0.95, 4, scale=distances.std(ddof=1) / math.sqrt(blocks))
+    scale = distances.std(ddof=1) / math.sqrt(blocks)
+    low, high = stats.t.interval(0.95, 4, scale=scale)
     assert growth == pytest.approx(
         ((high - low) / 2 / 1.96, growth.null_error / 3, 0.09, 0.04, distances.mean(), 1)
     )
@@ -367,11 +372,11 @@ def test_the_reference_part_of_a_recall_is_whole_where_samples_do_not_matter():
     real = draw.standard_normal((100, 2)) / 10
     x = draw.standard_normal((60, 2)) / 10
     real[50:] += 10
-    assert recall_errors(x, real, 0.5, 5)[1] == pytest.approx(share_error(50, 100), rel=0.1)
+    actual = recall_errors(x, real, 0.5, 5)[1]
+    assert actual == pytest.approx(share_error(50, 100), rel=0.1)
     x[0] += 10
-    assert recall_errors(x, real, 1.0, 5)[0] == pytest.approx(0.5 * 0.8, rel=0.3), (
-        "a fifth of the jackknife's parts lose it"
-    )
+    actual = recall_errors(x, real, 1.0, 5)[0]
+    assert actual == pytest.approx(0.5 * 0.8, rel=0.3), "a fifth of the jackknife's parts lose it"
 
 
 def reached(held_out, training):
@@ -382,7 +387,8 @@ def reached(held_out, training):
 
 def test_the_error_of_held_out_neighbours_is_that_of_new_examples():
     numbers = np.arange(200)
-    assert ratio_errors(reached(numbers, numbers), 400, 400)[0] == pytest.approx(
+    actual = ratio_errors(reached(numbers, numbers), 400, 400)[0]
+    assert actual == pytest.approx(
         np.std([n / (n + 200) for n in random(66).binomial(400, 0.5, 4000)]), rel=0.05
     ), "each held-out example is reached by chance"
     draw = random(67)

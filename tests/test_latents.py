@@ -10,11 +10,7 @@ from scipy import stats
 from scipy.spatial.distance import cdist
 
 from pushforward.data.core.dataset import Split, build
-from pushforward.editing import (
-    lerp,
-    slerp,
-    truncate,
-)
+from pushforward.editing import lerp, slerp, truncate
 from pushforward.errors import Diverged, UsageError
 from pushforward.evaluation.pictures import nearest
 
@@ -29,32 +25,32 @@ def test_a_straight_way_is_shorter_in_the_middle_and_a_spherical_one_is_not():
     torch.testing.assert_close(straight, 0.7 * a + 0.3 * b)
     squares = 0.49 * a.square().sum(1) + 0.09 * b.square().sum(1) + 0.42 * (a * b).sum(1)
     torch.testing.assert_close(straight.square().sum(1), squares)
-    torch.testing.assert_close(
-        slerp(a, b, share).norm(dim=1), 0.7 * a.norm(dim=1) + 0.3 * b.norm(dim=1)
-    )
+    actual = slerp(a, b, share).norm(dim=1)
+    expected = 0.7 * a.norm(dim=1) + 0.3 * b.norm(dim=1)
+    torch.testing.assert_close(actual, expected)
     middle = [way(a, b / 2, 0.5).square().sum(1).mean() / 60 for way in (lerp, slerp)]
     assert float(middle[0]) == pytest.approx(1 / 2, abs=0.02), (
         "half the squared norm of noise is left"
     )
     assert float(middle[1]) == pytest.approx(1.0, abs=0.03)
-    torch.testing.assert_close(
-        lerp(a, b, torch.linspace(0, 1, 500))[[0, -1]], torch.stack([a[0], b[-1]])
-    )
+    actual = lerp(a, b, torch.linspace(0, 1, 500))[[0, -1]]
+    expected = torch.stack([a[0], b[-1]])
+    torch.testing.assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("limit", LIMITS)
 def test_truncated_noise_has_the_truncated_normal_distribution(limit):
     z = normal(1, 4000, 5)
     cut = truncate(z, limit)
-    assert float(cut.abs().max()) <= limit * (1 + 1e-6)
-    assert stats.kstest(cut.numpy().ravel(), stats.truncnorm(-limit, limit).cdf).pvalue > 0.01
+    largest = float(cut.abs().max())
+    assert largest <= limit * (1 + 1e-6)
+    pvalue = stats.kstest(cut.numpy().ravel(), stats.truncnorm(-limit, limit).cdf).pvalue
+    assert pvalue > 0.01
     if limit < 2:
-        assert (
-            stats.kstest(
-                z.numpy().ravel() * float(cut.std()), stats.truncnorm(-limit, limit).cdf
-            ).pvalue
-            < 1e-6
-        )
+        pvalue = stats.kstest(
+            z.numpy().ravel() * float(cut.std()), stats.truncnorm(-limit, limit).cdf
+        ).pvalue
+        assert pvalue < 1e-6
     wanted = stats.truncnorm(-limit, limit).ppf(stats.norm.cdf(z.double().numpy()))
     np.testing.assert_allclose(cut.numpy(), wanted, atol=2e-6)
 
@@ -65,7 +61,8 @@ def test_truncation_is_monotone_odd_and_vanishes_with_the_limit():
         cut = truncate(z, limit)
         assert (cut.diff() >= 0).all()
         assert (cut[100:261].diff() > 0).all()
-        torch.testing.assert_close(cut, -truncate(-z, limit), rtol=0, atol=0)
+        expected = -truncate(-z, limit)
+        torch.testing.assert_close(cut, expected, rtol=0, atol=0)
         assert (cut.abs() <= z.abs() + 1e-12).all()
     for limit in (20.0, math.inf):
         torch.testing.assert_close(truncate(z, limit), z, rtol=1e-12, atol=1e-12)
@@ -100,8 +97,10 @@ def test_nearest_rows_agree_with_all_distances():
             for part in (x, data.train.data_units(), data.held_out.data_units())
         )
         gaps = cdist(rows, train)
-        np.testing.assert_array_equal(neighbours.examples, gaps.argsort(1)[:, :4])
-        np.testing.assert_allclose(neighbours.distances, np.sort(gaps, 1)[:, :4], rtol=1e-5)
+        expected = gaps.argsort(1)[:, :4]
+        np.testing.assert_array_equal(neighbours.examples, expected)
+        expected = np.sort(gaps, 1)[:, :4]
+        np.testing.assert_allclose(neighbours.distances, expected, rtol=1e-5)
         judges = np.random.Generator(np.random.Philox(0)).permutation(len(held))[:500]
         assert neighbours.threshold == pytest.approx(
             0.25 * np.median(cdist(held[judges], train).min(1)), rel=1e-5
@@ -117,7 +116,8 @@ def test_planted_copies_are_found_at_distance_zero():
     x = torch.cat([data.held_out.data_units(slice(0, 3)), data.train.data_units([17, 200])])
     neighbours = nearest(x + 1e-4, data, 2)
     assert neighbours.copies.tolist() == [False] * 3 + [True] * 2
-    assert neighbours.examples[3:, 0].tolist() == [17, 200]
+    examples = neighbours.examples[3:, 0].tolist()
+    assert examples == [17, 200]
     assert (neighbours.distances[3:, 0] == 0).all()
     assert (neighbours.distances[3:, 1] > 0).all()
     torch.testing.assert_close(
@@ -127,6 +127,7 @@ def test_planted_copies_are_found_at_distance_zero():
     near = nearest(noisy, data)
     assert (near.examples.shape, near.copies.tolist()) == ((1, 1), [True])
     assert 0 < near.distances[0, 0] < near.threshold
-    assert nearest(x[:1], data, len(data.train)).examples.shape == (1, len(data.train))
+    shape = nearest(x[:1], data, len(data.train)).examples.shape
+    assert shape == (1, len(data.train))
     with pytest.raises(Diverged):
         nearest(x / 0, data)

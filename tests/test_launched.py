@@ -59,7 +59,8 @@ def test_the_process_that_fails_says_why_with_its_exit_code(case, results):
     expected, speaks, words = CASES[case]
     assert codes == expected, printed
     assert words in printed[speaks]
-    assert printed[1].count("error:") == (speaks == 1 or case in ("unlike", "full")), (
+    actual = printed[1].count("error:")
+    assert actual == (speaks == 1 or case in ("unlike", "full")), (
         "others are silent but the first one"
     )
     assert seconds < 60
@@ -136,9 +137,8 @@ def test_samples_of_several_processes_are_those_of_one(folder, results):
     assert results["drawn"][1] == [f"{folder / 'drawn.npz'}\n", ""]
     assert [path.name for path in folder.glob("writes-*")] == ["writes-0"]
     with np.load(folder / "drawn.npz") as file:
-        np.testing.assert_allclose(
-            file["x"], pf.load(folder / "whole").sample(11), rtol=1e-5, atol=1e-6
-        )
+        expected = pf.load(folder / "whole").sample(11)
+        np.testing.assert_allclose(file["x"], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_processes_share_the_time_of_a_budget_in_seconds(folder, results):
@@ -171,7 +171,8 @@ def test_no_example_is_repeated_or_left_out_where_the_number_of_processes_change
     everything = [position for step in range(6) for position in seen[step]]
     assert list(seen) == list(range(6))
     assert len(set(everything)) == len(everything) == 6 * 256
-    assert set(everything[:1500]) == set(range(1500)), "five epochs are whole"
+    names = set(everything[:1500])
+    assert names == set(range(1500)), "five epochs are whole"
     (single, _) = final_state(run.folder)
     (several, _) = final_state(folder / kind / "run")
     for group, tensors in single.items():

@@ -84,10 +84,8 @@ def test_every_recipe_meets_data_with_labels_and_without():
         for name in RECIPES
     )
     for case in CASES[:-2]:
-        assert (
-            sum((shape, labels) == case for _, shape, labels in PAIRS.values())
-            >= len(RECIPES) // 2 - 1
-        )
+        total = sum((shape, labels) == case for _, shape, labels in PAIRS.values())
+        assert total >= len(RECIPES) // 2 - 1
 
 
 def test_samples_are_those_of_the_run_that_was_trained(trained):
@@ -136,7 +134,8 @@ def written(transport, space, tmp_path):
     write_samples(tmp_path / "x.npz", space, 5, parts())
     with np.load(tmp_path / "x.npz") as file:
         nearly = 1 if space.levels is not None else 1e-5 * np.abs(wanted).max()
-        assert np.abs(file["x"].astype(float) - wanted).max() <= nearly
+        largest = np.abs(file["x"].astype(float) - wanted).max()
+        assert largest <= nearly
         assert file["x"].dtype == (np.uint8 if space.levels is not None else np.float32)
         assert ("label" in file) == bool(space.classes)
     if space.levels is not None:
@@ -145,12 +144,14 @@ def written(transport, space, tmp_path):
         write_samples(tmp_path / "x", space, 5, parts())
         files = sorted((tmp_path / "x").iterdir())
         assert len(files) == 5
-        assert Image.open(files[0]).size == space.shape[:0:-1]
+        size = Image.open(files[0]).size
+        assert size == space.shape[:0:-1]
     else:
         write_samples(tmp_path / "x.csv", space, 5, parts())
         rows = list(csv.reader(io.StringIO((tmp_path / "x.csv").read_text())))
         assert len(rows) == 6
-        assert float(rows[1][0]) == pytest.approx(float(wanted[0, 0]), rel=1e-3, abs=1e-3)
+        actual = float(rows[1][0])
+        assert actual == pytest.approx(float(wanted[0, 0]), rel=1e-3, abs=1e-3)
 
 
 def animated(transport, path):
@@ -168,8 +169,10 @@ def pictured(run, tmp_path):
     few = ["--steps", "5"] if iterative and run.transport.steps > 5 else []
     sample = ["sample", str(run.folder), *few, "--n", "3", "--out"]
     if plane:
-        assert main([*sample, str(tmp_path / "plane.png")]) == 0
-        assert len(np.unique(np.asarray(Image.open(tmp_path / "plane.png")))) > 2
+        code = main([*sample, str(tmp_path / "plane.png")])
+        assert code == 0
+        count = len(np.unique(np.asarray(Image.open(tmp_path / "plane.png"))))
+        assert count > 2
         drawn = main([*sample, str(tmp_path / "x.gif")]) == 0
     else:
         drawn = animated(in_few_steps(run.transport), tmp_path / "x.gif")
@@ -181,7 +184,8 @@ def pictured(run, tmp_path):
         np.asarray(frame.convert("RGB"))
         for frame in ImageSequence.Iterator(Image.open(tmp_path / "x.gif"))
     ]
-    assert len({frame.tobytes() for frame in frames}) >= min(4, run.transport.steps)
+    count = len({frame.tobytes() for frame in frames})
+    assert count >= min(4, run.transport.steps)
     assert (np.diff([frame.shape for frame in frames], axis=0) == 0).all()
 
 
@@ -195,11 +199,13 @@ def test_rows_depend_on_their_seed_alone(name, shape, labels):
     transport = trained_a_little(name, data).transport()
     many = ExampleDraws(0, 8)
     few = ExampleDraws(4, 4)
-    assert torch.equal(many.normal(transport.noise_shape)[4:], few.normal(transport.noise_shape))
+    actual = many.normal(transport.noise_shape)[4:]
+    expected = few.normal(transport.noise_shape)
+    assert torch.equal(actual, expected)
     check_seeds(transport)
-    torch.testing.assert_close(
-        transport.sample(8, seed=0), data.space.to_data(moved(transport, 0, 8))
-    )
+    actual = transport.sample(8, seed=0)
+    expected = data.space.to_data(moved(transport, 0, 8))
+    torch.testing.assert_close(actual, expected)
 
 
 def trained_a_little(name, data):
@@ -217,10 +223,12 @@ def test_labels_and_their_absence_matter(name):
         with pytest.raises(UsageError, match="no labels"):
             transport.sample(1, {"label": 0})
         return
-    z = torch.randn(4, *transport.noise_shape, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(4, *transport.noise_shape, generator=generator)
     label = torch.tensor([0, 0, 1, 2])
     draws = lambda: ExampleDraws(0, 4)  # noqa: E731
     first = transport(z, {"label": label}, draws())
-    assert (transport(z, {"label": (label + 1) % 3}, draws()) - first).abs().amax(1).min() > 1e-4
+    smallest = (transport(z, {"label": (label + 1) % 3}, draws()) - first).abs().amax(1).min()
+    assert smallest > 1e-4
     null = transport(z, {"label": label, "label_null": torch.ones(4, dtype=torch.bool)}, draws())
     torch.testing.assert_close(null, transport(z, None, draws()))

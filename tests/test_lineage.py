@@ -38,7 +38,8 @@ def test_a_run_records_its_training_rows_and_no_others(tmp_path):
     data = space_data((2,), labels=False)
     run = fitted(data, tmp_path / "run")
     seen = pf.load(run.folder).seen
-    np.testing.assert_array_equal(seen.own, np.unique(example_hashes(data.train.x)))
+    expected = np.unique(example_hashes(data.train.x))
+    np.testing.assert_array_equal(seen.own, expected)
     assert (len(seen.inherited), seen.names, seen.unknown) == (0, (), ())
     assert seen.overlaps(data) == (0, 0)
     assert seen.overlaps(swapped(data, 7)) == (7, 0)
@@ -46,7 +47,8 @@ def test_a_run_records_its_training_rows_and_no_others(tmp_path):
 
 def test_examples_that_a_models_own_data_holds_out_as_well_are_no_leak_of_its_heirs():
     own, shared = (np.array(hashes, dtype=np.uint64) for hashes in ([1, 2, 3], [2]))
-    assert Seen().joined_by("first", Seen(own, shared=shared)).inherited.tolist() == [1, 3]
+    inherited = Seen().joined_by("first", Seen(own, shared=shared)).inherited.tolist()
+    assert inherited == [1, 3]
 
 
 def test_a_run_is_not_judged_on_what_it_was_trained_on(tmp_path):
@@ -62,7 +64,8 @@ def test_a_run_is_not_judged_on_what_it_was_trained_on(tmp_path):
             judge(swapped(data, 1))
     with pytest.raises(UsageError, match="held-out examples"):
         pf.evaluate(run, swapped(data, 3), metrics=["bpd"])
-    assert pf.evaluate(run, data, repeats=1, metrics=["energy"]).models[0].warnings == ()
+    warnings = pf.evaluate(run, data, repeats=1, metrics=["energy"]).models[0].warnings
+    assert warnings == ()
 
 
 def test_what_an_ancestor_has_seen_is_said_in_the_verdict_down_the_chain(tmp_path):
@@ -80,7 +83,8 @@ def test_what_an_ancestor_has_seen_is_said_in_the_verdict_down_the_chain(tmp_pat
         for name in names.split(".*"):
             assert str(tmp_path / name) in said
         assert "5 of the 24" in report.to_markdown()
-    assert fitted(data, tmp_path / "fourth", init=first.folder).seen.overlaps(data) == (0, 0)
+    actual = fitted(data, tmp_path / "fourth", init=first.folder).seen.overlaps(data)
+    assert actual == (0, 0)
 
 
 def test_a_damaged_record_is_refused_by_name_and_sampling_does_not_need_it(tmp_path):
@@ -111,7 +115,8 @@ def test_an_autoencoder_hands_on_what_it_has_seen(tmp_path):
         recipe = pf.in_latent("flow", other, way, "tiny")
         assert [name for name, _ in recipe.builds_on] == [str(coder.folder)]
     run = pf.fit(recipe, other, steps=1, out=tmp_path / "run")
-    assert pf.load(run.folder).seen.overlaps(other) == (0, 4)
+    actual = pf.load(run.folder).seen.overlaps(other)
+    assert actual == (0, 4)
     ((name, seen),) = pf.in_latent("flow", other, coder.method.autoencoder(), "tiny").builds_on
     assert (name, seen.own) == ("an autoencoder passed in Python", None)
     assert seen_by(tmp_path).own is None
@@ -138,7 +143,8 @@ def test_a_trained_method_alone_builds_on_its_run(tmp_path):
     pf.fit(method, data, steps=1, out=tmp_path / "first")
     again = pf.fit(method, swapped(data, 5), steps=1, out=tmp_path / "again")
     assert again.seen.names == (str(tmp_path / "first"),)
-    assert again.seen.overlaps(swapped(data, 5)) == (0, 5)
+    actual = again.seen.overlaps(swapped(data, 5))
+    assert actual == (0, 5)
 
 
 def test_a_transport_alone_does_not_say_what_it_was_trained_on(tmp_path):
@@ -148,12 +154,12 @@ def test_a_transport_alone_does_not_say_what_it_was_trained_on(tmp_path):
     assert "unknown" in said
     comparison = pf.compare({"it": run.transport, "run": run}, data, repeats=1, curve=False)
     assert [model.warnings for model in comparison.models] == [(said,), ()]
-    assert (
+    warnings = (
         pf.evaluate(GaussianBaseline.fit(data), data, repeats=1, metrics=["energy"])
         .models[0]
         .warnings
-        == ()
     )
+    assert warnings == ()
 
 
 def test_the_seconds_of_teacher_start_and_autoencoder_count_once_down_the_chain(tmp_path):
@@ -185,9 +191,8 @@ def test_the_seconds_of_teacher_start_and_autoencoder_count_once_down_the_chain(
             model.training.trajectory_seconds,
             model.training.ancestor_seconds,
         )
-        assert sum(filter(None, parts)) == pytest.approx(sum(map(taken, (*ancestors, run)))), (
-            model.name
-        )
+        total = sum(filter(None, parts))
+        assert total == pytest.approx(sum(map(taken, (*ancestors, run)))), model.name
         ancestors.append(run)
     guided = of_run(ModelResult("it"), flow.configured(weaker=str(flow.folder), weaker_scale=2.0))
     assert guided.training.ancestor_seconds == pytest.approx(taken(coder)), (

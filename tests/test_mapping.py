@@ -81,7 +81,8 @@ IDENTITIES = {
 def test_the_target_of_the_exact_map_is_the_exact_map(name, where):
     rule, error = IDENTITIES[name]
     truth = where.mean_velocity(where.x, where.t, where.s)
-    assert (rule.target(where) - truth).abs().max() < error
+    largest = (rule.target(where) - truth).abs().max()
+    assert largest < error
     wrong = TargetInputs(
         **{
             **vars(where),
@@ -111,13 +112,11 @@ def _shares(rule):
 def test_exact_jumps_compose_and_a_jump_to_the_same_time_stays(where):
     m = (where.t + where.s) / 3
     jump = exact().jump
-    torch.testing.assert_close(
-        jump(jump(where.x, where.t, m), m, where.s),
-        jump(where.x, where.t, where.s),
-        rtol=0,
-        atol=1e-9,
-    )
-    torch.testing.assert_close(jump(where.x, where.t, where.t), where.x, rtol=0, atol=1e-12)
+    actual = jump(jump(where.x, where.t, m), m, where.s)
+    expected = jump(where.x, where.t, where.s)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-9)
+    actual = jump(where.x, where.t, where.t)
+    torch.testing.assert_close(actual, where.x, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -130,14 +129,12 @@ def test_pairs_are_ordered_and_meet_their_shares(pairs):
     assert bool((s <= t).all())
     assert float(s.min()) >= 0
     assert 1e-3 - 1e-6 <= float(t.min()) <= float(t.max()) <= 0.999 + 1e-6
-    assert float((s == t).float().mean()) == pytest.approx(
-        pairs.diagonal, abs=4 * math.sqrt(0.25 / n)
-    )
+    mean = float((s == t).float().mean())
+    assert mean == pytest.approx(pairs.diagonal, abs=4 * math.sqrt(0.25 / n))
     if isinstance(pairs, Sorted):
         expected = (1 - pairs.diagonal) * pairs.to_data
-        assert float((s == 0).float().mean()) == pytest.approx(
-            expected, abs=4 * math.sqrt(0.25 / n)
-        )
+        mean = float((s == 0).float().mean())
+        assert mean == pytest.approx(expected, abs=4 * math.sqrt(0.25 / n))
 
 
 @pytest.mark.parametrize("name", ["meanflow", "consistency", "shortcut"])
@@ -154,9 +151,8 @@ def test_a_map_learns_to_jump_without_a_teacher(name, tmp_path):
     assert missed < 0.25
     if name == "consistency":
         assert run.transport.solver.renoise == 1
-        assert run.configured(steps=4).transport(
-            z, None, ExampleDraws(0, len(z))
-        ).std() == pytest.approx(1, abs=0.25)
+        std = run.configured(steps=4).transport(z, None, ExampleDraws(0, len(z))).std()
+        assert std == pytest.approx(1, abs=0.25)
         return
     rows = [row for row in run.losses() if "off_diagonal_loss" in row.get("health", {})]
     assert rows, "the raw losses are logged"
@@ -202,8 +198,10 @@ def test_each_stage_is_the_teacher_of_the_next(moons):
     for progress, lengths in ((0.0, {0.25}), (0.4, {0.5}), (0.7, {0.5, 1}), (1.0, {0.5, 1})):
         t, s = pairs(ExampleDraws(0, 500), Linear(), progress)
         inside = t < 0.99
-        assert set((t - s)[inside].tolist()) == lengths - {1}
-        assert bool(((t - s) > 0.99).any()) == (1 in lengths)
+        difference = set((t - s)[inside].tolist())
+        assert difference == lengths - {1}
+        actual = bool(((t - s) > 0.99).any())
+        assert actual == (1 in lengths)
     flow_map = pf.recipes.shortcut(moons.space, "tiny").method.flow_map
     method = FlowMapMatching(flow_map, Progressive(2), pairs)
     first = [parameter.clone() for parameter in method.target_map.parameters()]
@@ -288,7 +286,8 @@ def test_noise_that_is_added_again_leaves_the_exact_map_exact(path, renoise):
     the data's mean and width.
     """
     flow = Flow(FlowMap(Jumping(0.0, 0.4), Linear(), **OPTIONS).on(path), Jump(renoise), 4)
-    z = torch.randn(4000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(4000, 2, dtype=torch.float64, generator=generator)
     draws = ExampleDraws(1, 4000)
     x = flow(z, None, draws)
     assert float(x.std()) == pytest.approx(0.4, rel=0.03)
@@ -308,8 +307,10 @@ def test_a_flow_map_at_one_time_is_a_denoiser_for_every_solver():
     z = torch.randn(6, 2, dtype=torch.float64)
     jumped = Flow(jumping(), "jump", 1)(z)
     for name in ("heun", "dpm:3"):
-        torch.testing.assert_close(Flow(jumping(), name, 200)(z), jumped, rtol=0, atol=1e-3)
-        assert configure(Flow(jumping(), "jump", 1), solver=name, steps=9).steps == 9
+        actual = Flow(jumping(), name, 200)(z)
+        torch.testing.assert_close(actual, jumped, rtol=0, atol=1e-3)
+        steps = configure(Flow(jumping(), "jump", 1), solver=name, steps=9).steps
+        assert steps == 9
         with pytest.raises(UsageError, match="`steps`"):
             configure(Flow(jumping(), "jump", 1), solver=name)
 
@@ -326,7 +327,8 @@ def test_a_flow_map_jumps_on_another_path():
         Jumping(0.7, 0.4).to(x * widths[t][:, None], old[t][:, None], old[s][:, None])
         / widths[s][:, None]
     )
-    torch.testing.assert_close(repathed.jump(x, t, s), wanted, rtol=1e-9, atol=1e-9)
+    actual = repathed.jump(x, t, s)
+    torch.testing.assert_close(actual, wanted, rtol=1e-9, atol=1e-9)
 
 
 RULES = {
@@ -371,4 +373,5 @@ def test_targets_are_those_of_the_rule_without_calls_at_equal_times(name, equal,
             TargetInputs(x, t, s, velocity, own, 0.5, BlockDraws(0, 0, N))
         )
     wide = (s == t)[:, None, None, None]
-    torch.testing.assert_close(target, torch.where(wide, velocity, expected), rtol=1e-4, atol=1e-4)
+    actual = torch.where(wide, velocity, expected)
+    torch.testing.assert_close(target, actual, rtol=1e-4, atol=1e-4)

@@ -137,7 +137,8 @@ def test_distinct_samples_are_linked_across_all_of_them():
     line = np.arange(1300.0)[random(32).permutation(1300), None]
     assert distinct(line, 1.0) == 1
     assert distinct(line, 0.9) == 1300
-    assert distinct(np.concatenate([line, line + 5000]), 1.0) == 2
+    actual = distinct(np.concatenate([line, line + 5000]), 1.0)
+    assert actual == 2
 
 
 @pytest.mark.parametrize("part", [0.7, 0.3, 0.1])
@@ -163,14 +164,16 @@ def test_real_rows_with_exact_copies_set_no_distance_between_repeats():
     assert repeat_distances(real, real)[1] > 0.001
     cells = r.integers(0, 2, (600, 3)).astype(float)
     assert distinct_of(cells, cells) == 8
-    assert distinct_of(cells[:1].repeat(600, 0), cells) == 1
+    actual = distinct_of(cells[:1].repeat(600, 0), cells)
+    assert actual == 1
 
 
 def test_distinct_rows_of_a_table_are_counted_by_their_values():
     rows = table_samples()
     other = dataclasses.replace(rows, generated_features=np.zeros_like(rows.generated_features))
     assert Distinct()(other) == Distinct()(rows)
-    few = dataclasses.replace(rows, generated=rows.generated[np.arange(len(rows.generated)) % 7])
+    generated = rows.generated[np.arange(len(rows.generated)) % 7]
+    few = dataclasses.replace(rows, generated=generated)
     assert Distinct()(few)["distinct_samples"].value == 7
 
 
@@ -188,7 +191,8 @@ def test_modes_see_each_planted_fault_apart_from_the_others():
     dropped = count_modes(ring(keep=(0, 2, 3, 4, 6, 7)), CENTRES, STD)
     assert (dropped.held, dropped.reached) == (6, 6)
     assert dropped.divergence == pytest.approx(np.log(8 / 6), abs=0.003)
-    assert dropped.mass[[1, 5]].tolist() == [0, 0]
+    mass = dropped.mass[[1, 5]].tolist()
+    assert mass == [0, 0]
     bridged = count_modes(ring(bridges=0.03), CENTRES, STD)
     assert bridged.bridges == pytest.approx(0.03, abs=0.001)
     assert bridged.spread == pytest.approx(1, abs=0.02), "bridges must not widen the modes"
@@ -331,7 +335,8 @@ def test_the_extrapolated_frechet_distance_has_no_bias():
         plain.append(frechet_distance(x, y))
         limits.append(extrapolated_distance(x, y))
     error = np.std(limits) / np.sqrt(len(limits))
-    assert abs(np.mean(limits) - 0.09) < 3 * error + 0.005
+    difference = abs(np.mean(limits) - 0.09)
+    assert difference < 3 * error + 0.005
     assert np.mean(plain) - 0.09 > 2.5 * error + 0.02  # the bias that is removed
     assert extrapolated_distance(x[:299], y) is None
 
@@ -387,10 +392,10 @@ def test_the_sinkhorn_divergence_is_what_pot_computes():
             ot.solve(ot.dist(a, b), reg=0.5, reg_type="KL", max_iter=10_000, tol=1e-10).value
         )
 
-    assert total(potentials, ot.dist(x, y), 0.5) == pytest.approx(cost(x, y), rel=1e-4)
-    assert total(divergence_terms, x, y, 0.5) == pytest.approx(
-        cost(x, y) - (cost(x, x) + cost(y, y)) / 2, rel=1e-3
-    )
+    actual = total(potentials, ot.dist(x, y), 0.5)
+    assert actual == pytest.approx(cost(x, y), rel=1e-4)
+    actual = total(divergence_terms, x, y, 0.5)
+    assert actual == pytest.approx(cost(x, y) - (cost(x, x) + cost(y, y)) / 2, rel=1e-3)
 
 
 def test_the_sinkhorn_cost_of_gaussians_is_the_closed_form():
@@ -410,9 +415,11 @@ def test_the_sinkhorn_cost_of_gaussians_is_the_closed_form():
     levels = norm.ppf((np.arange(400) + 0.5) / 400)
     x = a * levels[:, None]
     y = b * levels[:, None] + shift
-    assert total(potentials, (x - y.T) ** 2, epsilon) == pytest.approx(cost(a, b, shift), rel=0.01)
+    actual = total(potentials, (x - y.T) ** 2, epsilon)
+    assert actual == pytest.approx(cost(a, b, shift), rel=0.01)
     wanted = cost(a, b, shift) - (cost(a, a, 0) + cost(b, b, 0)) / 2
-    assert total(divergence_terms, x, y, epsilon) == pytest.approx(wanted, rel=0.01)
+    actual = total(divergence_terms, x, y, epsilon)
+    assert actual == pytest.approx(wanted, rel=0.01)
 
 
 def test_the_sinkhorn_score_sees_collapse_and_survives_outliers_and_equal_examples():
@@ -524,9 +531,8 @@ def test_authenticity_of_new_data_on_a_line_is_a_third():
     # free of them for Exp(1) < D
     training = random(200).uniform(size=(5000, 1))
     generated = random(201).uniform(size=(5000, 1))
-    assert copying(generated, generated, training)["authenticity"].value == pytest.approx(
-        1 / 3, abs=0.03
-    )
+    actual = copying(generated, generated, training)["authenticity"].value
+    assert actual == pytest.approx(1 / 3, abs=0.03)
 
 
 def test_the_copying_test_is_the_mann_whitney_score_in_each_cell():
@@ -584,7 +590,8 @@ def test_copies_samples_that_saw_held_out_examples_and_blur_are_told_apart():
 def test_the_class_distance_of_a_lost_class_is_its_share():
     real = np.repeat(np.arange(4), [10, 20, 30, 40])
     lost = real[real != 2]
-    assert variation(lost, real, 4)[0] == pytest.approx(0.3)
+    actual = variation(lost, real, 4)[0]
+    assert actual == pytest.approx(0.3)
     assert variation(real, real, 4)[0] == 0
 
 
@@ -605,9 +612,9 @@ def digits():
 
 
 def few(data, n, at=0):
-    return dataclasses.replace(
-        data, train=data.train.take(slice(at, at + n)), held_out=data.held_out.take(slice(100))
-    )
+    train = data.train.take(slice(at, at + n))
+    held_out = data.held_out.take(slice(100))
+    return dataclasses.replace(data, train=train, held_out=held_out)
 
 
 def test_real_examples_as_samples_have_the_accuracy_of_real_examples(digits):

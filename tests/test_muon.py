@@ -45,7 +45,8 @@ def test_updates_are_those_of_pytorch_one_matrix_at_a_time(decay, monkeypatch):
         for a, b in zip(ours, known, strict=True):
             assert (a - b).norm() <= 1e-6 * b.norm()
     for a, b in zip(mine, theirs, strict=True):  # checkpoints of either are read by the other
-        assert own.state[a].keys() == reference.state[b].keys()
+        actual = own.state[a].keys()
+        assert actual == reference.state[b].keys()
         assert all(
             torch.equal(value, reference.state[b][kind]) for kind, value in own.state[a].items()
         )
@@ -57,7 +58,8 @@ def test_float32_follows_the_polynomial_of_the_singular_values(shape, decay):
     """Each iteration maps a singular value s to A s + B s^3 + C s^5; ``decay`` is the number of
     decades that they span.
     """
-    x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(shape, dtype=torch.float64, generator=generator)
     u, s, vh = torch.linalg.svd(x, full_matrices=False)
     if decay:
         s = torch.logspace(0, -decay, s.shape[1], dtype=torch.float64).expand_as(s)

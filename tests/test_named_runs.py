@@ -22,7 +22,8 @@ def runs(place, *names):
 def test_of_a_folder_of_runs_the_runs_are_named(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     runs(tmp_path / "all of it", "vae", "flow")
-    assert main([words[0], "all of it", *words[1:]]) == 2
+    code = main([words[0], "all of it", *words[1:]])
+    assert code == 2
     assert "Runs in it: all of it/flow, all of it/vae." in capsys.readouterr().err
 
 
@@ -99,18 +100,14 @@ def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resu
             yield move
 
     monkeypatch.setattr(VAE, "losses", losses)
-    assert main(["compare", "flow", "vae", *WORDS, "--out", "both"]) == 130
+    code = main(["compare", "flow", "vae", *WORDS, "--out", "both"])
+    assert code == 130
     said = [
         line
         for line in lines(capsys, "both", "stopped", "next", "to write")
         if "parameters" not in line
     ]
-    assert [line.partition(" ")[0] for line in said] == [
-        "both/flow",
-        "stopped",
-        "next:",
-        "to",
-    ]
+    assert [line.partition(" ")[0] for line in said] == ["both/flow", "stopped", "next:", "to"]
     assert said[0].endswith("step 4")
     assert said[1].endswith("step 2")
     assert said[2].endswith("pushforward resume both/vae")

@@ -156,22 +156,24 @@ def test_export_equals_eager(build, shape, classes):
     x, t, condition = arguments(build, shape, classes, 3, torch.float32)
     exported = torch.export.export(network, (x, t, condition), strict=False).module()
     x, t, _ = arguments(build, shape, classes, 3, torch.float32)
-    torch.testing.assert_close(
-        exported(x, t, condition), network(x, t, condition), rtol=1e-5, atol=1e-5
-    )
+    actual = exported(x, t, condition)
+    expected = network(x, t, condition)
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("build", list(DENOISERS))
 def test_denoisers_start_at_zero_and_others_do_not(build):
     shape = (5,) if build is mlp else (2, 7, 9)
     x, t, _ = arguments(build, shape, 0, 4, torch.float32)
-    assert build(shape)(x, t).abs().max() == 0
-    assert build(shape, times=0)(x).abs().max() > 0
+    actual = build(shape)(x, t).abs().max()
+    assert actual == 0
+    actual = build(shape, times=0)(x).abs().max()
+    assert actual > 0
     for timeless in TIMELESS:
-        assert (
+        actual = (
             timeless((2, 7, 9))(arguments(timeless, (2, 7, 9), 0, 4, torch.float32)[0]).abs().max()
-            > 0
         )
+        assert actual > 0
 
 
 @pytest.mark.parametrize(("build", "shape", "classes"), SMALL)
@@ -244,12 +246,10 @@ def test_modulation_and_attention_are_their_formulas():
     h = torch.randn(3, 4, 2, 5)
     scale = torch.randn(3, 4)
     shift = torch.randn(3, 4)
-    torch.testing.assert_close(
-        modulate(h, (scale, shift)), h * scale[:, :, None, None] + shift[:, :, None, None]
-    )
-    torch.testing.assert_close(
-        modulate(h[:, :, 0, 0], (scale, shift)), h[:, :, 0, 0] * scale + shift
-    )
+    actual = modulate(h, (scale, shift))
+    torch.testing.assert_close(actual, h * scale[:, :, None, None] + shift[:, :, None, None])
+    actual = modulate(h[:, :, 0, 0], (scale, shift))
+    torch.testing.assert_close(actual, h[:, :, 0, 0] * scale + shift)
     assert modulate(h, None) is h
     modulation = Modulation.films(6, [2, 3])
     nn.init.zeros_(modulation.linear.weight)
@@ -261,9 +261,8 @@ def test_modulation_and_attention_are_their_formulas():
     q, k, v = torch.randn(3, 2, 2, 7, 4).unbind(0)
     expected = torch.softmax(torch.einsum("nhid,nhjd->nhij", q, k) / 2, -1) @ v
     torch.testing.assert_close(attend(q, k, v), expected)
-    torch.testing.assert_close(
-        attend(q.bfloat16(), k.bfloat16(), v.bfloat16()).float(), expected, rtol=0.05, atol=0.05
-    )
+    actual = attend(q.bfloat16(), k.bfloat16(), v.bfloat16()).float()
+    torch.testing.assert_close(actual, expected, rtol=0.05, atol=0.05)
 
 
 # The deviation of groups
@@ -285,7 +284,8 @@ def test_deviation_equals_a_loop(n, group, sides):
         smooth = np.mean(np.sqrt(s**2 + 1e-8) - 1e-4)
         for row in range(start, min(start + group, n)):
             channel = result[row, 5].numpy()
-            np.testing.assert_allclose(channel, np.full(sides, smooth), rtol=1e-9, atol=1e-13)
+            expected = np.full(sides, smooth)
+            np.testing.assert_allclose(channel, expected, rtol=1e-9, atol=1e-13)
             assert np.mean(s) - 1e-4 <= channel.min() <= channel.max() <= np.mean(s)
 
 
@@ -297,7 +297,8 @@ def test_critics_with_deviation_see_their_group_alone(make):
     moved[4] += 1.0
     change = (network(moved) - network(x)).abs()
     assert change[3:6].min() > 1e-6
-    assert change[[0, 1, 2, 6, 7]].max() == 0
+    actual = change[[0, 1, 2, 6, 7]].max()
+    assert actual == 0
 
 
 # Packs
@@ -332,7 +333,8 @@ def test_spectral_layers_have_norm_one(make):
             network(x, None, labels(4))
     after = [largest(layer) for layer in layers(network)]
     assert len(after) >= 2
-    assert max(abs(norm - 1) for norm in before) > 0.05
+    actual = max(abs(norm - 1) for norm in before)
+    assert actual > 0.05
     assert after == pytest.approx([1.0] * len(after), abs=1e-3)
 
 
@@ -361,7 +363,9 @@ def test_spectral_networks_export_and_have_forward_derivatives(training):
     network.train(training)
     if not training:
         exported = torch.export.export(network, (x, None, condition), strict=False).module()
-        torch.testing.assert_close(exported(x, None, condition), network(x, None, condition))
+        actual = exported(x, None, condition)
+        expected = network(x, None, condition)
+        torch.testing.assert_close(actual, expected)
     _, derivative = torch.func.jvp(lambda x: network(x, None, condition), (x,), (v,))
     network.eval()
     with torch.no_grad():
@@ -391,7 +395,8 @@ def test_each_pattern_of_signs_learns_its_own_code():
     loss.backward()
     assert network.codes.grad.tolist() == [[1.0, 1.0], [2.0, 2.0], [0.0, 0.0], [0.0, 0.0]]
     network.codes.data[1] = torch.tensor([7.0, 8.0])
-    assert network(z)[:, 3:].tolist() == [[7.0, 8.0], [7.0, 8.0], [-1.0, -1.0]]
+    values = network(z)[:, 3:].tolist()
+    assert values == [[7.0, 8.0], [7.0, 8.0], [-1.0, -1.0]]
 
 
 def test_fourier_features_are_sines_and_cosines_of_growing_frequency():
@@ -449,4 +454,5 @@ def test_a_network_without_times_refuses_one_and_one_with_times_needs_it():
         conditioning = Conditioning(4, times=times)
         with pytest.raises(UsageError, match=f"times={times}"):
             conditioning(5, torch.device("cpu"), t, None)
-    assert Conditioning(4, times=1)(5, torch.device("cpu"), torch.zeros(1), None).shape == (1, 4)
+    shape = Conditioning(4, times=1)(5, torch.device("cpu"), torch.zeros(1), None).shape
+    assert shape == (1, 4)

@@ -71,7 +71,8 @@ def run(here, forget, capsys):
 def corners(here, forget):
     """A run on the data set of a file."""
     forget()
-    assert main(["train", "flow", "--data", "./corners.py", *SHORT, "--out", "corners"]) == 0
+    code = main(["train", "flow", "--data", "./corners.py", *SHORT, "--out", "corners"])
+    assert code == 0
     return "corners"
 
 
@@ -120,21 +121,24 @@ def test_a_data_set_is_one_file(run, corners, monkeypatch):
     )
     spec = json.loads(Path("data/spec.json").read_text())
     assert spec["data"]["name_or_path"] == "corners", "a name, since no path in a run is executed"
-    assert run("sample", "data", "--n", "5", "--out", "data.csv", *named)[0] == 0
+    code = run("sample", "data", "--n", "5", "--out", "data.csv", *named)[0]
+    assert code == 0
     content = json.loads(run("evaluate", "data", *FEW, "--json", *named)[1])
     assert {"modes_held", "bridges"} <= content["models"][0]["scores"].keys(), "its truth is known"
 
 
 def test_a_metric_is_one_file_and_compare_registers_it_by_itself(run, corners):
-    assert json.loads(run("list", "metrics", "--json", "--plugin", "./balance.py")[1])["balance"][
+    scores = json.loads(run("list", "metrics", "--json", "--plugin", "./balance.py")[1])["balance"][
         "scores"
-    ] == ["balance"]
+    ]
+    assert scores == ["balance"]
     assert "balance" not in json.loads(run("list", "metrics", "--json")[1])
     named = ["--plugin", "./balance.py", "--plugin", "./corners.py"]
     content = json.loads(
         run("evaluate", corners, *FEW, "--metrics", "balance", "--json", *named)[1]
     )
-    assert content["models"][0]["scores"].keys() == {"balance"}
+    actual = content["models"][0]["scores"].keys()
+    assert actual == {"balance"}
     code, out, err = run("compare", corners, *FEW, "--out", "balance-report", *named)
     assert code == 0, err
     page = Path("balance-report/report.html").read_text()
@@ -147,12 +151,10 @@ def test_a_metric_is_one_file_and_compare_registers_it_by_itself(run, corners):
 
 
 def test_a_solver_is_one_file(run, monkeypatch):
-    assert (
-        json.loads(run("list", "solvers", "--json", "--plugin", "./ralston.py")[1])["ralston"][
-            "calls_per_step"
-        ]
-        == 2
-    )
+    calls_per_step = json.loads(run("list", "solvers", "--json", "--plugin", "./ralston.py")[1])[
+        "ralston"
+    ]["calls_per_step"]
+    assert calls_per_step == 2
     train = ["train", "flow", "--data", "ring", "--limit", "80", "--plugin", "./ralston.py"]
     named = killed_and_resumed(run, monkeypatch, "solved", train, ["./ralston.py"])
     code, out, _ = run(
@@ -190,14 +192,14 @@ def test_a_method_with_two_networks_and_a_teacher_is_one_file(run, corners, monk
         corners,
     ]
     named = killed_and_resumed(run, monkeypatch, "taught", train, ["./follower.py", "./corners.py"])
-    assert json.loads(Path("taught/spec.json").read_text())["parts"].keys() == {"teacher"}
-    assert run("sample", "taught", "--n", "5", "--out", "taught.csv", *named)[0] == 0
-    assert (
-        json.loads(run("evaluate", "taught", *FEW, "--json", *named)[1])["models"][0]["scores"][
-            "frechet"
-        ]["value"]
-        > 0
-    )
+    actual = json.loads(Path("taught/spec.json").read_text())["parts"].keys()
+    assert actual == {"teacher"}
+    code = run("sample", "taught", "--n", "5", "--out", "taught.csv", *named)[0]
+    assert code == 0
+    value = json.loads(run("evaluate", "taught", *FEW, "--json", *named)[1])["models"][0]["scores"][
+        "frechet"
+    ]["value"]
+    assert value > 0
 
 
 def test_a_method_whose_teacher_prepares_pairs_is_one_file(run, corners, monkeypatch):
@@ -212,7 +214,8 @@ def test_a_method_whose_teacher_prepares_pairs_is_one_file(run, corners, monkeyp
         corners,
     ]
     named = killed_and_resumed(run, monkeypatch, "straight", train, ["./reflow.py", "./corners.py"])
-    assert run("sample", "straight", "--n", "5", "--out", "straight.csv", *named)[0] == 0
+    code = run("sample", "straight", "--n", "5", "--out", "straight.csv", *named)[0]
+    assert code == 0
     assert (
         "frechet"
         in json.loads(run("evaluate", "straight", *FEW, "--json", *named)[1])["models"][0]["scores"]
@@ -234,10 +237,12 @@ def test_a_format_is_one_file(run, here):
     code, _, err = run("data", "check", "./some.dat")
     assert code == 3
     assert ".data, .txt or .parquet." in err
-    assert json.loads(run("data", "check", "./some.dat", "--json", "--plugin", "./dat.py")[1])[
+    shape = json.loads(run("data", "check", "./some.dat", "--json", "--plugin", "./dat.py")[1])[
         "shape"
-    ] == [3]
-    assert pf.data.load("some.dat", limit=7).train.x.shape == (7, 3)
+    ]
+    assert shape == [3]
+    shape = pf.data.load("some.dat", limit=7).train.x.shape
+    assert shape == (7, 3)
 
 
 def test_data_in_a_python_file_is_run_only_where_it_is_named(forget, here):
@@ -272,7 +277,8 @@ TINY = ["--data", "moons", "--limit", "500", "--size", "tiny", "--batch", "64"]
 
 
 def test_the_tutorial_shows_the_file_itself():
-    assert (DOCS / "examples" / "mine.py").read_text() in (DOCS / "add-a-method.md").read_text()
+    text = (DOCS / "examples" / "mine.py").read_text()
+    assert text in (DOCS / "add-a-method.md").read_text()
 
 
 def test_a_file_without_a_recipe_says_so(here, capsys):
@@ -367,15 +373,13 @@ def test_an_imported_class_is_that_of_its_plugin(here, forget, recwarn, monkeypa
         recwarn.clear()
         run = pf.fit("flow", points, plugins=named, **options)
         assert not recwarn.list
-        assert torch.equal(pf.load("own-network").sample(3), run.sample(3)), (
-            "the file was named before"
-        )
+        actual = pf.load("own-network").sample(3)
+        assert torch.equal(actual, run.sample(3)), "the file was named before"
         forget()
         with pytest.raises(CheckpointError, match=r"own_network\.py"):
             pf.load("own-network")
-        assert torch.equal(
-            pf.load("own-network", plugins=named or "own_network.py").sample(3), run.sample(3)
-        )
+        actual = pf.load("own-network", plugins=named or "own_network.py").sample(3)
+        assert torch.equal(actual, run.sample(3))
     spec.register(type("OwnNetwork", (torch.nn.Module,), {}))
     assert spec.describe(network())["part"] == "your own OwnNetwork"
     forget()

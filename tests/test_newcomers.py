@@ -23,12 +23,8 @@ from pushforward.training.options import (
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return pf.fit(
-        pf.recipes.flow("digits", "tiny"),
-        "digits",
-        steps=2,
-        out=tmp_path_factory.mktemp("runs") / "flow",
-    )
+    out = tmp_path_factory.mktemp("runs") / "flow"
+    return pf.fit(pf.recipes.flow("digits", "tiny"), "digits", steps=2, out=out)
 
 
 def test_a_name_stands_for_its_data_and_a_function_for_its_recipe(tmp_path):
@@ -42,7 +38,8 @@ def test_a_name_stands_for_its_data_and_a_function_for_its_recipe(tmp_path):
         torch.equal(a, b) for other in weights[1:] for a, b in zip(weights[0], other, strict=True)
     )
     assert first.spec["asked"] == second.spec["asked"] == {"size": "small"}
-    assert torch.equal(first.sample(3), first.transport.sample(3))
+    expected = first.transport.sample(3)
+    assert torch.equal(first.sample(3), expected)
     assert pf.resume(first, steps=3, data="moons").state["step"] == 3
 
 
@@ -177,15 +174,16 @@ def test_arrays_that_are_refused(arguments, says):
 
 
 def test_settings_of_the_recipe_and_conditions_are_keywords(tmp_path):
-    data = pf.data.from_arrays(
-        np.random.default_rng(0).normal(size=(60, 2)), given={"cx": np.arange(60.0)}
-    )
+    given = {"cx": np.arange(60.0)}
+    data = pf.data.from_arrays(np.random.default_rng(0).normal(size=(60, 2)), given=given)
     run = pf.fit("gan", data, size="tiny", pack=2, lr=1e-4, batch=64, steps=1, out=tmp_path / "run")
     asked = {"size": "tiny", "batch": 64, "lr": 1e-4, "pack": 2}
     assert run.spec["asked"] == asked
     assert (run.spec["training"]["lr"], run.spec["training"]["batch"]) == (1e-4, 64)
     for options in ({"given": {"cx": 3.0}}, {"cx": 3.0}):
-        assert torch.equal(run.sample(2, **options), run.sample(2, {"cx": 3.0}))
+        actual = run.sample(2, **options)
+        expected = run.sample(2, {"cx": 3.0})
+        assert torch.equal(actual, expected)
     with pytest.raises(UsageError, match="already contains"):
         run.sample(2, {"given": torch.zeros(2, 1)}, cx=3.0)
     with pytest.raises(CheckpointError, match=f"There is no folder {tmp_path / 'nothing'}. "):

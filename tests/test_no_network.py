@@ -45,12 +45,12 @@ def test_the_baseline_has_the_mean_and_covariance_of_each_class():
         rows = data.train.x[data.train.labels == k].astype(np.float64)
         wanted = np.cov(rows.T, bias=True)
         wide = np.sqrt(np.diag(wanted))
-        np.testing.assert_allclose(drawn.mean(0) / wide, rows.mean(0) / wide, atol=5 / np.sqrt(n))
-        np.testing.assert_allclose(
-            np.cov(drawn.T) / np.outer(wide, wide),
-            wanted / np.outer(wide, wide),
-            atol=4 * np.sqrt(2 / n),
-        )
+        actual = drawn.mean(0) / wide
+        expected = rows.mean(0) / wide
+        np.testing.assert_allclose(actual, expected, atol=5 / np.sqrt(n))
+        actual = np.cov(drawn.T) / np.outer(wide, wide)
+        expected = wanted / np.outer(wide, wide)
+        np.testing.assert_allclose(actual, expected, atol=4 * np.sqrt(2 / n))
 
 
 def test_the_model_units_covariance_is_exact_up_to_the_shrinkage():
@@ -69,9 +69,15 @@ def test_the_model_units_covariance_is_exact_up_to_the_shrinkage():
 def test_row_i_of_the_baseline_comes_from_seed_plus_i_alone_bit_for_bit(digits):
     for data in (digits, digits.without_labels(), dataset(*vectors())):
         model = GaussianBaseline.fit(data)
-        assert torch.equal(model.sample(8, seed=0)[4:], model.sample(4, seed=4))
-        assert torch.equal(model.sample(8, seed=0), model.sample(8, seed=0, batch=3))
-        assert torch.equal(model.sample(8, seed=3)[5:6], model.sample(1, seed=8))
+        actual = model.sample(8, seed=0)[4:]
+        expected = model.sample(4, seed=4)
+        assert torch.equal(actual, expected)
+        actual = model.sample(8, seed=0)
+        expected = model.sample(8, seed=0, batch=3)
+        assert torch.equal(actual, expected)
+        actual = model.sample(8, seed=3)[5:6]
+        expected = model.sample(1, seed=8)
+        assert torch.equal(actual, expected)
     assert model.sample(2).dtype == torch.float32
 
 
@@ -90,9 +96,8 @@ def test_the_baseline_of_wide_images_is_low_rank_with_the_right_variances():
     variance = model.factors[0].double().square().sum(0) + model.residuals[0].double().square()
     np.testing.assert_allclose(variance, rows.var(0, correction=0), rtol=1e-3)
     strongest = torch.linalg.svdvals(rows - rows.mean(0))[:5] / np.sqrt(300)
-    np.testing.assert_allclose(
-        torch.linalg.svdvals(model.factors[0].double())[:5], strongest, rtol=1e-2
-    )
+    actual = torch.linalg.svdvals(model.factors[0].double())[:5]
+    np.testing.assert_allclose(actual, strongest, rtol=1e-2)
     z = torch.randn(4, *model.noise_shape)
     z[:2, :256] = 0
     z[2:, 256:] = 0
@@ -142,9 +147,8 @@ def test_a_mixture_recovers_its_components(data):
     order = mixture.means[:, 0].argsort()
     np.testing.assert_allclose(mixture.weights[order], [0.7, 0.3], atol=0.05)
     for start in (1, 4, 7):
-        np.testing.assert_allclose(
-            mixture.logits[order][:, start : start + 3].exp(), SHARES, atol=0.07
-        )
+        actual = mixture.logits[order][:, start : start + 3].exp()
+        np.testing.assert_allclose(actual, SHARES, atol=0.07)
 
 
 def test_the_density_of_a_mixture_is_scipys(data):
@@ -164,7 +168,8 @@ def test_the_density_of_a_mixture_is_scipys(data):
         )
     ]
     joint = _Rows(rows, mixture.layout).joint(mixture)
-    np.testing.assert_allclose(joint.logsumexp(1), np.logaddexp.reduce(parts), rtol=1e-4)
+    expected = np.logaddexp.reduce(parts)
+    np.testing.assert_allclose(joint.logsumexp(1), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", [INDEPENDENT_ROWS, ROW_COPIES, "mixture"])
@@ -172,7 +177,8 @@ def test_baselines_sample_row_by_row(mixed, name):
     model = RowMixture.fit(mixed, 3, 2) if name == "mixture" else drawn_rows(mixed)[name]
     rows = model.sample(30, seed=5)
     assert torch.equal(rows, model.sample(30, seed=5, batch=7))
-    assert torch.equal(rows[4:], model.sample(26, seed=9))
+    expected = model.sample(26, seed=9)
+    assert torch.equal(rows[4:], expected)
     np.testing.assert_allclose(
         mixed.space.quantise(rows)[:, 3:], rows[:, 3:], atol=1e-5
     ) if name != "mixture" else None
@@ -198,7 +204,8 @@ def test_every_training_row_is_drawn_as_often(name):
     space = TableSpace.of([field])
     rows = torch.from_numpy(space.encoded(np.arange(100.0)[:, None]))
     drawn = space.values(DrawnRows(space, rows, name == ROW_COPIES).sample(4000).numpy())[:, 0]
-    assert stats.ks_1samp(drawn + 0.5, stats.uniform(0, 100).cdf).pvalue > 0.01
+    pvalue = stats.ks_1samp(drawn + 0.5, stats.uniform(0, 100).cdf).pvalue
+    assert pvalue > 0.01
 
 
 def test_copies_are_training_rows(mixed):
@@ -228,10 +235,10 @@ def test_samples_of_a_mixture_have_its_shares_and_moments(data):
     mixture = RowMixture.fit(data, 2)
     rows = mixture.sample(4000, seed=1)
     shares = (mixture.weights[:, None] * mixture.logits[:, 1:].exp()).sum(0)
-    np.testing.assert_allclose(rows[:, 1:].mean(0), shares, atol=0.035)
-    assert float(rows[:, 0].mean()) == pytest.approx(
-        float(mixture.weights @ mixture.means[:, 0]), abs=0.07
-    )
+    actual = rows[:, 1:].mean(0)
+    np.testing.assert_allclose(actual, shares, atol=0.035)
+    mean = float(rows[:, 0].mean())
+    assert mean == pytest.approx(float(mixture.weights @ mixture.means[:, 0]), abs=0.07)
     high = rows[:, 0] > 0.6
     assert float(rows[high, 1].mean()) > 0.6 > 0.25 > float(rows[~high, 1].mean())
 
@@ -239,6 +246,10 @@ def test_samples_of_a_mixture_have_its_shares_and_moments(data):
 def test_one_component_is_the_table_without_what_columns_have_to_do_with_each_other(data):
     mixture = RowMixture.fit(data, 1)
     rows = data.train.data_units()
-    np.testing.assert_allclose(mixture.logits[0, 1:].exp(), rows[:, 1:].mean(0), atol=1e-5)
-    np.testing.assert_allclose(mixture.means[0], rows[:, :1].mean(0), atol=1e-5)
-    np.testing.assert_allclose(mixture.deviations[0], rows[:, :1].std(0, correction=0), atol=1e-4)
+    actual = mixture.logits[0, 1:].exp()
+    expected = rows[:, 1:].mean(0)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+    expected = rows[:, :1].mean(0)
+    np.testing.assert_allclose(mixture.means[0], expected, atol=1e-5)
+    expected = rows[:, :1].std(0, correction=0)
+    np.testing.assert_allclose(mixture.deviations[0], expected, atol=1e-4)

@@ -64,9 +64,9 @@ def test_columns_of_a_table_are_given(tmp_path):
         .all(1)
         .nonzero()
     )
-    torch.testing.assert_close(
-        data.space.to_data(batch.x[7:8]), torch.from_numpy(data.train.x[row : row + 1])
-    )
+    actual = data.space.to_data(batch.x[7:8])
+    expected = torch.from_numpy(data.train.x[row : row + 1])
+    torch.testing.assert_close(actual, expected)
     for given, says in (
         (["agee"], "Did you mean"),
         (["a", "b", "age", "angle"], "all columns"),
@@ -91,18 +91,16 @@ def test_conditions_are_drawn_together(tmp_path):
     drawn = rows["given"][:, 0]
     assert ((drawn / 10 - rows["label"]).abs() < 0.5).all()
     train = np.corrcoef(data.train.labels, data.train.given["given"][:, 0])[0, 1]
-    assert np.corrcoef(rows["label"], drawn)[0, 1] == pytest.approx(
-        train, abs=3 * (1 - train**2) / 2000**0.5
-    )
+    actual = np.corrcoef(rows["label"], drawn)[0, 1]
+    assert actual == pytest.approx(train, abs=3 * (1 - train**2) / 2000**0.5)
     assert float(drawn.mean()) == pytest.approx(age.mean(), abs=3 * age.std() / 2000**0.5)
     for label in range(3):
         ages = request.values(1000, {"label": label}, 5)["given"]
         assert float(ages.mean()) == pytest.approx(10 * label, abs=3 * 2**0.5 / 300**0.5)
         assert (ages / 10 - label).abs().max() < 0.5
-    assert torch.equal(
-        request.values(3, {"label": 1}, 5)["given"][2],
-        request.values(1, {"label": 1}, 7)["given"][0],
-    )
+    actual = request.values(3, {"label": 1}, 5)["given"][2]
+    expected = request.values(1, {"label": 1}, 7)["given"][0]
+    assert torch.equal(actual, expected)
     rows = [f"{i / 7},{i / 9},{a},{-a}" for i, a in enumerate(age)]
     (tmp_path / "t.csv").write_text("\n".join(["x,y,low,high", *rows]))
     drawn = Request(
@@ -125,16 +123,20 @@ def test_a_flow_follows_what_is_given(flow):
     transport = flow[1]
     ages = torch.linspace(-0.9, 0.9, 400)
     x = transport.with_solver("dpm:2", 12).sample(400, {"age": ages})
-    assert np.corrcoef(x[:, 0], ages)[0, 1] > 0.93
+    actual = np.corrcoef(x[:, 0], ages)[0, 1]
+    assert actual > 0.93
     for age in (-0.5, 0.5):
         x = transport.with_solver("dpm:2", 12).sample(400, {"age": age})
-        assert float(x[:, 0].mean()) == pytest.approx(2 * age, abs=0.2)
-        assert float(x[:, 0].std()) < 0.6, "0.3 is the truth, 1.2 without the attribute"
+        mean = float(x[:, 0].mean())
+        assert mean == pytest.approx(2 * age, abs=0.2)
+        std = float(x[:, 0].std())
+        assert std < 0.6, "0.3 is the truth, 1.2 without the attribute"
     guided = pf.Guided(transport.denoiser, 1.5)
     assert torch.isfinite(pf.Flow(guided, "dpm:2", 4).sample(3, {"age": 0.5})).all()
     free = pf.Guided(transport.denoiser, 0.0)
     wide = pf.Flow(free, "dpm:2", 12).sample(400, {"age": 0.5})
-    assert float(wide[:, 0].std()) > 0.8, "the unconditional branch has all ages"
+    std = float(wide[:, 0].std())
+    assert std > 0.8, "the unconditional branch has all ages"
     assert torch.isfinite(transport.sample(2, {"given_null": True})).all()
 
 
@@ -228,32 +230,32 @@ def test_a_file_adds_a_kind_of_condition(tmp_path, monkeypatch, capsys):
     torch.testing.assert_close(first, last)
     assert torch.isfinite(x).all()
     capsys.readouterr()
-    assert (
-        main(
-            [
-                "sample",
-                "whole",
-                "--n",
-                "3",
-                "--given",
-                "angle=90,age=30",
-                "--out",
-                "x.csv",
-                "--json",
-                *plugin,
-            ]
-        )
-        == 0
+    code = main(
+        [
+            "sample",
+            "whole",
+            "--n",
+            "3",
+            "--given",
+            "angle=90,age=30",
+            "--out",
+            "x.csv",
+            "--json",
+            *plugin,
+        ]
     )
-    assert json.loads(capsys.readouterr().out)["condition"] == {"angle": 90.0, "age": 30.0}
-    assert (
-        main(["sample", "whole", "--n", "3", "--given", "age=40,age=41", "--out", "y.csv", *plugin])
-        == 2
+    assert code == 0
+    condition = json.loads(capsys.readouterr().out)["condition"]
+    assert condition == {"angle": 90.0, "age": 30.0}
+    code = main(
+        ["sample", "whole", "--n", "3", "--given", "age=40,age=41", "--out", "y.csv", *plugin]
     )
+    assert code == 2
     assert "--given" in capsys.readouterr().err
     with open("x.csv") as file:
         assert [(row["angle"], row["age"]) for row in csv.DictReader(file)] == [
             ("90.0", "30.0")
         ] * 3
-    assert main(["evaluate", "whole", "--n", "10", "--repeats", "1", *plugin]) == 0
+    code = main(["evaluate", "whole", "--n", "10", "--repeats", "1", *plugin])
+    assert code == 0
     assert os.path.exists("whole/spec.json")

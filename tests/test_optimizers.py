@@ -59,9 +59,8 @@ def test_muon_moves_wide_kernels_as_matrices_and_adamw_the_rest(layout, monkeypa
         muon.step()
         adamw.step()
     for row, matrix, at in zip(rows, matrices, (1, 3), strict=True):
-        torch.testing.assert_close(
-            row(module[at].weight.detach()), matrix.detach(), rtol=1e-5, atol=1e-6
-        )
+        actual = row(module[at].weight.detach())
+        torch.testing.assert_close(actual, matrix.detach(), rtol=1e-5, atol=1e-6)
     others = [
         p for p in module.parameters() if p is not module[1].weight and p is not module[3].weight
     ]
@@ -82,9 +81,9 @@ def test_gradients_are_clipped_by_the_norm_of_all(share):
     )
     player.update(1.0)
     for number, gradient in enumerate(gradients):
-        torch.testing.assert_close(
-            player.state()[f"one/{number}/exp_avg"], 0.25 * min(share, 1) * gradient
-        )
+        actual = player.state()[f"one/{number}/exp_avg"]
+        expected = 0.25 * min(share, 1) * gradient
+        torch.testing.assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

@@ -52,7 +52,9 @@ def test_packed_images_are_the_same_data_set(folder, tmp_path, encoding, options
             "train",
             "held_out",
         ):  # also of images that were scaled, whose split is that of the originals
-            np.testing.assert_array_equal(getattr(there, split).hashes, getattr(here, split).hashes)
+            actual = getattr(there, split).hashes
+            expected = getattr(here, split).hashes
+            np.testing.assert_array_equal(actual, expected)
         for number in (0, 3, 5):
             left = Sampler(there, 16, augment=("flip",)).batch(number)
             right = Sampler(here, 16, augment=("flip",)).batch(number)
@@ -76,9 +78,8 @@ def test_any_program_reads_the_tars(folder, packed):
             images.append(np.asarray(Image.open(io.BytesIO(members[name])).convert("RGBA")))
             classes.append(int(members[name.replace("png", "cls")]))
     splits = data.train, data.held_out
-    np.testing.assert_array_equal(
-        np.stack(images), np.concatenate([split.x for split in splits]).transpose(0, 2, 3, 1)
-    )
+    expected = np.concatenate([split.x for split in splits]).transpose(0, 2, 3, 1)
+    np.testing.assert_array_equal(np.stack(images), expected)
     assert classes == np.concatenate([split.labels for split in splits]).tolist()
     assert manifest["classes"] == ["cats", "dogs"]
 
@@ -116,10 +117,9 @@ def test_tars_of_other_tools(tmp_path):
         assert len(data.train) + len(data.held_out) == n
         assert data.space.classes == ("0", "10")
         assert data.ignored == 25
-    assert (
-        pf.data.load(tmp_path / "one.tar").fingerprint
-        == pf.data.load(tmp_path / "set", stream=True).fingerprint
-    )
+    fingerprint = pf.data.load(tmp_path / "one.tar").fingerprint
+    expected = pf.data.load(tmp_path / "set", stream=True).fingerprint
+    assert fingerprint == expected
     some = tar(
         tmp_path / "some.tar",
         {name: content for name, content in members.items() if not name.endswith("1.cls")},
@@ -230,11 +230,7 @@ def test_damaged_manifests_are_refused(packed):
     (packed / "manifest.json").write_text(json.dumps(content))
     file = packed / "train-000000.json"
     index = json.loads(file.read_text())
-    for change in (
-        {"hashes": ["x"] * 20},
-        {"hashes": index["hashes"][1:]},
-        {"hashes": None},
-    ):
+    for change in ({"hashes": ["x"] * 20}, {"hashes": index["hashes"][1:]}, {"hashes": None}):
         file.write_text(json.dumps({**index, **change}))
         with pytest.raises(DataError, match=r"manifest.json is damaged"):
             pf.data.load(packed)
@@ -269,7 +265,8 @@ def test_one_changed_byte_is_refused(folder, tmp_path, encoding, capsys):
     for stream, limit in ((False, None), (True, 9)):
         with pytest.raises(DataError, match=r"differ from manifest.json"):
             pf.data.load(tmp_path / "packed", stream=stream, limit=limit)
-    assert main(["data", "check", str(tmp_path / "packed")]) == 3
+    code = main(["data", "check", str(tmp_path / "packed")])
+    assert code == 3
     capsys.readouterr()
 
 
@@ -316,7 +313,9 @@ def test_it_is_the_same_data_set(folder, options, monkeypatch):
         np.testing.assert_array_equal(
             left.labels, right.labels
         ) if right.labels is not None else None
-    np.testing.assert_array_equal(there.train.x.level_counts(), level_counts(here.train.x))
+    actual = there.train.x.level_counts()
+    expected = level_counts(here.train.x)
+    np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("augment", [(), ("flip", "shift", "dequantise")], ids=str)

@@ -401,7 +401,8 @@ def test_a_walk_with_a_solver_that_draws_ends_at_the_other_seed(chromium, pages)
     page.set(view="walk", seed=0, toward=9, share=100, given_0="3", solver_0="ancestral")
     reached = page.pixels()
     page.set(view="one", seed=9)
-    assert np.abs(reached.astype(int) - page.pixels().astype(int)).max() <= 1
+    largest = np.abs(reached.astype(int) - page.pixels().astype(int)).max()
+    assert largest <= 1
 
 
 def middle_of_the_dot(page):
@@ -468,9 +469,10 @@ def test_names_are_text(chromium, pages):
     assert chromium.run("document.title") == HOSTILE
     assert chromium.run("document.querySelector('.panel h2').textContent") == HOSTILE
     assert chromium.run("document.querySelectorAll('img').length") == 0
-    assert [
+    actual = [
         *chromium.run("[...document.querySelector('#given-0').options].map((one) => one.text)")
-    ][1:] == [*LABELS.names]
+    ][1:]
+    assert actual == [*LABELS.names]
     assert page.settle().startswith(HOSTILE)
 
 
@@ -656,7 +658,8 @@ def test_a_flow_and_a_gan_show_what_sample_draws(chromium, real):
         x = transport.sample(16, seed=5).numpy()[:, 0]
         shown = page.tiles(panel, 8)
         assert near(shown, x)
-        assert (shown != np.rint(255 * x)).mean() <= 0.005
+        mean = (shown != np.rint(255 * x)).mean()
+        assert mean <= 0.005
 
 
 @pytest.fixture(scope="module")
@@ -744,5 +747,6 @@ def test_the_runtime_is_the_one_that_its_facts_name():
     for file in facts["files"].values():
         packed = (folder / file["packed"]).read_bytes()
         assert hashlib.sha256(packed).hexdigest() == file["packed_sha256"]
-        assert hashlib.sha256(gzip.decompress(packed)).hexdigest() == file["sha256"]
+        actual = hashlib.sha256(gzip.decompress(packed)).hexdigest()
+        assert actual == file["sha256"]
     assert "MIT License" in (folder / "LICENSE").read_text()

@@ -132,9 +132,8 @@ def test_pairs_and_classes_in_proportion_make_the_margin_smaller():
         return comparison.differences()["frechet"][0]["margin"]
 
     def apart(comparison):
-        return dataclasses.replace(
-            comparison, models=tuple(alone(model) for model in comparison.models)
-        )
+        models = tuple(alone(model) for model in comparison.models)
+        return dataclasses.replace(comparison, models=models)
 
     def alone(model):
         score = dataclasses.replace(model.scores["frechet"], reference_terms=(), sample_terms=())
@@ -142,7 +141,8 @@ def test_pairs_and_classes_in_proportion_make_the_margin_smaller():
 
     shifts = [0.3 * SHIFTS[0], 0.4 * SHIFTS[0]]
     pairs = [simulated(seed, shifts) for seed in range(20)]
-    assert np.median([margin(pair) / margin(apart(pair)) for pair in pairs]) < 0.5
+    actual = np.median([margin(pair) / margin(apart(pair)) for pair in pairs])
+    assert actual < 0.5
 
 
 def test_the_interval_of_a_difference_holds_the_true_one():
@@ -244,20 +244,19 @@ def random_comparison(seed):
             known |= dict(zip(("sample_terms", "reference_terms"), terms, strict=True))
         if kind == 2:
             known = {"reference_error": 0.01}
-        return Score(
-            float(np.mean(values)), spread=float(np.std(values, ddof=1)), values=values, **known
-        )
+        spread = float(np.std(values, ddof=1))
+        return Score(float(np.mean(values)), spread=spread, values=values, **known)
 
     def row(name):
-        return ModelResult(
-            name, scores={metric: score(random.uniform(0.3, 0.5)) for metric in metrics}
-        )
+        scores = {metric: score(random.uniform(0.3, 0.5)) for metric in metrics}
+        return ModelResult(name, scores=scores)
 
     real_data_scores = {
         metric: Score(0.25 if metric == "frechet" else 0.6, 0.01) for metric in metrics
     }
+    models = tuple(map(row, "abcd"))
     return Comparison(
-        models=tuple(map(row, "abcd")),
+        models=models,
         metrics=metrics,
         real_data_scores=real_data_scores,
         baseline=row("no network"),
@@ -317,7 +316,8 @@ def test_ahead_is_said_exactly_where_the_difference_exceeds_the_margin_in_the_js
         groups = [names_in(clause) for clause in clauses if "baseline" not in clause.lower()]
         for pair in itertools.combinations(order, 2):
             indistinct = ahead_of[frozenset(pair)] is None
-            assert any(set(pair) <= group for group in groups) == indistinct
+            actual = any(set(pair) <= group for group in groups)
+            assert actual == indistinct
 
         not_ahead = {name for name in order if ahead_of[frozenset((name, "no network"))] != name}
         behind_it = {
@@ -360,7 +360,8 @@ def test_all_families_get_the_same_labels_in_proportion_and_the_same_noise_where
     assert all(np.array_equal(first, labels) for labels in others)
     assert torch.equal(started["ddpm"], started["flow"])
     shares = np.bincount(digits.train.labels, minlength=10) / len(digits.train)
-    assert np.abs(np.bincount(first, minlength=10) - 100 * shares).max() <= 2
+    largest = np.abs(np.bincount(first, minlength=10) - 100 * shares).max()
+    assert largest <= 2
     again = judge.draw(transports["gan"], REPEAT_SEEDS + 3, 20)[1]
     assert np.array_equal(again, first[3:23]), "a label comes from its sample's own seed"
     assert not np.array_equal(judge.draw(transports["gan"], 2 * REPEAT_SEEDS)[1], first)
@@ -415,9 +416,10 @@ def test_a_score_without_an_error_is_judged_by_the_spread_between_samplings_of_a
         ModelResult(name, scores={"score": Score(mean, 0.014, values=(mean - 0.01, mean + 0.01))})
         for name, mean in (("a", 0.5), ("b", 0.53))
     ]
+    real_data_scores = {"score": Score(0.4, 0.001)}
     comparison = Comparison(
         models=tuple(models),
         metrics={"score": MetricInfo("Score")},
-        real_data_scores={"score": Score(0.4, 0.001)},
+        real_data_scores=real_data_scores,
     )
     assert comparison.differences()["score"][0]["ahead"] is None

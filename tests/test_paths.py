@@ -55,9 +55,7 @@ def pairs(path, n=33):
 
 
 def test_every_path_of_the_package_is_tested():
-    assert {type(path).__name__ for path in EVERY_PATH.values()} == {
-        *concrete(PARTS, Path),
-    }
+    assert {type(path).__name__ for path in EVERY_PATH.values()} == {*concrete(PARTS, Path)}
 
 
 @pytest.mark.parametrize("path", EVERY_PATH.values(), ids=EVERY_PATH)
@@ -78,7 +76,8 @@ def test_a_table_keeps_the_schedule_at_its_levels():
 def test_known_values():
     half = torch.tensor([0.5], dtype=torch.float64)
     assert Linear().at(half).alpha.item() == 0.5
-    assert Cosine().at(half).alpha.item() == pytest.approx(2**-0.5)
+    alpha = Cosine().at(half).alpha.item()
+    assert alpha == pytest.approx(2**-0.5)
     assert VE().at(half).sigma.item() == 40.0
     # Song et al. (2021): the VP path with betas .1 and 20 ends at exp(-10.05) of the signal's power
     assert VP().at(half * 2).alpha.item() ** 2 == pytest.approx(4.3185e-05, rel=1e-3)
@@ -130,7 +129,8 @@ def test_velocity_is_the_derivative_of_the_path():
         return k.alpha * x + k.sigma * z
 
     _, slope = torch.func.jvp(at, (t,), (torch.ones_like(t),))
-    torch.testing.assert_close(target("velocity", x, z, path.at(t).over(x)), slope)
+    actual = target("velocity", x, z, path.at(t).over(x))
+    torch.testing.assert_close(actual, slope)
 
 
 def test_the_score_is_the_gradient_of_the_log_density_of_noisy_data():
@@ -193,10 +193,10 @@ def test_the_network_puts_out_v_whatever_is_predicted(path, kind, to):
     plain = pf.Denoiser(network, path, "v", SPACE)
     preconditioned = pf.Denoiser(network, path, kind, SPACE, preconditioning=V)
     wanted = plain.predict(to, x_t, t)
-    assert (preconditioned.predict(to, x_t, t) - wanted).norm() <= 1e-10 * wanted.norm()
-    torch.testing.assert_close(
-        preconditioned(x_t, t), preconditioned.predict(kind, x_t, t), rtol=1e-11, atol=1e-11
-    )
+    norm = (preconditioned.predict(to, x_t, t) - wanted).norm()
+    assert norm <= 1e-10 * wanted.norm()
+    expected = preconditioned.predict(kind, x_t, t)
+    torch.testing.assert_close(preconditioned(x_t, t), expected, rtol=1e-11, atol=1e-11)
 
 
 def test_a_preconditioned_noise_prediction_is_a_gain_of_x_t_and_a_scaled_network():
@@ -206,9 +206,8 @@ def test_a_preconditioned_noise_prediction_is_a_gain_of_x_t_and_a_scaled_network
     t = times(path, k)
     network = Wave()
     wanted = k.sigma * x_t + k.alpha * network(x_t, t)
-    torch.testing.assert_close(
-        pf.Denoiser(network, path, "noise", SPACE, preconditioning=V)(x_t, t), wanted
-    )
+    actual = pf.Denoiser(network, path, "noise", SPACE, preconditioning=V)(x_t, t)
+    torch.testing.assert_close(actual, wanted)
 
 
 @pytest.mark.parametrize("preconditioned", [True, False])
@@ -225,14 +224,16 @@ def test_ddpm_minimises_the_squared_error_of_the_noise(preconditioned):
     t = method.times(again.draws, method.denoiser.path)
     alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
     level = (1000 * t).round().long() - 1
-    torch.testing.assert_close(1000 * t, (level + 1).float())
+    expected = (level + 1).float()
+    torch.testing.assert_close(1000 * t, expected)
     alpha = alpha_bar[level, None].sqrt().float()
     sigma = (1 - alpha_bar[level, None]).sqrt().float()
     x_t = alpha * x + sigma * z
     raw = network(x_t, t)
     noise = sigma * x_t + alpha * raw if preconditioned else raw
     assert player == "denoiser"
-    torch.testing.assert_close(loss, (noise - z).square().mean(), rtol=1e-4, atol=1e-5)
+    expected = (noise - z).square().mean()
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
     assert method.denoiser.prediction == "noise"
 
 
@@ -245,7 +246,8 @@ def test_ddpm_minimises_the_squared_error_of_the_noise(preconditioned):
 def test_ddpm_trains_on_every_level_of_its_table_equally(space, levels):
     method = pf.recipes.ddpm(space, network=Wave(), levels=levels).method
     t = method.times.times.quantile((torch.arange(levels) + 0.5) / levels, method.denoiser.path)
-    torch.testing.assert_close(t, (torch.arange(levels) + 1) / levels)
+    expected = (torch.arange(levels) + 1) / levels
+    torch.testing.assert_close(t, expected)
     assert method.denoiser.path.levels == levels
 
 
@@ -255,4 +257,5 @@ def test_edm_preconditioning_is_minus_v():
     c_skip = 1 / (1 + k.sigma**2)
     c_out = k.sigma / torch.sqrt(1 + k.sigma**2)
     raw = torch.randn_like(x)
-    torch.testing.assert_close(convert("v", "data", -raw, x_t, k), c_skip * x_t + c_out * raw)
+    actual = convert("v", "data", -raw, x_t, k)
+    torch.testing.assert_close(actual, c_skip * x_t + c_out * raw)

@@ -110,7 +110,8 @@ def test_the_critic_plays_hinge():
     out = by_hand(model, x)[0]
     on_real = model.critic(x)
     on_made = model.critic(out)
-    torch.testing.assert_close(critic, (F.relu(1 - on_real) + F.relu(1 + on_made)).mean())
+    expected = (F.relu(1 - on_real) + F.relu(1 + on_made)).mean()
+    torch.testing.assert_close(critic, expected)
 
 
 def test_the_autoencoder_s_gradient_is_that_of_its_terms_by_hand():
@@ -129,7 +130,8 @@ def test_the_autoencoder_s_gradient_is_that_of_its_terms_by_hand():
     wanted = torch.autograd.grad(whole, [*model.encoder.parameters(), *model.decoder.parameters()])
     for mine, theirs in zip(slopes, wanted, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(loss, (near + 0.3 * divergence).mean())
+    expected = (near + 0.3 * divergence).mean()
+    torch.testing.assert_close(loss, expected)
 
 
 def test_feature_distance_is_that_of_directions():
@@ -140,9 +142,8 @@ def test_feature_distance_is_that_of_directions():
         cosine = (x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1))
         wanted = wanted + (2 - 2 * cosine).flatten(1).mean(1) / 2
     torch.testing.assert_close(feature_distance(a, b), wanted)
-    torch.testing.assert_close(
-        feature_distance(a, [5 * x for x in a]), torch.zeros(4), rtol=0, atol=1e-6
-    )
+    actual = feature_distance(a, [5 * x for x in a])
+    torch.testing.assert_close(actual, torch.zeros(4), rtol=0, atol=1e-6)
 
 
 def test_sampling_decodes_codes_of_the_measured_mean_and_spread():
@@ -158,7 +159,8 @@ def test_sampling_decodes_codes_of_the_measured_mean_and_spread():
     torch.testing.assert_close(network.mean.flatten(), centre, rtol=0, atol=0.02)
     torch.testing.assert_close(network.std.flatten(), spread, rtol=0, atol=0.02)
     z = torch.randn(3, 3, 4, 6)
-    torch.testing.assert_close(network(z), model.decoder(network.mean + network.std * z))
+    expected = model.decoder(network.mean + network.std * z)
+    torch.testing.assert_close(network(z), expected)
 
 
 def test_the_nearest_vector_is_taken_and_gradients_pass():
@@ -169,7 +171,8 @@ def test_the_nearest_vector_is_taken_and_gradients_pass():
     flat = h.detach().movedim(1, -1)
     distances = (flat[..., None, :] - book.vectors).square().sum(-1)
     assert torch.equal(index, distances.argmin(-1))
-    torch.testing.assert_close(q.detach(), book.vectors[index].movedim(-1, 1))
+    expected = book.vectors[index].movedim(-1, 1)
+    torch.testing.assert_close(q.detach(), expected)
     torch.testing.assert_close(book.look_up(index), q.detach())
     weight = torch.randn_like(q)
     (q * weight).sum().backward()
@@ -198,8 +201,10 @@ def test_one_update_of_the_running_means():
         torch.rand(3),
         torch.rand(3),
     )
-    torch.testing.assert_close(book.counts, torch.tensor([3.0, 2.5]))
-    torch.testing.assert_close(book.vectors, torch.tensor([[5.0 / 3], [-2.5 / 2.5]]))
+    expected = torch.tensor([3.0, 2.5])
+    torch.testing.assert_close(book.counts, expected)
+    expected = torch.tensor([[5.0 / 3], [-2.5 / 2.5]])
+    torch.testing.assert_close(book.vectors, expected)
 
 
 def test_dead_codes_are_put_where_vectors_are():
@@ -242,7 +247,8 @@ def test_codes_are_the_nearest_in_any_precision_of_the_networks_around():
     h = torch.randn(500, 8)
     with torch.autocast("cpu", torch.bfloat16):
         index = book(h)[1]
-    assert torch.equal(index, torch.cdist(h, book.vectors).argmin(1))
+    expected = torch.cdist(h, book.vectors).argmin(1)
+    assert torch.equal(index, expected)
 
 
 @pytest.mark.parametrize("levels", [(4,), (3,), (8, 6, 5), (8, 5, 5, 5)])
@@ -255,16 +261,16 @@ def test_rounding_has_exactly_its_levels(levels):
         steps = column.unique()
         assert len(steps) == level
         assert steps.abs().max() <= 1
-        torch.testing.assert_close(steps.diff(), torch.full((level - 1,), 1 / (level // 2)))
+        expected = torch.full((level - 1,), 1 / (level // 2))
+        torch.testing.assert_close(steps.diff(), expected)
     assert (int(index.min()), int(index.max()), len(index.unique())) == (
         0,
         book.size - 1,
         book.size,
     )
     torch.testing.assert_close(book.look_up(index), q)
-    assert len(torch.cat([q, index[:, None].float()], 1).unique(dim=0)) == book.size, (
-        "a number is a code and a code a number"
-    )
+    count = len(torch.cat([q, index[:, None].float()], 1).unique(dim=0))
+    assert count == book.size, "a number is a code and a code a number"
 
 
 def test_rounding_passes_the_slope_of_its_squashing():
@@ -283,9 +289,8 @@ def test_codes_are_drawn_as_often_as_they_were_used():
     drawn = Drawn(nn.Identity(), Codebook(5, 2), use)
     codes = drawn.codes(torch.randn(40_000, 2, 3))
     often = F.one_hot(codes, 5).double().mean(0)
-    torch.testing.assert_close(
-        often, (use / use.sum(-1, keepdim=True)).double(), rtol=0, atol=0.012
-    )
+    expected = (use / use.sum(-1, keepdim=True)).double()
+    torch.testing.assert_close(often, expected, rtol=0, atol=0.012)
     assert not (codes[:, 0, 0] == 0).any()
     ends = drawn.codes(torch.tensor([[-40.0] * 6, [40.0] * 6]).reshape(2, 2, 3))
     assert (int(ends.min()), int(ends.max())) == (0, 4)
@@ -318,17 +323,18 @@ def test_the_loss_and_what_follows_it():
     decoded = Still()(q)
     std = math.exp(float(method.likelihood.log_variance.detach()) / 2)
     log_likelihood = torch.distributions.Normal(decoded, std).log_prob(x).sum(1).mean()
-    torch.testing.assert_close(
-        loss, -log_likelihood / 3 + 0.5 * (x[:, :2, None] - q).square().mean()
-    )
+    expected = -log_likelihood / 3 + 0.5 * (x[:, :2, None] - q).square().mean()
+    torch.testing.assert_close(loss, expected)
     often = torch.bincount(index.flatten(), minlength=4) / 32
-    assert float(at.notes["perplexity"]) == pytest.approx(
+    perplexity = float(at.notes["perplexity"])
+    assert perplexity == pytest.approx(
         float(torch.distributions.Categorical(often).entropy().exp())
     )
     assert torch.equal(method.codebook.vectors, before)
     assert next(game, None) is None
     assert not torch.equal(method.codebook.vectors, before)
-    torch.testing.assert_close(method.use, 0.99 * torch.full((1, 4), 0.25) + 0.01 * often[None])
+    expected = 0.99 * torch.full((1, 4), 0.25) + 0.01 * often[None]
+    torch.testing.assert_close(method.use, expected)
     assert float(at.notes["book"]) == 4
 
 
@@ -340,10 +346,13 @@ def test_a_model_in_the_latent_space_decodes_codes_of_the_book(tmp_path):
     exact = autoencoder.decode(run.method.codebook(z)[0])
     torch.testing.assert_close(autoencoder.decode(z), exact)
     latent = pf.fit(pf.in_latent("flow", data, run, "tiny"), data, steps=3, out=tmp_path / "latent")
-    assert latent.transport.sample(2).shape == (2, 1, 8, 8)
+    shape = latent.transport.sample(2).shape
+    assert shape == (2, 1, 8, 8)
 
 
 def test_shares_are_those_of_each_place():
     torch.manual_seed(0)
     index = torch.randint(0, 7, (50, 3, 2))
-    torch.testing.assert_close(_counts(index, 7) / 50, F.one_hot(index, 7).float().mean(0))
+    actual = _counts(index, 7) / 50
+    expected = F.one_hot(index, 7).float().mean(0)
+    torch.testing.assert_close(actual, expected)

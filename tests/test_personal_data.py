@@ -180,10 +180,8 @@ def told(tmp_path, columns):
 @pytest.mark.parametrize("what", PERSONAL)
 def test_columns_of_personal_data_are_told_by_name_or_content(tmp_path, what):
     for name, cells in PERSONAL[what]:
-        assert told(tmp_path, {name: cells, "group": joined("a b c")})[0] == {
-            name: what,
-            "group": "",
-        }
+        actual = told(tmp_path, {name: cells, "group": joined("a b c")})[0]
+        assert actual == {name: what, "group": ""}
 
 
 def test_other_columns_are_left_alone(tmp_path):
@@ -197,7 +195,8 @@ def test_content_alone_tells_columns_of_all_lengths():
         (PERSONAL["telephone numbers"][0][1], "telephone numbers"),
     ):
         for n in (12, 200):
-            assert looks_like("x", list(dict.fromkeys(cells[:n])), n, "category") == what
+            actual = looks_like("x", list(dict.fromkeys(cells[:n])), n, "category")
+            assert actual == what
 
 
 # --- rare texts ---
@@ -234,9 +233,11 @@ def test_texts_of_one_row_are_counted_and_not_learned(tmp_path):
     np.testing.assert_array_equal(again.train.x, data.train.x)
     assert (other.train.x != data.train.x).any(), "draws are by seed"
     assert other.fingerprint == data.fingerprint
-    assert load(**other.origin).train.x.tolist() == other.train.x.tolist()
+    x = load(**other.origin).train.x.tolist()
+    assert x == other.train.x.tolist()
     learned = load(path, rare="keep")
-    assert len(notes_of(learned.space.cells(learned.train.x))) > 30
+    count = len(notes_of(learned.space.cells(learned.train.x)))
+    assert count > 30
     with pytest.raises(UsageError, match="rare"):
         load(path, rare="perhaps")
 
@@ -254,7 +255,8 @@ def test_schemas_and_frames_do_not_hold_such_texts(tmp_path):
     path = people(tmp_path / "people.csv")
     check(path, write_schema=tmp_path / "schema.json")
     assert "secret" not in (tmp_path / "schema.json").read_text()
-    assert load(path, schema=tmp_path / "schema.json").fingerprint == load(path).fingerprint
+    fingerprint = load(path, schema=tmp_path / "schema.json").fingerprint
+    assert fingerprint == load(path).fingerprint
     names = ["late", "none", "paid twice", *(f"secret {row}" for row in range(0, 400, 10))]
     stated = load(path, schema={"columns": {"note": {"kind": "category", "names": names}}})
     assert len(stated.space.fields[1].names) == 43, "texts that a schema names are wanted"
@@ -283,10 +285,8 @@ def test_a_run_keeps_what_it_was_trained_with_and_says_why_a_text_is_unknown(tmp
     earlier = {
         name: value for name, value in kept.spec["data"].items() if name != "rare"
     }  # as earlier versions wrote it
-    assert (
-        data_of_run(kept.folder, {**kept.spec, "data": earlier}).fingerprint
-        == kept.spec["fingerprint"]
-    )
+    fingerprint = data_of_run(kept.folder, {**kept.spec, "data": earlier}).fingerprint
+    assert fingerprint == kept.spec["fingerprint"]
     with pytest.raises(DataError, match='rare="keep"'):
         pf.resume(kept.folder, steps=4, data=load(path), progress=False)
     with pytest.raises(UsageError, match="rare=keep"):
@@ -294,7 +294,8 @@ def test_a_run_keeps_what_it_was_trained_with_and_says_why_a_text_is_unknown(tmp
     with pytest.raises(DataError, match="rare=keep"):
         pf.evaluate(kept, load(path), n=20)
     for rare, told in (("replace", True), ("keep", False)):
-        assert main(["data", "check", str(path), "--rare", rare]) == 0
+        code = main(["data", "check", str(path), "--rare", rare])
+        assert code == 0
         assert ("40 of 43 texts" in capsys.readouterr().out) == told
 
 
@@ -352,7 +353,8 @@ def test_samples_of_rare_texts_alone_are_all_counted(tmp_path, capsys):
         "--json",
     ]
     assert main([*asked, "--metrics", "unique_texts"]) == 0
-    assert json.loads(capsys.readouterr().out)["models"][0]["scores"]["unique_texts"]["value"] == 1
+    value = json.loads(capsys.readouterr().out)["models"][0]["scores"]["unique_texts"]["value"]
+    assert value == 1
     written("odd.csv", [f"odd {i}" if i % 2 else common[i % 3] for i in range(60)])
     data = pf.data.real_data(tmp_path / "real.csv")
     found = pf.evaluate(tmp_path / "odd.csv", data, metrics=["column_error"], repeats=1).models[0]

@@ -41,9 +41,9 @@ class World:
         order = np.random.default_rng(3).permutation(
             len(data.train)
         )  # examples of one writer follow each other
-        self.data = dataclasses.replace(
-            data, train=data.train.take(order[ASIDE:]), held_out=data.held_out.take(slice(360))
-        )
+        train = data.train.take(order[ASIDE:])
+        held_out = data.held_out.take(slice(360))
+        self.data = dataclasses.replace(data, train=train, held_out=held_out)
         self.fresh = data.train.take(order[:ASIDE])
         self.name = name
         self.folder = folder
@@ -51,9 +51,8 @@ class World:
 
     def said(self, x):
         """The verdict on samples in data units."""
-        comparison = evaluate(
-            x, self.data, n=min(len(x), SAMPLES), repeats=1, metrics=METRICS[self.name]
-        )
+        n = min(len(x), SAMPLES)
+        comparison = evaluate(x, self.data, n=n, repeats=1, metrics=METRICS[self.name])
         return [finding.text for finding in findings(comparison)]
 
     @functools.cached_property
@@ -170,10 +169,7 @@ FAULTS = {
     "three points": (r"\(3 (clearly )?distinct .*collapse", *samples("ring", three_points)),
     "half of the images alike": (r"\(12\d* distinct .*collapse", *samples("digits", half_alike)),
     "half of the points alike": (r"\(12\d* distinct .*collapse", *samples("ring", half_alike)),
-    "32 images memorised": (
-        r"\(100.*near-copies",
-        *samples("digits", memorised),
-    ),
+    "32 images memorised": (r"\(100.*near-copies", *samples("digits", memorised)),
     "training examples with noise": (
         r"\(C_T = −",
         *samples("digits", lambda world: noisy(world.data.train.data_units(slice(300)).numpy(), 4)),

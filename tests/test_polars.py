@@ -73,9 +73,11 @@ def test_a_polars_frame_is_filled_in_its_own_types():
     drawn = np.where(missing, values[:1], values)
     filled = filled_frame(source, fields, drawn, missing)
     assert filled.schema == source.schema
-    assert filled.null_count().row(0) == (0,) * len(source.columns)
+    actual = filled.null_count().row(0)
+    assert actual == (0,) * len(source.columns)
     gaps = source["whole"].is_null().to_numpy()
-    assert set(filled["whole"].filter(gaps).to_list()) == {source["whole"][0]}
+    names = set(filled["whole"].filter(gaps).to_list())
+    assert names == {source["whole"][0]}
     assert filled["day"][3] == source["day"][0]
     assert filled.filter(~gaps).equals(source.filter(~gaps))
 

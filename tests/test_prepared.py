@@ -117,10 +117,13 @@ def test_batches_hold_what_was_prepared_of_their_examples(changes, tmp_path):
     _, places = trainer.sampler.positions(0, 3 * 128)
     for name, value in together.items():
         assert torch.equal(value, fields[name][places]), name
-    assert torch.equal(together["own"], data.space.to_model(data.train.data_units())[places])
-    assert torch.equal(torch.cat([batch.x for batch in seen]), together["z"] + 0.5)
+    expected = data.space.to_model(data.train.data_units())[places]
+    assert torch.equal(together["own"], expected)
+    actual = torch.cat([batch.x for batch in seen])
+    assert torch.equal(actual, together["z"] + 0.5)
     label = torch.cat([batch.condition["label"] for batch in seen])
-    assert torch.equal(label, torch.from_numpy(data.train.labels)[places])
+    expected = torch.from_numpy(data.train.labels)[places]
+    assert torch.equal(label, expected)
 
 
 def test_what_is_drawn_is_keyed_by_the_example_s_place(monkeypatch):
@@ -131,8 +134,10 @@ def test_what_is_drawn_is_keyed_by_the_example_s_place(monkeypatch):
     monkeypatch.setattr(preparing, "_last", None)
     parts = prepared(method, data)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    assert torch.equal(whole["z"][7:9], ExampleDraws([7, 8], name="prepared").normal((17,)))
-    assert float(whole["z"].std()) == pytest.approx(1, abs=0.03)
+    expected = ExampleDraws([7, 8], name="prepared").normal((17,))
+    assert torch.equal(whole["z"][7:9], expected)
+    std = float(whole["z"].std())
+    assert std == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize("cache", [True, False], ids=["stored", "lost"])
@@ -158,7 +163,8 @@ def test_settings_and_weights_of_frozen_parts_tell_prepared_inputs_apart():
     data = data_of(n=70)
     first = prepared(recipe(data).method, data)
     assert prepared(recipe(data).method, data) is first, "the same again is not computed again"
-    assert torch.equal(prepared(recipe(data, scale=2.0).method, data)["x"], 2 * first["x"])
+    actual = prepared(recipe(data, scale=2.0).method, data)["x"]
+    assert torch.equal(actual, 2 * first["x"])
 
 
 def test_modules_that_are_neither_frozen_nor_trained_tell_prepared_inputs_apart():
@@ -187,9 +193,8 @@ def small_parts(monkeypatch):
 @pytest.fixture(scope="module")
 def flow(moons, tmp_path_factory):
     """A run that is hardly trained."""
-    return pf.fit(
-        "flow", moons, size="tiny", steps=5, seed=0, out=tmp_path_factory.mktemp("runs") / "flow"
-    )
+    out = tmp_path_factory.mktemp("runs") / "flow"
+    return pf.fit("flow", moons, size="tiny", steps=5, seed=0, out=out)
 
 
 @pytest.mark.parametrize("damage", ["no tensors", "those of another part"])

@@ -122,7 +122,8 @@ def test_a_game_agrees_as_far_as_rounding_allows(kind, folder, alone, control):
     """The first gradients to 1e-5; later losses within three times the drift of the control."""
     gradients = torch.load(folder / f"gan-{kind}.gradients")
     for player, wanted in alone["gan"][1].items():
-        assert float((gradients[player] - wanted).norm()) < 1e-5 * float(wanted.norm()), player
+        norm = float((gradients[player] - wanted).norm())
+        assert norm < 1e-5 * float(wanted.norm()), player
     single = losses_of(alone["gan"][0])
     shared = losses_of(folder / f"gan-{kind}")
     for player, wanted in single.items():
@@ -138,7 +139,8 @@ def test_a_game_is_that_of_one_process_which_adds_up_the_same_parts(folder, tmp_
     """
     trained("gan", tmp_path / "gan", Processes(), parts=2)
     for player, wanted in losses_of(tmp_path / "gan").items():
-        np.testing.assert_array_equal(losses_of(folder / "gan-reduced")[player], wanted)
+        actual = losses_of(folder / "gan-reduced")[player]
+        np.testing.assert_array_equal(actual, wanted)
 
 
 class Shifted(torch.nn.Module):
@@ -158,7 +160,8 @@ def test_networks_of_a_player_are_sharded_one_by_one():
     from pushforward.testing import space_data
 
     vae = pf.recipes.vae(space_data((17,), labels=True, n=300).space, "tiny").method
-    assert called("autoencoder", vae.players["autoencoder"]) == [vae.encoder, vae.decoder]
+    actual = called("autoencoder", vae.players["autoencoder"])
+    assert actual == [vae.encoder, vae.decoder]
     assert called("encoder", vae.encoder) == [vae.encoder]
     generator = Shifted()
     assert called("generator", generator) == [generator], "with its own weight"

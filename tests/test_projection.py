@@ -7,11 +7,7 @@ from torch import nn
 
 from pushforward.conditions import Label
 from pushforward.draws import ExampleDraws
-from pushforward.editing import (
-    Nearby,
-    Search,
-    invert,
-)
+from pushforward.editing import Nearby, Search, invert
 from pushforward.transports import Map
 
 
@@ -38,9 +34,8 @@ def test_projection_solves_a_linear_model_as_least_squares_do():
     torch.testing.assert_close(inverted.z.double(), z, atol=1e-3, rtol=1e-3)
     rest = (z @ weight.T - target).square().mean(1).sqrt()
     torch.testing.assert_close(inverted.error.double(), rest, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(
-        model.space.to_model(inverted.x).double(), z @ weight.T + bias, atol=3e-3, rtol=1e-3
-    )
+    actual = model.space.to_model(inverted.x).double()
+    torch.testing.assert_close(actual, z @ weight.T + bias, atol=3e-3, rtol=1e-3)
     assert inverted.condition is None
 
 
@@ -54,9 +49,8 @@ def test_projection_is_a_function_of_row_and_seed():
         invert(model, x, search=Search(**options)),
     ):
         torch.testing.assert_close(other.z, together.z, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(
-        invert(model, x[3:4], search=Search(**options)).z, together.z[3:4], atol=1e-4, rtol=1e-4
-    )
+    actual = invert(model, x[3:4], search=Search(**options)).z
+    torch.testing.assert_close(actual, together.z[3:4], atol=1e-4, rtol=1e-4)
     assert (
         (invert(model, x, seed=1, search=Search(**options)).first - together.first).abs() > 1e-3
     ).all()
@@ -69,7 +63,8 @@ def test_without_a_label_projection_keeps_the_one_that_fits():
     )
     x = torch.cat([labelled.sample(2, {"label": label}, seed=50 + label) for label in (2, 0, 1)])
     free = invert(labelled, x, search=Search(prior=0, steps=200))
-    assert free.condition["label"].tolist() == [2, 2, 0, 0, 1, 1]
+    actual = free.condition["label"].tolist()
+    assert actual == [2, 2, 0, 0, 1, 1]
     assert (free.error < 1e-3).all()
     forced = invert(labelled, x, {"label": 1}, search=Search(prior=0, steps=200))
     assert forced.condition["label"].tolist() == [1] * 6
@@ -84,26 +79,28 @@ def test_without_a_label_projection_keeps_the_one_that_fits():
 def test_variations_run_from_z_to_new_samples_and_keep_the_distribution():
     model = linear()
     z = normal(2, 1, 3)[0]
-    torch.testing.assert_close(
-        Nearby(model, z, 1.0).sample(5, seed=8), model.sample(5, seed=8), rtol=0, atol=0
-    )
+    actual = Nearby(model, z, 1.0).sample(5, seed=8)
+    expected = model.sample(5, seed=8)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
     with torch.no_grad():
         middle = model.space.to_data(model(z[None]))
         wanted = model(0.8 * z + 0.6 * ExampleDraws(8, 5).normal((3,)))
-    torch.testing.assert_close(Nearby(model, z, 0.6).sample(5, seed=8), model.space.to_data(wanted))
+    actual = Nearby(model, z, 0.6).sample(5, seed=8)
+    expected = model.space.to_data(wanted)
+    torch.testing.assert_close(actual, expected)
     gaps = [
         float((Nearby(model, z, s).sample(50, seed=8) - middle).abs().mean())
         for s in (1e-3, 0.3, 0.6, 1.0)
     ]
     assert gaps == sorted(gaps)
     assert gaps[0] < 0.01
-    torch.testing.assert_close(
-        Nearby(model, z, 0.6).sample(5, seed=8)[3:4], Nearby(model, z, 0.6).sample(1, seed=11)
-    )
+    actual = Nearby(model, z, 0.6).sample(5, seed=8)[3:4]
+    expected = Nearby(model, z, 0.6).sample(1, seed=11)
+    torch.testing.assert_close(actual, expected)
     around = torch.cat(
         [Nearby(model, centre, 0.7).sample(1, seed=i) for i, centre in enumerate(normal(0, 800, 3))]
     )
-    assert (
-        stats.ks_2samp(around[:, 0].numpy(), model.sample(4000, seed=10_000)[:, 0].numpy()).pvalue
-        > 0.01
-    )
+    pvalue = stats.ks_2samp(
+        around[:, 0].numpy(), model.sample(4000, seed=10_000)[:, 0].numpy()
+    ).pvalue
+    assert pvalue > 0.01

@@ -138,9 +138,8 @@ def test_comparisons_of_one_protocol_are_joined_without_scoring_again(first, tmp
     ],
 )
 def test_unlike_protocols_are_refused_with_the_field_and_both_values(first, field, value, words):
-    other = dataclasses.replace(
-        first, protocol=dataclasses.replace(first.protocol, **{field: value})
-    )
+    protocol = dataclasses.replace(first.protocol, **{field: value})
+    other = dataclasses.replace(first, protocol=protocol)
     with pytest.raises(UsageError, match="cannot be compared") as error:
         pf.compare([first, other])
     assert words in str(error.value)

@@ -37,22 +37,22 @@ def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled, of
     assert set(scores) == {"frechet"}
     wanted = frechet_distance(features(samples[:200], 200), features(labelled.held_out.x, 200))
     assert scores["frechet"].value == pytest.approx(wanted, rel=1e-9)
-    assert score(samples, labelled, features)["frechet"].value == scores["frechet"].value, (
-        "n is the held-out size by default"
-    )
+    actual = score(samples, labelled, features)["frechet"].value
+    assert actual == scores["frechet"].value, "n is the held-out size by default"
     first, second = (
         score(samples, labelled, features, n=60, redraw_seed=s)["frechet"].value for s in (0, 1)
     )
     assert first != second
-    assert score(samples, labelled, features, n=60, redraw_seed=1)["frechet"].value == second
+    actual = score(samples, labelled, features, n=60, redraw_seed=1)["frechet"].value
+    assert actual == second
 
 
 def test_memorising_is_seen_and_the_floor_is_clean(labelled, of_labelled):
     features = of_labelled
-    assert score(labelled.train.x[:200], labelled, features)["near_copies"].value == 1
-    assert score(labelled.held_out.x, labelled, features)["frechet"].value == pytest.approx(
-        0, abs=1e-9
-    )
+    actual = score(labelled.train.x[:200], labelled, features)["near_copies"].value
+    assert actual == 1
+    actual = score(labelled.held_out.x, labelled, features)["frechet"].value
+    assert actual == pytest.approx(0, abs=1e-9)
     real_data_score = real_data_scores(labelled, features, redraws=3, cache=False)
     assert real_data_score["near_copies"].value == 0, (
         "the generated examples of a floor are no part of its training set"
@@ -103,23 +103,23 @@ def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled, of_
     ]
     assert values.mean() == pytest.approx(np.mean(draws), abs=3 * np.std(draws))
     worse = GaussianBaseline.fit(labelled.without_labels()).sample(200)
-    assert (
-        score(worse, labelled, features)["frechet"].value
-        > real_data_score["frechet"].value + 3 * real_data_score["frechet"].spread
-    )
+    actual = score(worse, labelled, features)["frechet"].value
+    assert actual > real_data_score["frechet"].value + 3 * real_data_score["frechet"].spread
 
 
 def test_how_many_rows_are_compared(labelled, of_labelled):
     assert compared(labelled) == 200
     assert compared(labelled, 77) == 77
-    few = dataclasses.replace(labelled, train=Split(labelled.train.x[:90]))
+    train = Split(labelled.train.x[:90])
+    few = dataclasses.replace(labelled, train=train)
     assert compared(few) == 23, (
         "floors are drawn from 45 rows: half of them, so that redraws differ"
     )
     assert compared(few, 44) == 44
     with pytest.raises(UsageError, match=r"between 2 and 44, .*45 training examples"):
         compared(few, 45)
-    toy = dataclasses.replace(few, truth=Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2))
+    truth = Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2)
+    toy = dataclasses.replace(few, truth=truth)
     assert compared(toy) == 45, "toys have no features to fit"
     for wrong in (1, 201):
         with pytest.raises(UsageError, match="between 2 and 200"):
@@ -144,12 +144,15 @@ def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled, of_labelled
     changed = labelled.train.x.copy()
     changed[features.halves.drawn] += 1
     hashes = labelled.train.hashes  # by which the halves are chosen, and which stay as they are
-    other = dataclasses.replace(labelled, train=Split(changed, labelled.train.labels, hashes))
+    train = Split(changed, labelled.train.labels, hashes)
+    other = dataclasses.replace(labelled, train=train)
     x = labelled.held_out.x
-    np.testing.assert_array_equal(features(x, 200), fit_features(other, cache=False)(x, 200))
+    expected = fit_features(other, cache=False)(x, 200)
+    np.testing.assert_array_equal(features(x, 200), expected)
     changed = labelled.train.x.copy()
     changed[features.halves.fitted] += 1
-    other = dataclasses.replace(labelled, train=Split(changed, labelled.train.labels, hashes))
+    train = Split(changed, labelled.train.labels, hashes)
+    other = dataclasses.replace(labelled, train=train)
     how = {"metrics": ["frechet", "manifold"], "redraws": 3, "cache": False}
     assert real_data_scores(labelled, features, **how) == real_data_scores(other, features, **how)
 
@@ -157,9 +160,11 @@ def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled, of_labelled
 def test_each_example_is_in_one_half_but_in_both_for_raw_features():
     x, labels = vectors(700, classes=2)
     rows = halves(dataset(x, labels))
-    assert sorted([*rows.fitted, *rows.drawn]) == list(range(500))
+    names = sorted([*rows.fitted, *rows.drawn])
+    assert names == list(range(500))
     assert len(rows.fitted) == 250
-    toy = dataset(x, labels, truth=Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2))
+    truth = Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2)
+    toy = dataset(x, labels, truth=truth)
     assert len(halves(toy).fitted) == len(halves(toy).drawn) == 500
 
 
@@ -171,13 +176,16 @@ def test_copies_of_a_row_are_in_one_half():
     data = dataset(np.repeat(x, 2, axis=0), np.repeat(labels, 2), held_out=400)
     rows = halves(data)
     assert not np.isin(data.train.hashes[rows.drawn], data.train.hashes[rows.fitted]).any()
-    assert abs(len(rows.drawn) - len(rows.fitted)) <= 4
-    shuffled = dataclasses.replace(
-        data, train=data.train.take(random(0).permutation(len(data.train)))
-    )
-    assert set(shuffled.train.hashes[halves(shuffled).drawn]) == set(data.train.hashes[rows.drawn])
+    difference = abs(len(rows.drawn) - len(rows.fitted))
+    assert difference <= 4
+    train = data.train.take(random(0).permutation(len(data.train)))
+    shuffled = dataclasses.replace(data, train=train)
+    hashes = set(shuffled.train.hashes[halves(shuffled).drawn])
+    expected = set(data.train.hashes[rows.drawn])
+    assert hashes == expected
     constant = halves(dataset(np.ones((50, 8), np.float32)))
-    assert abs(len(constant.drawn) - len(constant.fitted)) <= 1
+    difference = abs(len(constant.drawn) - len(constant.fitted))
+    assert difference <= 1
 
 
 def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows(monkeypatch):

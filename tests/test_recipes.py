@@ -40,15 +40,15 @@ def test_networks_suit_the_size_of_a_row(shape, denoiser, generator):
         pf.recipes.flow(space).method.denoiser.network,
         pf.recipes.gan(space).method.generator,
     )
-    assert tuple(type(network).__name__ for network in networks) == (denoiser, generator)
+    actual = tuple(type(network).__name__ for network in networks)
+    assert actual == (denoiser, generator)
 
 
 def test_lazy_penalties_come_with_dcgan_alone():
     space = ImageSpace(shape=(1, 28, 28), mean=(0.0,), std=(1.0,))
     for name, interval in {"auto": 4, "dcgan": 4, "residual": 1, "mlp": 1}.items():
-        assert pf.recipes.gan(space, "tiny", network=name).method.penalties.interval == interval, (
-            name
-        )
+        actual = pf.recipes.gan(space, "tiny", network=name).method.penalties.interval
+        assert actual == interval, name
     flat = (
         kind(shape=shape, mean=(0.0,), std=(1.0,))
         for kind, shape in ((ImageSpace, (1, 8, 8)), (VectorSpace, (1,)))

@@ -17,14 +17,8 @@ from pushforward.transports import Flow
 
 @pytest.fixture(scope="module")
 def teacher(moons, tmp_path_factory):
-    return pf.fit(
-        "flow",
-        moons,
-        size="tiny",
-        steps=250,
-        seed=0,
-        out=tmp_path_factory.mktemp("runs") / "teacher",
-    )
+    out = tmp_path_factory.mktemp("runs") / "teacher"
+    return pf.fit("flow", moons, size="tiny", steps=250, seed=0, out=out)
 
 
 def reflow(run, **options):
@@ -78,7 +72,8 @@ def test_a_killed_reflow_ends_in_the_same_bits_without_its_teacher(moons, tmp_pa
     cut = final_state(tmp_path / "cut")
     assert_same(whole, cut)
     assert all(name.startswith("denoiser") for name in cut[0]["average"])
-    assert len(list((tmp_path / "cut" / "cache" / "trajectories").glob("*.safetensors"))) == 2
+    count = len(list((tmp_path / "cut" / "cache" / "trajectories").glob("*.safetensors")))
+    assert count == 2
 
 
 def test_starts_on_the_straight_path_are_the_noise_of_a_curved_one(moons):

@@ -45,7 +45,8 @@ def test_page_of_images(content, digit_pictures):
         "reproduce",
     ):
         assert wanted in read.ids
-    assert len([tag for tag, _ in read.tags if tag == "img"]) == 5
+    count = len([tag for tag, _ in read.tags if tag == "img"])
+    assert count == 5
     jumps = [
         attrs for tag, attrs in read.tags if tag == "figure" and "jump" in attrs.get("class", "")
     ]
@@ -101,12 +102,13 @@ def test_many_models_never_make_the_page_too_large(
     html = report(content, shown | {"real": {"grid": grid}}).to_html()
     read = check_page(html)
     assert len(html.encode()) <= largest
-    assert len([tag for tag, _ in read.tags if tag == "img"]) == pictures
-    assert len([1 for _, attrs in read.tags if "data-frames" in attrs]) == animations
+    count = len([tag for tag, _ in read.tags if tag == "img"])
+    assert count == pictures
+    count = len([1 for _, attrs in read.tags if "data-frames" in attrs])
+    assert count == animations
     left_out = {(9, 0): "The animations", (0, 0): "The pictures"}.get((pictures, animations))
-    assert re.findall("(The animations|The pictures) were left out", read.text) == (
-        [] if left_out is None else [left_out]
-    )
+    actual = re.findall("(The animations|The pictures) were left out", read.text)
+    assert actual == ([] if left_out is None else [left_out])
 
 
 def test_hostile_names_stay_text(content, digit_pictures):
@@ -135,10 +137,8 @@ def test_hostile_names_stay_text(content, digit_pictures):
     assert tags.count("script") == 2
     assert tags.count("img") == 5
     assert evil in read.text
-    assert (
-        json.loads(re.search(r'id="report-data">(.*?)</script>', page, re.S)[1])
-        == comparison(content).to_plain()
-    )
+    actual = json.loads(re.search(r'id="report-data">(.*?)</script>', page, re.S)[1])
+    assert actual == comparison(content).to_plain()
     assert "onerror" not in [name for _, attrs in read.tags for name in attrs]
     text = report(content).to_markdown()
     assert not re.search(r"(?<!\\)<(script|img)", text.split("```")[0])
@@ -261,6 +261,5 @@ def test_points_form_at_the_same_times_and_end_as_the_samples():
     half = {round(t, 3): x for t, x in frames}[round(12 / 23, 3)]
     z = frames[0][1]
     t = 12 / 23
-    np.testing.assert_allclose(
-        half, (1 - t) * np.array(MEAN) + math.hypot((1 - t) * STD, t) * z, atol=0.02
-    )
+    expected = (1 - t) * np.array(MEAN) + math.hypot((1 - t) * STD, t) * z
+    np.testing.assert_allclose(half, expected, atol=0.02)

@@ -35,10 +35,11 @@ def compared(pictures):
     )
     info = {"frechet": MetricInfo("Fréchet distance", "lower", "A distance.", role="quality")}
     info |= {name: MetricInfo(f"A {name}", "higher", "A share.") for name in others}
+    real_data_scores = {"frechet": Score(0.1, 0.01)}
     return Comparison(
         "three models",
         metrics=info,
-        real_data_scores={"frechet": Score(0.1, 0.01)},
+        real_data_scores=real_data_scores,
         models=models,
         pictures=pictures,
     )
@@ -54,12 +55,8 @@ def images():
     for name in NAMES:
         forming = None if name == "gan" else [(t, draw()) for t in (1.0, 0.5, 0.0)]
         nearest = NearestImages(draw(), np.arange(25) + 0.5, 7.25)
-        shown[name] = Pictures(
-            draw(),
-            formation=forming,
-            training=[(10 * k, draw()) for k in (1, 2, 5, 9)],
-            nearest=nearest,
-        )
+        training = [(10 * k, draw()) for k in (1, 2, 5, 9)]
+        shown[name] = Pictures(draw(), formation=forming, training=training, nearest=nearest)
     return compared(shown)
 
 

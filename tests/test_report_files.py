@@ -98,7 +98,8 @@ def test_scores_for_papers(content, tmp_path):
     for model in whole.models:
         for run in model.trainings:
             for metric, score in run.scores.items():
-                assert float(known[model.name, "", str(run.seed), metric]["value"]) == score.value
+                value = float(known[model.name, "", str(run.seed), metric]["value"])
+                assert value == score.value
     pairs = [(metric, pair) for metric, pairs in whole.differences().items() for pair in pairs]
     for metric, pair in pairs:
         line = known[pair["first"], pair["other"], "", metric]
@@ -156,9 +157,8 @@ def test_only_the_interval_of_a_significant_difference_excludes_0_as_it_is_print
         ModelResult(name, scores={"kid": Score(value, error=error)})
         for name, value in (("a", 0.3), ("b", 0.3 + gap))
     ]
-    whole = Comparison(
-        metrics={"kid": dataclasses.replace(describe()["kid"], role="quality")}, models=tuple(rows)
-    )
+    metrics = {"kid": dataclasses.replace(describe()["kid"], role="quality")}
+    whole = Comparison(metrics=metrics, models=tuple(rows))
     (line,) = re.findall("^a .*b.*", Report(whole).to_latex().replace("$-$", "-"), re.MULTILINE)
     low, high = map(float, re.findall(r"(-?[\d.]+)[,\]]", line))
     assert (low * high > 0) is ("textbf" in line) is (gap > 0.1)
@@ -168,7 +168,8 @@ def test_files_are_written_whole_or_not_at_all(content, tmp_path, monkeypatch):
     written = report(content)
     written.save_all(tmp_path / "new" / "folder")
     files = ["report.html", "report.json", "report.md", "scores.csv", "scores.tex"]
-    assert sorted(os.listdir(tmp_path / "new" / "folder")) == files
+    names = sorted(os.listdir(tmp_path / "new" / "folder"))
+    assert names == files
     target = tmp_path / "mine.html"
     written.save(target)
     assert target.read_text(encoding="utf-8") == written.to_html()
@@ -208,7 +209,8 @@ def test_the_short_text_is_the_answers_and_a_table_in_30_lines(content, copies, 
     said = " ".join(lines[: lines.index("")])
     assert not re.search(r"\[.*\]|±", said), "answers are without intervals"
     (head,) = [line for line in lines if "Fréchet distance ↓" in line]
-    assert len(re.split(r"  +", head.strip())) <= 5, "and the column of names"
+    count = len(re.split(r"  +", head.strip()))
+    assert count <= 5, "and the column of names"
     table = lines[lines.index(head) + 1 : -2]
     assert len(table) < 3 or [line[:6] for line in table[-2:]] == ["no net", "real d"], (
         "models are left out first"

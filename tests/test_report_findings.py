@@ -84,27 +84,13 @@ def test_a_sound_comparison_answers_every_question(content):
     assert said(content, "warning") == said(content, "measure") == said(content, "copies") == []
     lines = answered(content)
     assert list(lines) == ["Best", "Clear?", "Copies", "Speed", "Problems", "Next"]
-    assert re.findall(r"flow|ddpm|gan|vae|[\d.]*\d", lines["Best"]) == [
-        "flow",
-        "0.130",
-        "1.3",
-        "ddpm",
-        "2.1",
-        "gan",
-        "4.4",
-        "vae",
-        "9.2",
-    ]
+    actual = re.findall(r"flow|ddpm|gan|vae|[\d.]*\d", lines["Best"])
+    assert actual == ["flow", "0.130", "1.3", "ddpm", "2.1", "gan", "4.4", "vae", "9.2"]
     assert lines["Clear?"] == "flow is ahead of every other model (95 %)."
-    assert re.findall(r"[\d.]+ %", lines["Copies"]) == ["0.4 %"] * 2
-    assert re.findall(r"flow|ddpm|gan|vae|[\d.]*\d", lines["Speed"]) == [
-        "0.2",
-        "gan",
-        "vae",
-        "4",
-        "flow",
-        "ddpm",
-    ]
+    actual = re.findall(r"[\d.]+ %", lines["Copies"])
+    assert actual == ["0.4 %"] * 2
+    actual = re.findall(r"flow|ddpm|gan|vae|[\d.]*\d", lines["Speed"])
+    assert actual == ["0.2", "gan", "vae", "4", "flow", "ddpm"]
     assert not re.search("flow|ddpm|gan|vae", lines["Problems"])
     reached, further = re.split(r"(?<=\.) (?=ddpm)", lines["Next"])
     assert re.match(r"flow .*real data.* at n = 360", reached)
@@ -142,14 +128,10 @@ PLACES = [
 
 @pytest.mark.parametrize(("distances", "base", "clear"), PLACES)
 def test_one_line_says_who_is_ahead_and_who_cannot_be_distinguished(distances, base, clear):
-    assert (
-        answered(
-            compared(
-                {name: (value, 0.9, 0.1) for name, value in distances.items()}, base=(base, 0.5)
-            )
-        )["Clear?"]
-        == clear
-    )
+    actual = answered(
+        compared({name: (value, 0.9, 0.1) for name, value in distances.items()}, base=(base, 0.5))
+    )["Clear?"]
+    assert actual == clear
 
 
 @pytest.mark.parametrize(
@@ -176,15 +158,8 @@ def test_a_later_model_with_a_wider_interval_keeps_its_place(content):
     ):
         entry["scores"]["frechet"] = {"value": value, "error": error}
     lines = answered(content)
-    assert re.findall(r"flow|ddpm|gan|[\d.]*\d", lines["Best"]) == [
-        "flow",
-        "0.120",
-        "0.100",
-        "ddpm",
-        "0.200",
-        "gan",
-        "0.250",
-    ]
+    actual = re.findall(r"flow|ddpm|gan|[\d.]*\d", lines["Best"])
+    assert actual == ["flow", "0.120", "0.100", "ddpm", "0.200", "gan", "0.250"]
     ahead, level = re.split(r"(?<=\)\.) ", lines["Clear?"])
     assert ahead == "flow is ahead of ddpm (95 %)."
     assert re.findall("(flow|ddpm) and gan", level) == ["flow", "ddpm"]
@@ -193,7 +168,8 @@ def test_a_later_model_with_a_wider_interval_keeps_its_place(content):
 
 def test_all_pages_and_tables_have_the_best_model_first():
     results = compared({"far": (0.9, 0.5, 1.0), "near": (0.2, 0.5, 1.0), "middle": (0.5, 0.5, 1.0)})
-    results = dataclasses.replace(results, models=(ModelResult("unscored"), *results.models))
+    models = (ModelResult("unscored"), *results.models)
+    results = dataclasses.replace(results, models=models)
     order = ["near", "middle", "far", "unscored"]
     made = Report(results)
     assert [model.name for model in made.comparison.models] == order
@@ -276,14 +252,10 @@ def test_one_rule_decides_every_comparison(content, share, distinct, spread):
     near = 0.1 + share * stdtrit(draws - 1, 0.9875) * new
     set_to(base, near)
     set_to(rows[0], near)
-    assert (
-        statistics.at_real_data(
-            comparison(content),
-            "frechet",
-            statistic(comparison(content), model_of(content), "frechet"),
-        )
-        is not distinct
+    actual = statistics.at_real_data(
+        comparison(content), "frechet", statistic(comparison(content), model_of(content), "frechet")
     )
+    assert actual is not distinct
 
 
 def model_of(content):
@@ -432,7 +404,8 @@ def test_a_judge_that_was_the_teacher_is_named(spaces, named):
     critic = {"part": "GAN", "critic": {"part": "ProjectedCritic", "side": 128}}
     taught = dataclasses.replace(results.models[0], config={"method": critic})
     results = dataclasses.replace(results, models=(taught, results.models[1]))
-    assert sum("ImageNet" in text and "gan" in text for text in said(results, "measure")) == named
+    total = sum("ImageNet" in text and "gan" in text for text in said(results, "measure"))
+    assert total == named
     assert ("gan has scores in features" in answered(results)["Problems"]) == bool(named)
 
 
@@ -504,9 +477,8 @@ def test_a_training_run_that_collapsed_is_named_among_several():
     score = Score(200.0, ratio=200 / 300, values=(300.0, 290.0, 12.0), extra={"of": 300})
     model = ModelResult("gan", scores={"distinct_samples": score}, trainings=runs)
     metrics = {"distinct_samples": MetricInfo("Distinct samples", "target")}
-    results = Comparison(
-        models=(model,), metrics=metrics, real_data_scores={"distinct_samples": Score(300.0, 1.0)}
-    )
+    real_data_scores = {"distinct_samples": Score(300.0, 1.0)}
+    results = Comparison(models=(model,), metrics=metrics, real_data_scores=real_data_scores)
     (text,) = (text for text in said(results) if "collapse" in text)
     assert "gan-2 with 12 distinct samples among 300" in text
     assert not {"gan-0", "gan-1"} & {*re.findall(r"gan-\d", text)}
@@ -528,10 +500,8 @@ HALF = 1.96 * (0.01**2 + (0.02**2 - 0.01**2) / 3) ** 0.5
 
 
 def bare(model):
-    return dataclasses.replace(
-        model,
-        scores={name: Score(score.value, score.spread) for name, score in model.scores.items()},
-    )
+    scores = {name: Score(score.value, score.spread) for name, score in model.scores.items()}
+    return dataclasses.replace(model, scores=scores)
 
 
 def test_tables_show_intervals_where_there_are_any():
@@ -560,21 +530,17 @@ def test_tables_show_intervals_where_there_are_any():
 
 def test_error_bars_are_the_intervals():
     results = compared({"flow": (0.2, 0.9, 0.1)})
-    assert statistic(results, results["flow"], "frechet").bar == pytest.approx(
-        (0.2 - HALF, 0.2 + HALF)
-    )
-    assert statistic(results, bare(results["flow"]), "frechet").bar == pytest.approx(
-        (0.19, 0.21)
-    ), "else one spread"
-    assert (
-        statistic(results, ModelResult("it", scores={"frechet": Score(0.2)}), "frechet").bar is None
-    )
+    bar = statistic(results, results["flow"], "frechet").bar
+    assert bar == pytest.approx((0.2 - HALF, 0.2 + HALF))
+    bar = statistic(results, bare(results["flow"]), "frechet").bar
+    assert bar == pytest.approx((0.19, 0.21)), "else one spread"
+    bar = statistic(results, ModelResult("it", scores={"frechet": Score(0.2)}), "frechet").bar
+    assert bar is None
 
 
 def test_rows_without_a_network_stand_below_the_models():
-    copies = ModelResult(
-        ROW_COPIES, scores={"frechet": Score(0.1, 0.01), "coverage": Score(0.9, 0.01)}
-    )
+    scores = {"frechet": Score(0.1, 0.01), "coverage": Score(0.9, 0.01)}
+    copies = ModelResult(ROW_COPIES, scores=scores)
     results = dataclasses.replace(compared({"flow": (0.2, 0.9, 0.1)}), further_baselines=(copies,))
     (_, table), *_ = tables.scorecards(results)
     assert [row.name for row in table.rows][:3] == ["flow", "no network", ROW_COPIES]
@@ -587,7 +553,8 @@ def test_numbers_in_a_column_have_the_same_number_of_decimals(content):
         columns += zip(*(row.cells for row in card.rows), strict=True)
     for cells in columns:
         values = [cell.value for cell in cells if cell.value != "–"]
-        assert len({len(value.partition(".")[2]) for value in values}) == 1, values
+        count = len({len(value.partition(".")[2]) for value in values})
+        assert count == 1, values
 
 
 def test_a_difference_that_is_none_is_stated_in_the_unit_of_its_score(content):
@@ -737,12 +704,8 @@ def test_a_guess_is_a_constant_that_a_better_score_outperforms():
     uniform = ModelResult("uniform guess", scores={"bpd": Score(4.09)})
 
     def lines(value):
-        scored = ModelResult(
-            "vdm",
-            scores={
-                "bpd": Score(value, 0.03, 0.03, (value,), interval=(value - 0.06, value + 0.06))
-            },
-        )
+        scores = {"bpd": Score(value, 0.03, 0.03, (value,), interval=(value - 0.06, value + 0.06))}
+        scored = ModelResult("vdm", scores=scores)
         return said(Comparison(metrics=bits, models=(scored,), guesses=(uniform,)), "warning")
 
     assert lines(3.46) == []

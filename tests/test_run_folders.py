@@ -95,9 +95,8 @@ def raced(tmp_path_factory):
 @pytest.mark.parametrize(("race", "steps"), [("named", 3), ("resume", 6)])
 def test_of_processes_that_train_one_folder_one_does(race, steps, raced):
     folder, said, errors = raced
-    assert sorted(kind for kind, *_ in said[race]) == ["CheckpointError"] * (AT_ONCE - 1) + [
-        "done"
-    ], errors
+    names = sorted(kind for kind, *_ in said[race])
+    assert names == ["CheckpointError"] * (AT_ONCE - 1) + ["done"], errors
     assert all(
         "is being trained" in text and code == 4
         for kind, text, code in said[race]
@@ -125,9 +124,8 @@ def test_a_module_that_cannot_be_rebuilt_is_trained_once(tmp_path):
         with pytest.raises(UsageError):
             prepare(again, DATA, steps=2, out=tmp_path / "1", seed=1)
     assert not (tmp_path / "1").exists()
-    assert pf.fit(recipe.method, DATA, steps=2, out=tmp_path / "2").state["step"] == 2, (
-        "on purpose, it goes on"
-    )
+    step = pf.fit(recipe.method, DATA, steps=2, out=tmp_path / "2").state["step"]
+    assert step == 2, "on purpose, it goes on"
 
 
 def test_training_leaves_torchs_generator_as_it_was(tmp_path):
@@ -158,9 +156,11 @@ def test_a_trainer_holds_its_folder_until_it_ends(tmp_path):
         with pytest.raises(CheckpointError, match="is being trained"):
             other()
     assert (tmp_path / "run" / "spec.json").is_file(), "another training's folder is not removed"
-    assert len(pf.load(tmp_path / "run").transport.sample(4)) == 4, "reading needs no lock"
+    count = len(pf.load(tmp_path / "run").transport.sample(4))
+    assert count == 4, "reading needs no lock"
     trainer.advance()
-    assert pf.resume(tmp_path / "run", data=DATA, steps=6).state["step"] == 6
+    step = pf.resume(tmp_path / "run", data=DATA, steps=6).state["step"]
+    assert step == 6
     with pytest.raises(UsageError, match="already"):
         held(tmp_path)
 
@@ -177,7 +177,8 @@ def test_a_trainer_that_is_gone_holds_nothing(way, tmp_path):
     else:
         del trainer
         gc.collect()
-    assert pf.resume(tmp_path / "run", data=DATA).state["step"] == 5
+    step = pf.resume(tmp_path / "run", data=DATA).state["step"]
+    assert step == 5
 
 
 def test_a_closed_trainer_goes_on_unless_the_run_has(tmp_path):
@@ -248,7 +249,8 @@ def test_lost_weights_and_lost_checkpoints_are_not_replaced(tmp_path, monkeypatc
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match="are lost"):
         pf.resume(tmp_path / "given", data=DATA)
-    assert pf.resume(tmp_path / "given", data=DATA, method=method).state["step"] == 3
+    step = pf.resume(tmp_path / "given", data=DATA, method=method).state["step"]
+    assert step == 3
     for path in (tmp_path / "given" / "checkpoints").iterdir():
         path.rename(tmp_path / path.name)
     with pytest.raises(CheckpointError, match="checkpoints are missing"):

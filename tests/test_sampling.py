@@ -34,7 +34,9 @@ def test_options_give_the_flow_that_is_built_by_hand(runs):
     configured = configure(flow, weaker=weaker, weaker_scale=1.5, threshold=0.9, **options)
     guided = pf.Autoguided(pf.Guided(flow.denoiser, 3.0, (0.2, 5.0)), weaker, 1.5, (0.2, 5.0))
     built = pf.Flow(pf.Thresholded(guided, 0.9), pf.solvers.Heun(), 3, "karras")
-    assert torch.equal(configured.sample(4, seed=7), built.sample(4, seed=7))
+    actual = configured.sample(4, seed=7)
+    expected = built.sample(4, seed=7)
+    assert torch.equal(actual, expected)
     assert configured.calls == built.calls
     assert configure(flow) is flow
     assert configure(flow, steps=None, scale=None) is flow
@@ -43,7 +45,9 @@ def test_options_give_the_flow_that_is_built_by_hand(runs):
 def test_samples_as_a_person_takes_them_are_those_of_their_seed():
     transport = pf.recipes.gan("digits", "tiny").method.transport()
     drawn = drawn_from(transport, 3, None, seed=5, batch=2)
-    assert torch.equal(drawn.as_subclass(torch.Tensor), transport.sample(3, seed=5, batch=2))
+    actual = drawn.as_subclass(torch.Tensor)
+    expected = transport.sample(3, seed=5, batch=2)
+    assert torch.equal(actual, expected)
 
 
 def test_learned_times_are_used_for_unguided_steps_alone(runs):
@@ -92,24 +96,22 @@ def test_what_does_not_fit_is_refused_by_name(runs):
     ):
         with pytest.raises(UsageError, match=says):
             configure(transport, **options)
-    assert torch.equal(
-        configure(gan, truncation=0.5).sample(3), pf.editing.Truncated(gan, 0.5).sample(3)
-    )
+    actual = configure(gan, truncation=0.5).sample(3)
+    expected = pf.editing.Truncated(gan, 0.5).sample(3)
+    assert torch.equal(actual, expected)
 
 
 def test_a_run_samples_with_the_same_options(runs):
     run = runs["flow"]
     other = runs["gan"]
     few = run.configured(steps=3, solver="heun")
-    assert torch.equal(
-        run.sample(4, {"label": 3}, seed=5, steps=3, solver="heun"),
-        few.sample(4, {"label": 3}, seed=5),
-    )
+    actual = run.sample(4, {"label": 3}, seed=5, steps=3, solver="heun")
+    expected = few.sample(4, {"label": 3}, seed=5)
+    assert torch.equal(actual, expected)
     assert (run.transport.steps, few.transport.steps, few.folder) == (25, 3, run.folder)
     guided = run.configured(weaker=run.folder, weaker_scale=3.0, steps=3)
-    assert torch.equal(
-        guided.sample(2), run.configured(weaker=run.denoiser, weaker_scale=3.0, steps=3).sample(2)
-    )
+    expected = run.configured(weaker=run.denoiser, weaker_scale=3.0, steps=3).sample(2)
+    assert torch.equal(guided.sample(2), expected)
     assert str(run.folder) in guided.seen.names
     assert run.seen.names == few.seen.names == ()
     with pytest.raises(UsageError, match="one-call"):
@@ -140,7 +142,8 @@ def test_samples_are_tensors_that_can_be_drawn(runs):
     assert type(x + 1) is type(x.mean(0)) is type(x[0]) is torch.Tensor
     assert type(x[:4]) is Samples
     pixels = np.asarray(x[:4].to_pil(columns=2, zoom=1))
-    np.testing.assert_array_equal(pixels[:8, 9:], runs["gan"].space.quantise(x)[1, ..., 0])
+    expected = runs["gan"].space.quantise(x)[1, ..., 0]
+    np.testing.assert_array_equal(pixels[:8, 9:], expected)
     assert torch.equal(pickle.loads(pickle.dumps(x)), x)
 
 
@@ -148,15 +151,15 @@ def test_a_cell_that_names_its_folder_runs_twice(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = {"steps": 1, "size": "tiny", "out": "mine", "overwrite": True}
     first = pf.fit("vae", "moons", **options).sample(2)
-    assert torch.equal(pf.fit("vae", "moons", **options).sample(2), first)
+    actual = pf.fit("vae", "moons", **options).sample(2)
+    assert torch.equal(actual, first)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     with pytest.raises(UsageError, match="overwrite=True"):
         pf.fit("vae", "moons", steps=1, size="tiny", out="mine")
     with pytest.raises(UsageError, match="flop"):
         pf.fit("vae", "moons", **options, augment="flop")
-    assert torch.equal(pf.load("mine").sample(2), first), (
-        "a training that cannot be set up replaces nothing"
-    )
+    actual = pf.load("mine").sample(2)
+    assert torch.equal(actual, first), "a training that cannot be set up replaces nothing"
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "mine.txt").touch()
     with pytest.raises(UsageError, match="already"):

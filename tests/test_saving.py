@@ -125,7 +125,8 @@ def test_an_error_beside_training_ends_it_at_the_next_step(tmp_path, monkeypatch
     assert trainer.checkpointer.step == 0
     assert names(tmp_path / "run") == ["latest.json", "step_000000"]
     monkeypatch.undo()
-    assert pf.resume(tmp_path / "run", data=DATA).state["step"] == 6
+    actual = pf.resume(tmp_path / "run", data=DATA).state["step"]
+    assert actual == 6
 
 
 def test_the_lock_is_given_back_after_the_write(tmp_path, monkeypatch):
@@ -170,7 +171,8 @@ def test_no_process_is_forked_in_the_middle_of_a_write():
     child = os.fork()
     if child == 0:
         os._exit(len(done))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    actual = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert actual == 1
     assert written.done()
 
 

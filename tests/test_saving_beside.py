@@ -62,7 +62,8 @@ def test_a_disk_that_refuses_one_process_ends_all_with_one_error(case, folder, r
     assert "No space left on device" in printed[0]
     assert "In process 0: " in printed[0]
     assert printed[0].endswith("\n3 steps, saved 0\n"), "before the next save"
-    assert names(folder / f"refused-{case}") == ["latest.json", "step_000000"]
+    actual = names(folder / f"refused-{case}")
+    assert actual == ["latest.json", "step_000000"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -33,26 +33,15 @@ GAUSSIANS = "8gaussians-c2ot"
 @pytest.fixture(scope="module")
 def teacher(moons, tmp_path_factory):
     recipe = pf.recipes.flow(moons.space, "tiny", source=GAUSSIANS)
-    return pf.fit(
-        recipe,
-        moons,
-        steps=150,
-        seed=0,
-        out=tmp_path_factory.mktemp("runs") / "teacher",
-        progress=False,
-    )
+    out = tmp_path_factory.mktemp("runs") / "teacher"
+    return pf.fit(recipe, moons, steps=150, seed=0, out=out, progress=False)
 
 
 @pytest.fixture(scope="module")
 def student(teacher, moons, tmp_path_factory):
     settings = {"trajectories": 600, "teacher_steps": 16}
-    return distil(
-        teacher,
-        steps=250,
-        settings=settings,
-        out=tmp_path_factory.mktemp("runs") / "student",
-        progress=False,
-    )
+    out = tmp_path_factory.mktemp("runs") / "student"
+    return distil(teacher, steps=250, settings=settings, out=out, progress=False)
 
 
 def from_training(x, source):
@@ -76,7 +65,8 @@ def test_trajectories_start_at_training_examples_and_end_where_the_teacher_leads
     assert from_training(first, flow.source)
     with torch.no_grad():
         ends = flow.with_solver("heun", 100, "time")(first)
-    assert (stored.states[:, -1].float() - ends).square().mean() < 1e-4
+    mean = (stored.states[:, -1].float() - ends).square().mean()
+    assert mean < 1e-4
 
 
 def test_a_student_starts_at_its_teachers_source_and_jumps_where_it_leads(teacher, student):
@@ -166,7 +156,9 @@ def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
     assert from_training(z, teacher.transport.source)
     with torch.no_grad():
         ends = teacher.transport.with_solver("heun", 100, "time")(z)
-    assert (x - ends).square().mean() < 0.02 * (z - ends).square().mean()
+    mean = (x - ends).square().mean()
+    expected = 0.02 * (z - ends).square().mean()
+    assert mean < expected
     assert recipe.method.couple.trajectories.teacher.steps == 32
     run = pf.fit(recipe, moons, steps=2, out=tmp_path / "run", progress=False)
     assert pf.load(run.folder).transport.source.data == GAUSSIANS
@@ -217,9 +209,8 @@ def images():
 
 
 def test_the_likeness_of_a_student_of_images_mixes_with_the_source(images, monkeypatch):
-    recipe = pf.recipes.distil(
-        images.space, teacher=Flow(images, "euler", 2, "time"), trajectories=16, teacher_steps=2
-    )
+    actual = Flow(images, "euler", 2, "time")
+    recipe = pf.recipes.distil(images.space, teacher=actual, trajectories=16, teacher_steps=2)
     x = torch.zeros(16, 1, 8, 8)
     sources = []
     noised = FeatureDistance.noised

@@ -47,7 +47,8 @@ def runs(tmp_path_factory):
     shutil.copy(FILE, folder / "clips.py")
     os.chdir(folder)
     os.environ["PUSHFORWARD_CACHE"] = str(folder / "cache")
-    np.savez_compressed("squares.npz", x=runpy.run_path("clips.py")["moving_squares"](240))
+    x = runpy.run_path("clips.py")["moving_squares"](240)
+    np.savez_compressed("squares.npz", x=x)
     train = ["train", "./clips.py", "--data", "squares.npz", "--batch", "32", "--width", "8"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pushforward.training.monitor.standard_callbacks.PICTURES", (0.0, 0.5, 1.0))
@@ -73,7 +74,8 @@ def test_clips_are_trained_and_resumed_bit_for_bit(runs):
     assert run.space.shape == (4, 1, 8, 8)
     content = json.loads((runs / "whole" / "spec.json").read_text())
     assert content["method"]["denoiser"]["space"]["part"] == "VideoSpace"
-    assert spec.describe(spec.build(content["method"])) == content["method"]
+    description = spec.describe(spec.build(content["method"]))
+    assert description == content["method"]
     assert {x.shape[1:] for _, x in history_of(run)} == {(8, 32, 1)}, (
         "pictures of frames side by side"
     )

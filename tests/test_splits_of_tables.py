@@ -80,10 +80,9 @@ def test_copies_of_measurements_and_of_an_oversampled_class_stay_together(tmp_pa
     )
     for path in (doubled, oversampled):
         data = pf_data.load(path, table=True)
-        assert (
-            pf_data.check(path, table=True)["copies"]
-            == pf_data.check(write(tmp_path / "once.csv", "abk", rows))["copies"]
-        )
+        copies = pf_data.check(path, table=True)["copies"]
+        expected = pf_data.check(write(tmp_path / "once.csv", "abk", rows))["copies"]
+        assert copies == expected
         sides = [
             {tuple(row) for row in split.table_values} for split in (data.train, data.held_out)
         ]
@@ -158,9 +157,8 @@ def test_held_out_rows_stay_held_out_when_an_ordered_identifier_is_shuffled(tmp_
         ["id", "key", "x"],
         [rows[i] for i in random(7).permutation(1000)],
     )
-    assert pf_data.load(first).space.names != pf_data.load(shuffled).space.names, (
-        "the identifier is left out of one alone"
-    )
+    actual = pf_data.load(first).space.names
+    assert actual != pf_data.load(shuffled).space.names, "the identifier is left out of one alone"
     assert trained_before(first, shuffled, "key") == 0
 
 
@@ -228,4 +226,5 @@ def test_the_hashes_of_rows_stay_what_they_are_since_runs_hold_them(tmp_path, na
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     data = pf_data.load(tmp_path / "t.csv", table=True, header=True)
     hashes = np.sort(np.concatenate([data.train.hashes, data.held_out.hashes]))
-    assert " ".join(f"{value:016x}" for value in hashes) == expected
+    actual = " ".join(f"{value:016x}" for value in hashes)
+    assert actual == expected

@@ -133,7 +133,8 @@ def test_dropout_is_keyed_by_the_first_block_of_a_part(tmp_path):
             block = number * 4 // parts
             names = (0, "dropout", 0, block) if block else (0, "dropout", 0)
             random = torch.Generator().manual_seed(key(*names) >> 1)
-            assert torch.equal(numbers, torch.rand(2, generator=random)), (parts, number)
+            expected = torch.rand(2, generator=random)
+            assert torch.equal(numbers, expected), (parts, number)
 
 
 class Saved:
@@ -192,13 +193,17 @@ def test_rows_may_have_any_seeds():
     other = draws.stream("other").normal((4,))
     for row, seed in enumerate(seeds):
         alone = ExampleDraws(seed, 1)
-        assert torch.equal(numbers[row], alone.normal((2, 3))[0])
+        expected = alone.normal((2, 3))[0]
+        assert torch.equal(numbers[row], expected)
         assert torch.equal(uniform[row], alone.uniform()[0])
-        assert torch.equal(other[row], alone.stream("other").normal((4,))[0])
-    assert torch.equal(ExampleDraws(np.arange(3, 6)).uniform(), ExampleDraws(3, 3).uniform())
-    assert torch.equal(ExampleDraws(7).uniform(), ExampleDraws([7]).uniform()), (
-        "where no number is given, of a single sample"
-    )
+        expected = alone.stream("other").normal((4,))[0]
+        assert torch.equal(other[row], expected)
+    actual = ExampleDraws(np.arange(3, 6)).uniform()
+    expected = ExampleDraws(3, 3).uniform()
+    assert torch.equal(actual, expected)
+    actual = ExampleDraws(7).uniform()
+    expected = ExampleDraws([7]).uniform()
+    assert torch.equal(actual, expected), "where no number is given, of a single sample"
 
 
 def test_batch_normalisation_is_not_split(tmp_path):

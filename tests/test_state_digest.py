@@ -133,7 +133,8 @@ def test_a_runs_command_repeats_it(tmp_path, monkeypatch):
     stored.
     """
     rows = np.random.default_rng(0).integers(0, 256, size=(90, 10, 12), dtype=np.uint8)
-    np.savez(tmp_path / "my images.npz", x=rows, y=np.arange(90) % 3)
+    y = np.arange(90) % 3
+    np.savez(tmp_path / "my images.npz", x=rows, y=y)
     words = [
         "vae",
         "--data",
@@ -181,25 +182,23 @@ def test_an_extended_runs_commands_repeat_it(tmp_path, monkeypatch):
     run = trained_by_command(
         tmp_path, monkeypatch, "flow", "--data", "moons", "--size", "tiny", "--steps", "2"
     )
-    assert (
-        main(
-            [
-                "train",
-                "flow",
-                "--data",
-                "moons",
-                "--size",
-                "tiny",
-                "--steps",
-                "2",
-                "--init",
-                "first",
-                "--out",
-                "second",
-            ]
-        )
-        == 0
+    code = main(
+        [
+            "train",
+            "flow",
+            "--data",
+            "moons",
+            "--size",
+            "tiny",
+            "--steps",
+            "2",
+            "--init",
+            "first",
+            "--out",
+            "second",
+        ]
     )
+    assert code == 0
     assert main(["resume", "second", "--steps", "4"]) == 0
     run = pf.load("second")
     assert [line.split()[1] for line in commands(run)] == ["train", "resume"]

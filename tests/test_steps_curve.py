@@ -157,7 +157,8 @@ def test_the_teacher_is_scored_by_the_default_of_its_own_run(student, judge):
     ]
     assert measured.default.scores["energy"].values == tuple(scored)
     stored = {"samplers": {"teacher": described_sampler(held := teacher_of(student))}}
-    assert by_default(stored, "teacher", held).times.tolist() == held.times.tolist()
+    times = by_default(stored, "teacher", held).times.tolist()
+    assert times == held.times.tolist()
     assert by_default({}, "teacher", held) is None, "runs of before do not name it"
     for damaged in (
         {"teacher": {"solver": {"part": "Linear"}, "steps": 4, "grid": None}},
@@ -178,12 +179,14 @@ def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):
     assert Comparison.from_json(comparison.to_json()) == comparison
     jumped, own = comparison.pictures[student.name].pair
     assert jumped.shape == own.shape == (200, 2)
-    np.testing.assert_array_equal(own, teacher_of(student).sample(200).numpy())
-    assert (
+    expected = teacher_of(student).sample(200).numpy()
+    np.testing.assert_array_equal(own, expected)
+    steps_curve = (
         pf.evaluate(student, data, n=20, repeats=1, metrics=["frechet"]).models[0].steps_curve
-        is None
     )
-    assert pf.evaluate(teacher_of(student), data, n=20, repeats=1).models[0].steps_curve is None
+    assert steps_curve is None
+    steps_curve = pf.evaluate(teacher_of(student), data, n=20, repeats=1).models[0].steps_curve
+    assert steps_curve is None
 
 
 def test_a_finished_map_is_beside_the_map_that_it_was_finished_from(
@@ -211,9 +214,8 @@ def test_a_finished_map_is_beside_the_map_that_it_was_finished_from(
     assert measured.finished
     jumped, own = pair_of(begun)
     np.testing.assert_array_equal(jumped, own)
-    np.testing.assert_array_equal(
-        own, student.transport.with_solver(student.transport.solver, 1).sample(200).numpy()
-    )
+    expected = student.transport.with_solver(student.transport.solver, 1).sample(200).numpy()
+    np.testing.assert_array_equal(own, expected)
     finish = pf.load(tmp_path / "finish")
     assert_distances_in_as_many_calls(finish, student, judge, monkeypatch)
     moved, still = pair_of(finish)

@@ -19,7 +19,8 @@ def flow_run(tmp_path, pictured):
 
 
 def test_pictures_of_a_checkpoint_end_at_its_step(flow_run):
-    assert [step for step, _ in history_of(flow_run)][-1] == 2
+    actual = [step for step, _ in history_of(flow_run)][-1]
+    assert actual == 2
     assert history_of(pf.load(flow_run.folder, checkpoint="step_000000")) == []
 
 
@@ -38,13 +39,9 @@ def test_files_that_hold_no_samples_of_the_data_are_refused(flow_run):
         damaged.append(last.read_bytes())
     np.save(array, np.zeros((100, 2), np.float32))
     last.write_bytes(whole)
-    np.savez(
-        last,
-        **dict(np.load(last)),
-        limits=np.zeros(4),
-        raw=np.zeros((9, 2)),
-        scores=np.zeros((SIDE, SIDE + 1)),
-    )
+    raw = np.zeros((9, 2))
+    scores = np.zeros((SIDE, SIDE + 1))
+    np.savez(last, **dict(np.load(last)), limits=np.zeros(4), raw=raw, scores=scores)
     for content in (*damaged, array.getvalue(), last.read_bytes()):
         last.write_bytes(content)
         with pytest.raises(CheckpointError, match="valid samples"):

@@ -75,7 +75,8 @@ def test_of_a_single_category_the_softmax_is_the_posterior(path, log_factor):
     denoiser = single(space, path)
     denoiser.shift.fill_(round(log_factor * NAT))
     at = torch.tensor([0.02, 0.3, 0.9])
-    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 4, generator=generator)
     k = path.at(at.double())
     centres = (np.eye(4) - SHARES) / math.sqrt(0.5) * math.exp(round(log_factor * NAT) / NAT)
     for row in range(3):
@@ -83,7 +84,8 @@ def test_of_a_single_category_the_softmax_is_the_posterior(path, log_factor):
         weight = np.log(SHARES) - distance / (2 * float(k.sigma[row]) ** 2)
         posterior = np.exp(weight - weight.max()) / np.exp(weight - weight.max()).sum()
         data = denoiser.predict("data", x[row : row + 1], at[row : row + 1])
-        np.testing.assert_allclose(denoiser.space.to_data(data)[0], posterior, atol=2e-4)
+        actual = denoiser.space.to_data(data)[0]
+        np.testing.assert_allclose(actual, posterior, atol=2e-4)
 
 
 def test_of_a_single_score_the_estimate_is_the_conditional_mean():
@@ -94,7 +96,8 @@ def test_of_a_single_score_the_estimate_is_the_conditional_mean():
     t = torch.tensor([0.2, 0.7])
     f = math.exp(0.5)
     wanted = (1 - t) * f * x[:, 0] / (((1 - t) * f) ** 2 + t**2)
-    torch.testing.assert_close(denoiser.space.to_data(denoiser.predict("data", x, t))[:, 0], wanted)
+    actual = denoiser.space.to_data(denoiser.predict("data", x, t))[:, 0]
+    torch.testing.assert_close(actual, wanted)
 
 
 def test_a_score_that_may_not_count_is_noise_in_so_much():
@@ -126,9 +129,12 @@ def test_estimates_of_every_kind_are_of_one_data_and_noise(mixed, path):
     noise = (x - k.alpha * data) / k.sigma
     for kind in ROWS:
         estimate = denoiser.predict(kind, x, t)
-        torch.testing.assert_close(estimate, target(kind, data, noise, k), rtol=1e-3, atol=1e-4)
-        torch.testing.assert_close(solve(kind, estimate, x, k)[0], data, rtol=1e-3, atol=2e-3)
-    torch.testing.assert_close(denoiser(x, t), denoiser.predict(denoiser.prediction, x, t))
+        expected = target(kind, data, noise, k)
+        torch.testing.assert_close(estimate, expected, rtol=1e-3, atol=1e-4)
+        actual = solve(kind, estimate, x, k)[0]
+        torch.testing.assert_close(actual, data, rtol=1e-3, atol=2e-3)
+    expected = denoiser.predict(denoiser.prediction, x, t)
+    torch.testing.assert_close(denoiser(x, t), expected)
 
 
 def test_probabilities_of_a_row_are_the_same_in_every_batch(mixed):
@@ -153,7 +159,8 @@ def test_blocks_of_all_widths_are_normalised_each_by_itself(mixed, grad):
         with torch.set_grad_enabled(grad):
             out = layout.log_shares(logits)
         for start, stop in space.blocks:
-            torch.testing.assert_close(out[:, start:stop], logits[:, start:stop].log_softmax(1))
+            expected = logits[:, start:stop].log_softmax(1)
+            torch.testing.assert_close(out[:, start:stop], expected)
         assert bool((out[:, layout.scores] == 0).all())
 
 
@@ -166,14 +173,12 @@ def test_spread_scores_are_normal_and_mean_the_same_values(mixed):
     spread = layout.spread(x, torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)))
     np.testing.assert_array_equal(mixed.values(spread), mixed.values(x))
     for score in (0, 1, 4):
-        assert (
-            float(
-                (torch.special.ndtr(spread[:, score]).sort().values - torch.linspace(0, 1, 4000))
-                .abs()
-                .max()
-            )
-            < 0.035
+        largest = float(
+            (torch.special.ndtr(spread[:, score]).sort().values - torch.linspace(0, 1, 4000))
+            .abs()
+            .max()
         )
+        assert largest < 0.035
     assert len(spread[:, 4].unique()) > 3900 > 100 > len(x[:, 4].unique())
 
 
@@ -187,7 +192,8 @@ def test_a_frequent_value_of_an_open_column_is_drawn_as_often_as_it_occurs():
     assert not field.closed
     assert not field.atoms
     draws = torch.special.ndtri(torch.linspace(0, 1, 60_001)[1:-1].double())[:, None]
-    assert abs(float((space.values(draws) == 1500).mean()) - 31 / 3000) < 2e-4
+    difference = abs(float((space.values(draws) == 1500).mean()) - 31 / 3000)
+    assert difference < 2e-4
     x = torch.from_numpy(space.encoded(values))
     spread = single(space).layout.spread(
         x, torch.randn(3000, 1, generator=torch.Generator().manual_seed(0))
@@ -222,14 +228,14 @@ def test_waves_are_expectations_given_the_noisy_score():
             angles = u * denoiser.frequencies[:, None].double()
             for kind, wave in enumerate((angles.sin(), angles.cos())):
                 expected = (wave * law).sum(1) / law.sum()
-                torch.testing.assert_close(
-                    waves[row, kind, score].double(), expected, rtol=1e-4, atol=1e-5
-                )
+                actual = waves[row, kind, score].double()
+                torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
     given = Given(
         torch.tensor([[0.5, 0.0]]).expand(3, 2), torch.tensor([[True, False]]).expand(3, 2)
     )
     seen = denoiser.features(noisy, given, reach)[:, 4:].reshape(3, 2, 2, 3)
-    torch.testing.assert_close(seen[0, 0, 0], torch.sin(0.5 * denoiser.frequencies))
+    actual = torch.sin(0.5 * denoiser.frequencies)
+    torch.testing.assert_close(seen[0, 0, 0], actual)
     torch.testing.assert_close(seen[:, :, 1], waves[:, :, 1])
 
 
@@ -240,9 +246,9 @@ def test_frequencies_of_a_skewed_category_come_out_right(recipe):
     transport = recipe.method.transport()
     drawn = transport.space.values(transport.sample(1500, seed=1, batch=1500))[:, 0]
     for number, share in enumerate(shares):
-        assert abs(float((drawn == number).mean()) - share) < 4.5 * math.sqrt(
-            share * (1 - share) / 1500
-        )
+        difference = abs(float((drawn == number).mean()) - share)
+        expected = 4.5 * math.sqrt(share * (1 - share) / 1500)
+        assert difference < expected
 
 
 def test_columns_that_are_given_come_out_as_given(mixed):
@@ -260,7 +266,8 @@ def test_columns_that_are_given_come_out_as_given(mixed):
         np.testing.assert_array_equal(values[:, 2], 5.0)
         np.testing.assert_array_equal(values[:, 1], 0.0)
         np.testing.assert_allclose(values[:, 0], fields[0].knots[3:9], rtol=1e-5)
-    assert len(np.unique(mixed.values(run.sample(50, {"kind": "b"}))[:, 2])) > 3
+    count = len(np.unique(mixed.values(run.sample(50, {"kind": "b"}))[:, 2]))
+    assert count > 3
 
 
 def test_columns_that_are_not_given_leave_no_trace_in_a_condition(mixed):
@@ -271,7 +278,9 @@ def test_columns_that_are_not_given_leave_no_trace_in_a_condition(mixed):
     marks = np.tile([1, -1, 0, 0, 0], (20, 1))
     assert not torch.equal(known.of(first, marks), known.of(second, marks))
     second[:, 0] = first[:, 0]
-    assert torch.equal(known.of(first, marks), known.of(second, marks))
+    actual = known.of(first, marks)
+    expected = known.of(second, marks)
+    assert torch.equal(actual, expected)
 
 
 def test_guidance_leads_away_from_the_model_that_sees_no_given_column():
@@ -306,16 +315,15 @@ def test_factors_move_until_each_column_loses_half_of_its_information(mixed):
     for step in range(160):
         turns(method, 64, step)
     assert float(method.denoiser.shift.abs().max()) > 100
-    torch.testing.assert_close(
-        torch.stack(lost[-80:]).mean(0), torch.full((5,), 0.5), atol=0.03, rtol=0
-    )
+    actual = torch.stack(lost[-80:]).mean(0)
+    expected = torch.full((5,), 0.5)
+    torch.testing.assert_close(actual, expected, atol=0.03, rtol=0)
     before = method.denoiser.shift.clone()
     turns(method, 64, 400, progress=0.4)
     assert torch.equal(method.denoiser.shift, before)
     shifted = method.denoiser.space
-    torch.testing.assert_close(
-        torch.tensor(mixed.std) / torch.tensor(shifted.std), method.denoiser.factors
-    )
+    actual = torch.tensor(mixed.std) / torch.tensor(shifted.std)
+    torch.testing.assert_close(actual, method.denoiser.factors)
     flow = pf.recipes.flow(mixed, "tiny").method
     turns(flow, 64)
     assert not bool(flow.denoiser.shift.any()), "a flow has no factors"
@@ -336,7 +344,8 @@ def test_the_loss_of_the_independent_model_is_known(mixed, monkeypatch):
         "known_columns",
         lambda draws, columns, share: torch.ones(64, columns, dtype=torch.bool),
     )
-    assert float(turns(method, 64)[0][1]) == 0
+    actual = float(turns(method, 64)[0][1])
+    assert actual == 0
 
 
 def test_columns_are_given_in_half_of_the_rows_of_training(mixed):
@@ -344,7 +353,8 @@ def test_columns_are_given_in_half_of_the_rows_of_training(mixed):
     known = known_columns(BlockDraws(0, 0, 8192), 5, method.known).float()
     none = float((known.sum(1) == 0).float().mean())
     assert none == pytest.approx(0.5 + 0.5 / 6, abs=0.02)
-    torch.testing.assert_close(known.mean(0), torch.full((5,), 0.25), atol=0.02, rtol=0)
+    expected = torch.full((5,), 0.25)
+    torch.testing.assert_close(known.mean(0), expected, atol=0.02, rtol=0)
 
 
 def test_a_token_is_made_of_its_own_column_and_makes_its_own_coordinates(mixed):
@@ -357,8 +367,10 @@ def test_a_token_is_made_of_its_own_column_and_makes_its_own_coordinates(mixed):
     ]
     owners = torch.from_numpy(np.concatenate([mixed.owners, np.arange(5)]))
     # blocks start as the identity
-    assert torch.equal(jacobian != 0, torch.from_numpy(mixed.owners)[:, None] == owners)
-    assert network(x, torch.zeros(2)).shape == (2, *mixed.shape)
+    expected = torch.from_numpy(mixed.owners)[:, None] == owners
+    assert torch.equal(jacobian != 0, expected)
+    shape = network(x, torch.zeros(2)).shape
+    assert shape == (2, *mixed.shape)
 
 
 @pytest.mark.parametrize("network", ["mlp", "columns"])
@@ -394,9 +406,8 @@ def test_the_time_of_all_rows_is_embedded_once_and_says_the_same(mixed, network)
     t = torch.tensor(0.4)
     with torch.no_grad():
         alone = denoiser.evaluate("data", x, denoiser.columns("data", t))
-        torch.testing.assert_close(
-            alone, denoiser.predict("data", x, t.expand(5)), rtol=1e-5, atol=1e-5
-        )
+        expected = denoiser.predict("data", x, t.expand(5))
+        torch.testing.assert_close(alone, expected, rtol=1e-5, atol=1e-5)
     assert lengths == [1, 5]
 
 

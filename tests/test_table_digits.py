@@ -50,9 +50,8 @@ def test_whole_numbers_are_decoded_as_they_are(name):
     knots = np.array(field.knots)
     stored = field.encode(knots).astype(np.float32)
     apart = np.r_[True, np.diff(stored[:, 0]) > 0]
-    assert np.array_equal(field.decode(stored)[apart], knots[apart]), (
-        "files and checkpoints hold scores in float32"
-    )
+    actual = field.decode(stored)[apart]
+    assert np.array_equal(actual, knots[apart]), "files and checkpoints hold scores in float32"
 
 
 def test_dates_are_decoded_to_the_second():
@@ -60,9 +59,8 @@ def test_dates_are_decoded_to_the_second():
     field = whole(seconds, "date", Format(pattern="%Y-%m-%d %H:%M:%S"))
     assert np.array_equal(field.decode(field.encode(seconds)), seconds)
     beside = np.array(field.knots[:-1]) + 1
-    assert np.array_equal(field.decode(field.encode(beside)), beside), (
-        "values beside a knot are not the knot"
-    )
+    actual = field.decode(field.encode(beside))
+    assert np.array_equal(actual, beside), "values beside a knot are not the knot"
 
 
 def test_values_between_two_knots_that_occur_again_have_scores_of_their_own():
@@ -96,12 +94,14 @@ def test_samples_of_an_open_column_are_any_whole_number(billion):
     assert ((low <= values[:, 0]) & (values[:, 0] <= high)).all(), (
         "drawn in the interval of the float32 score"
     )
-    assert (values[:, 0] != rounded[:, 0]).mean() > 0.7
+    mean = (values[:, 0] != rounded[:, 0]).mean()
+    assert mean > 0.7
     digits = np.bincount(values[:, 0].astype(np.int64) % 10, minlength=10)
-    assert ((digits - 300) ** 2 / 300).sum() < 28, (
-        "last digits are equally frequent: chi-square of 9, p < 0.001"
-    )
-    assert torch.equal(transport.sample(5, seed=100, batch=2), transport.sample(9, seed=96)[4:])
+    total = ((digits - 300) ** 2 / 300).sum()
+    assert total < 28, "last digits are equally frequent: chi-square of 9, p < 0.001"
+    actual = transport.sample(5, seed=100, batch=2)
+    expected = transport.sample(9, seed=96)[4:]
+    assert torch.equal(actual, expected)
     assert transport.sample(0).dtype == torch.float64
     assert billion.to_model(x).dtype == torch.float32
 
@@ -110,7 +110,8 @@ def test_a_table_without_open_columns_stays_in_float32(billion):
     few = TableSpace.of(billion.fields[1:])
     x = Map(Noise(), few, few.shape).sample(4)
     assert x.dtype == few.precision == torch.float32
-    assert torch.equal(x, ExampleDraws(0, 4).normal((1,)))
+    expected = ExampleDraws(0, 4).normal((1,))
+    assert torch.equal(x, expected)
 
 
 def test_a_given_number_of_an_open_column_is_sampled_as_it_is(billion):
@@ -122,10 +123,12 @@ def test_a_given_number_of_an_open_column_is_sampled_as_it_is(billion):
     )
     transport = pf.recipes.flow(billion, "tiny").method.transport().with_solver("euler", 2)
     values = billion.values(transport.sample(3, {"amount": given}))
-    assert values[:, 0].tolist() == [given] * 3
+    actual = values[:, 0].tolist()
+    assert actual == [given] * 3
     assert len(set(values[:, 1])) > 1
     free = billion.values(transport.sample(3, {"few": 7}))
-    assert free[:, 1].tolist() == [7.0] * 3
+    actual = free[:, 1].tolist()
+    assert actual == [7.0] * 3
 
 
 def test_metrics_see_the_digits_of_samples(tmp_path):
@@ -137,5 +140,6 @@ def test_metrics_see_the_digits_of_samples(tmp_path):
     data = pf.data.load(tmp_path / "t.csv", table=True)
     x = Map(Noise(), data.space, data.space.shape).sample(40)
     score(x, data, fit_features(data), n=40, metrics=[seen])
-    assert np.array_equal(seen.samples[0].table.generated, data.space.values(x))
+    expected = data.space.values(x)
+    assert np.array_equal(seen.samples[0].table.generated, expected)
     assert not np.array_equal(seen.samples[0].table.generated, data.space.values(x.float()))

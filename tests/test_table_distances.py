@@ -71,26 +71,30 @@ def test_points_are_standardised_values_and_indicators(data):
     assert raw.shape == (
         2 + 1 + 4,
     )  # a number and whether it is missing, a number, 3 colours and none
-    amount = np.nan_to_num(known[:, 0], nan=np.nanmean(known[:, 0]))
+    nan = np.nanmean(known[:, 0])
+    amount = np.nan_to_num(known[:, 0], nan=nan)
     size = known[:, 1]
     present = known[~np.isnan(known[:, 0]), 0]
     assert raw.training[:, 0] == pytest.approx((amount - present.mean()) / present.std(), abs=1e-5)
-    assert np.array_equal(raw.training[:, 1], np.isnan(known[:, 0]))
+    expected = np.isnan(known[:, 0])
+    assert np.array_equal(raw.training[:, 1], expected)
     assert raw.training[:, 2] == pytest.approx((size - size.mean()) / size.std(), abs=1e-5)
-    assert np.array_equal(
-        raw.training[:, 3:6].argsort(1)[:, -1],
-        np.argsort(np.argsort(-np.bincount(known[:, 2].astype(int))))[known[:, 2].astype(int)],
-    )
+    actual = raw.training[:, 3:6].argsort(1)[:, -1]
+    expected = np.argsort(np.argsort(-np.bincount(known[:, 2].astype(int))))[
+        known[:, 2].astype(int)
+    ]
+    assert np.array_equal(actual, expected)
     assert (raw.training[:, 3:].sum(1) == 1).all()
     assert not raw.training[:, 6].any()
     far = np.array([[1e300, -1e300, 1.0], [np.nan, np.nan, 2.0]])
     points = raw.of(torch.zeros(2, data.space.size), far)
     assert points[0, 0] == raw.training[:, 0].max()
     assert points[0, 2] == raw.training[:, 2].min()
-    assert points[1, :3].tolist() == [0, 1, 0]
-    assert np.array_equal(
-        raw.at(data.held_out, slice(2, 5)), raw.of(torch.zeros(3, data.space.size), held[2:5])
-    )
+    values = points[1, :3].tolist()
+    assert values == [0, 1, 0]
+    actual = raw.at(data.held_out, slice(2, 5))
+    expected = raw.of(torch.zeros(3, data.space.size), held[2:5])
+    assert np.array_equal(actual, expected)
 
 
 def test_scores_of_distances_are_the_same_in_all_coordinates(data):
@@ -155,17 +159,16 @@ def test_floors_measure_distances_in_the_same_points(data):
         assert {row.tobytes() for row in samples.generated} <= training
         assert {row.tobytes() for row in samples.training} <= training
         assert len(samples.training) == len(data.train) - 10
-        assert np.array_equal(
-            samples.reference[:, :2],
-            RowEncoder(data).of(samples.table, samples.table.reference)[:, :2],
-        )
+        expected = RowEncoder(data).of(samples.table, samples.table.reference)[:, :2]
+        assert np.array_equal(samples.reference[:, :2], expected)
 
 
 def test_the_nearest_training_row_is_that_of_the_values(data):
     x = torch.from_numpy(data.train.x[3:9])
     raw = RowEncoder(data)
     near = nearest(x, data, 2)
-    assert near.examples[:, 0].tolist() == list(range(3, 9))
+    examples = near.examples[:, 0].tolist()
+    assert examples == list(range(3, 9))
     assert near.copies.all()
     distances = np.linalg.norm(raw.training[3:9, None].astype(float) - raw.training[None], axis=2)
     assert near.distances == pytest.approx(np.sort(distances, 1)[:, :2], abs=1e-6)
@@ -179,8 +182,5 @@ def test_the_protocol_says_what_distances_are_measured_in(data):
     old, new = (
         Protocol(data="it", n=10, representation=what) for what in ("", RowEncoder.representation)
     )
-    with pytest.raises(
-        UsageError,
-        match=r"of old and new cannot be compared.* representation",
-    ):
+    with pytest.raises(UsageError, match=r"of old and new cannot be compared.* representation"):
         check_same([("old", old), ("new", new)])

@@ -39,26 +39,20 @@ def test_the_error_of_a_share_counts_the_cells_of_real_rows(rows, samples):
         scores.append(NearestRows()(samples_of(*sides))["nearer_training"])
     of_real = 1 / (16 * rows)
     of_samples = 1 / (4 * samples)
-    assert np.mean([score.reference_error**2 for score in scores]) == pytest.approx(
-        of_real, rel=0.2
-    )
-    assert np.mean([score.error**2 for score in scores]) == pytest.approx(
-        of_real + of_samples, rel=0.1
-    )
-    assert np.var([score.value for score in scores], ddof=1) == pytest.approx(
-        of_real + of_samples, rel=0.4
-    )
-    assert cell_variance(np.full(5, 40.0), np.full(5, 40.0), 5) == 0, (
-        "all cells are equal, or nearly"
-    )
-    assert cell_variance(np.array([300.0, 0.0]), np.array([0.0, 0.0]), 2) == 0, (
-        "all samples are copies"
-    )
+    mean = np.mean([score.reference_error**2 for score in scores])
+    assert mean == pytest.approx(of_real, rel=0.2)
+    mean = np.mean([score.error**2 for score in scores])
+    assert mean == pytest.approx(of_real + of_samples, rel=0.1)
+    actual = np.var([score.value for score in scores], ddof=1)
+    assert actual == pytest.approx(of_real + of_samples, rel=0.4)
+    actual = cell_variance(np.full(5, 40.0), np.full(5, 40.0), 5)
+    assert actual == 0, "all cells are equal, or nearly"
+    actual = cell_variance(np.array([300.0, 0.0]), np.array([0.0, 0.0]), 2)
+    assert actual == 0, "all samples are copies"
     alone = np.array([900.0, 100.0]), np.array([2000.0])
     wanted = (0.3**2 + (1 / 30) ** 2 - (1 / 3) ** 2 / 2) * (2 / 3) ** 2
-    assert cell_variance(alone[0], np.append(alone[1], 0), 2) == pytest.approx(
-        wanted + ((2 / 3) ** 2 / 2) / 9, rel=2e-3
-    )
+    actual = cell_variance(alone[0], np.append(alone[1], 0), 2)
+    assert actual == pytest.approx(wanted + ((2 / 3) ** 2 / 2) / 9, rel=2e-3)
 
 
 def test_the_error_of_a_predicted_number_is_that_of_leaving_out_rows():
@@ -137,7 +131,8 @@ def test_ratios_of_distances_and_shares_are_plain():
     value, (error, shared) = distance_ratio(np.array([1.0, 2.0, 3.0]), np.array([3.0, 5.0]))
     assert (value, shared) == pytest.approx((0.5, 2 / 4**2))
     assert error == pytest.approx(np.hypot(1 / np.sqrt(3) / 4, 2 / 4**2))
-    assert nearer(np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0])).tolist() == [1.0, 0.5, 0.0]
+    values = nearer(np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0])).tolist()
+    assert values == [1.0, 0.5, 0.0]
 
 
 def test_copies_are_nearer_to_training_rows_and_new_rows_are_not():
@@ -162,15 +157,14 @@ def test_copies_are_nearer_to_training_rows_and_new_rows_are_not():
 
 
 def test_distances_have_no_score_where_rows_repeat():
-    assert nearest_rows.repeating(np.array([[0, 1], [-0.0, 1], [2, 3], [4, 5]], np.float32)) == 0.5
+    actual = nearest_rows.repeating(np.array([[0, 1], [-0.0, 1], [2, 3], [4, 5]], np.float32))
+    assert actual == 0.5
     train, held = (random(seed).standard_normal((200, 4)) for seed in (47, 48))
     train[:8] = train[8:16]
     assert NearestRows()(samples_of(held, held, train)) == {}
     train[:5] = random(49).standard_normal((5, 4))
-    assert NearestRows()(samples_of(held[:90], held[90:], train)).keys() == {
-        "nearest_ratio",
-        "nearer_training",
-    }
+    actual = NearestRows()(samples_of(held[:90], held[90:], train)).keys()
+    assert actual == {"nearest_ratio", "nearer_training"}
 
 
 def test_an_attack_ranks_rows_by_their_nearest_sample():
@@ -183,9 +177,8 @@ def test_an_attack_ranks_rows_by_their_nearest_sample():
         name: np.linalg.norm(both[:, None] - side, axis=2).min(1)
         for name, side in (("own", samples), ("known", known))
     }
-    assert attack(members, others, samples)[0].mean() == pytest.approx(
-        roc_auc_score(labels, -near["own"])
-    )
+    mean = attack(members, others, samples)[0].mean()
+    assert mean == pytest.approx(roc_auc_score(labels, -near["own"]))
     ratio = attack(members, others, samples, known)[0].mean()
     assert ratio == pytest.approx(roc_auc_score(labels, near["known"] / near["own"]), abs=1e-3)
 
@@ -198,7 +191,8 @@ def test_the_attack_sees_a_model_that_repeats_200_rows_and_lets_new_draws_pass()
     for name, score in Membership()(samples_of(repeated, held, train)).items():
         assert score.value >= 0.8, name
     for name, score in Membership()(samples_of(new, held, train)).items():
-        assert abs(score.value - 0.5) < 1.96 * score.error, name
+        difference = abs(score.value - 0.5)
+        assert difference < 1.96 * score.error, name
         assert score.error == score.reference_error, "all samplings share the candidates"
 
 

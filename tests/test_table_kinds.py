@@ -40,9 +40,11 @@ def test_open_columns_come_back_too():
         values = decided.values(RawColumn.of("c", cells).without(MISSING))
         field = decided.measured(values)
         assert not field.closed
-        assert field.cells(field.decode(field.encode(values))) == cells
+        actual = field.cells(field.decode(field.encode(values)))
+        assert actual == cells
         if whole:
-            assert field.cells(field.decode(field.encode(values).astype(np.float32))) == cells
+            actual = field.cells(field.decode(field.encode(values).astype(np.float32)))
+            assert actual == cells
         exact = np.isin(values, field.knots)
         stored = field.decode(field.encode(values).astype(np.float32))
         assert (stored == values)[exact].all(), "a knot was rounded"
@@ -112,7 +114,8 @@ def test_kinds(cells, kind, written):
     field = decided.measured(values)
     missing = column.missing_text(MISSING)
     usual = written or [missing if cell in MISSING else cell for cell in cells]
-    assert field.cells(field.decode(field.encode(values).astype(np.float32)), missing) == usual
+    actual = field.cells(field.decode(field.encode(values).astype(np.float32)), missing)
+    assert actual == usual
 
 
 @pytest.mark.parametrize(
@@ -183,7 +186,8 @@ def test_intervals_of_an_open_column_hold_the_ranks_of_its_values():
         (np.searchsorted(values, knots) + np.searchsorted(values, knots, "right")) / 2 / len(values)
     )
     np.testing.assert_allclose((low + high) / 2, ranks, atol=1e-12)
-    np.testing.assert_allclose(high - low, np.array(field.spans), atol=1e-12)
+    expected = np.array(field.spans)
+    np.testing.assert_allclose(high - low, expected, atol=1e-12)
     before, after = field.intervals(np.r_[knots - 0.5, knots[-1] + 1])
     np.testing.assert_array_equal(after[:-1], low)
     np.testing.assert_array_equal(before[1:], high)
@@ -237,4 +241,5 @@ def test_whole_numbers_that_may_be_an_identifier_are_named_and_stay(tmp_path, na
     )
     data = load(path)
     assert data.space.names == (name, "kind")
-    assert any("identifier" in note for note in data.table.sentences) == words
+    actual = any("identifier" in note for note in data.table.sentences)
+    assert actual == words

@@ -196,9 +196,8 @@ def test_the_error_of_a_number_is_in_its_standard_deviations():
     assert 0.2 < value < 0.6  # the noise alone is 1 / sqrt(10) of it
     assert error < 0.1
     x[:, 1] = y[:, 1].mean()
-    assert utility(table(x, y, "w"))[1] == pytest.approx(1), (
-        "the mean alone has an error of one standard deviation"
-    )
+    actual = utility(table(x, y, "w"))[1]
+    assert actual == pytest.approx(1), "the mean alone has an error of one standard deviation"
     y[:, 1] = 3
     assert utility(table(x, y, "w")) is None
 
@@ -259,7 +258,8 @@ def test_histograms_hold_all_rows_and_name_their_bins():
             [1, 1, 1, 1]
         )
     assert drawn["texts"][:2] == ((), ())
-    assert set(drawn["texts"][2]) == {"a", "b", "d", "missing"}
+    actual = set(drawn["texts"][2])
+    assert actual == {"a", "b", "d", "missing"}
     assert drawn["real"][ends[1]] == max(drawn["real"][ends[1] : ends[2] - 1]), (
         "the most frequent category stands first"
     )
@@ -274,7 +274,8 @@ def test_numbers_are_points_in_their_ranges_and_missing_ones_are_below_all_for_t
     y = np.array([[2.0], [6.0], [4.0]])
     given = Table(x, y, ("a",), ("number",), ((),))
     assert [side[:, 0].tolist() for side in embedded(given)] == [[-0.25, 1.25, 0], [-0.5, 0.5, 0]]
-    assert inputs(given)[0][:, 0].tolist() == [3, 9, 1]
+    values = inputs(given)[0][:, 0].tolist()
+    assert values == [3, 9, 1]
     assert np.isnan(x[2, 0]), "what trees read is a copy"
 
 
@@ -282,7 +283,9 @@ def test_rows_are_shuffled_by_their_values_in_whatever_order_they_come():
     random = np.random.default_rng(0)
     rows = random.integers(0, 4, (50, 3)).astype(float)
     again = rows[random.permutation(50)]
-    assert np.array_equal(rows[shuffled(rows, 1)], again[shuffled(again, 1)])
+    actual = rows[shuffled(rows, 1)]
+    expected = again[shuffled(again, 1)]
+    assert np.array_equal(actual, expected)
     assert not np.array_equal(rows[shuffled(rows, 1)], rows[shuffled(rows, 2)])
 
 
@@ -291,9 +294,8 @@ def test_pairs_count_a_column_that_is_constant_on_one_side_and_tell_missing_numb
     y = rows(90, 27, missing=0)
     x[:, 1] = 3
     gap = abs(np.corrcoef(y[:, 0], y[:, 1])[0, 1]) / 2
-    assert pair_errors(table(x, y))[1][0] == pytest.approx(gap), (
-        "a constant column has a correlation of 0"
-    )
+    actual = pair_errors(table(x, y))[1][0]
+    assert actual == pytest.approx(gap), "a constant column has a correlation of 0"
     y[:, 1] = 3
     assert (0, 1) not in pair_errors(table(x, y))[0], "constant on both sides it has none"
     x[:, 0] = -99
@@ -301,13 +303,15 @@ def test_pairs_count_a_column_that_is_constant_on_one_side_and_tell_missing_numb
     y[:, 0] = np.arange(90)
     y[:, 2] = 0
     y[:45, 0] = np.nan
-    assert dict(zip(*pair_errors(table(x, y))[:2], strict=True))[0, 2] == 1
+    actual = dict(zip(*pair_errors(table(x, y))[:2], strict=True))[0, 2]
+    assert actual == 1
 
 
 def test_trees_learn_from_all_rows_that_there_are_up_to_a_number_of_cells():
     x = rows(200, 28)
     y = rows(150, 29)
-    assert utility(replace(table(x[::-1] * [1, 1, 1, 0], y), learned=x)) == utility(table(x, y))
+    actual = utility(replace(table(x[::-1] * [1, 1, 1, 0], y), learned=x))
+    assert actual == utility(table(x, y))
     assert [most_rows(columns, TO_PREDICT) for columns in (2, 60, 10**4)] == [50_000, 25_000, 1000]
     classes = np.r_[np.arange(2000) % 2, 2.0]
     assert predictor(np.zeros(1, bool), classes[:-1], True).early_stopping
@@ -326,4 +330,5 @@ def test_the_rarest_of_many_categories_are_one_for_trees():
         ("category",),
         (("",) * 300,),
     )
-    assert inputs(given)[0][:, 0].tolist() == [0, 5, 248, 249, 249]
+    values = inputs(given)[0][:, 0].tolist()
+    assert values == [0, 5, 248, 249, 249]

@@ -61,7 +61,8 @@ def test_rows_of_a_generator_are_exactly_rows_of_the_table(space):
         block = rows[:, start:stop].detach()
         torch.testing.assert_close(block.sum(1), torch.ones(200))
         torch.testing.assert_close(block.amax(1), torch.ones(200))
-    np.testing.assert_allclose(space.quantise(rows), rows.detach().numpy(), atol=1e-5)
+    expected = rows.detach().numpy()
+    np.testing.assert_allclose(space.quantise(rows), expected, atol=1e-5)
     gates = Coordinates(space).gated(rows.detach())
     assert (gates == 0).any()
     assert (rows.detach()[:, Coordinates(space).scores][gates == 0] == 0).all()
@@ -154,7 +155,8 @@ def test_probabilities_of_all_values_of_a_column_add_up_to_one(space, place):
     decoded = 3 * torch.randn(1, alone.size, generator=torch.Generator().manual_seed(place))
     rows = alone.to_model(torch.from_numpy(alone.encoded(values[:, None])))
     log_prob = Rows(alone).log_prob(rows, decoded.expand(len(rows), -1))
-    assert float(log_prob.detach().double().exp().sum()) == pytest.approx(1, abs=1e-4)
+    total = float(log_prob.detach().double().exp().sum())
+    assert total == pytest.approx(1, abs=1e-4)
 
 
 def test_draws_have_the_probabilities_of_the_likelihood():
@@ -181,7 +183,8 @@ def test_draws_have_the_probabilities_of_the_likelihood():
     with torch.no_grad():
         likelihood.spread.fill_(0.03)
         mean = likelihood.mean(decoded).expand(n, -1)
-        noise = torch.randn(n, space.size, generator=torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(n, space.size, generator=generator)
         drawn = space.values(space.to_data(likelihood.sample(mean, noise)))[:, 0]
         every = np.array([0.0, 1, 2, 3, 7, np.nan])
         rows = space.to_model(torch.from_numpy(space.encoded(every[:, None])))
@@ -224,9 +227,11 @@ def test_gan_vae_and_a_flow_on_codes_sample_valid_rows(tmp_path):
     for name, run in models.items():
         again = pf.load(tmp_path / name).transport
         rows = again.sample(20, seed=3)
-        assert torch.equal(rows, run.transport.sample(20, seed=3, batch=7)), name
+        expected = run.transport.sample(20, seed=3, batch=7)
+        assert torch.equal(rows, expected), name
         for field, values in enumerate(data.space.values(rows).T):
-            assert set(values[~np.isnan(values)]) <= known[field], name
+            names = set(values[~np.isnan(values)])
+            assert names <= known[field], name
         with pytest.raises(UsageError, match="flow, ddpm or edm"):
             again.sample(2, {"kind": "a"})
 
@@ -238,10 +243,13 @@ def test_models_on_codes_draw_rows_around_decoded_codes(space):
     z = torch.zeros(40, *latent.noise_shape)
     draws = pf.draws.ExampleDraws(0, 40)
     rows, certain = (data.space.to_data(latent(z, None, given).detach()) for given in (draws, None))
-    torch.testing.assert_close(certain, certain[:1].expand(40, -1), rtol=0, atol=1e-3)
-    assert len(np.unique(data.space.values(rows), axis=0)) > 10
+    expected = certain[:1].expand(40, -1)
+    torch.testing.assert_close(certain, expected, rtol=0, atol=1e-3)
+    count = len(np.unique(data.space.values(rows), axis=0))
+    assert count > 10
     start, stop = space.blocks[-1]
-    torch.testing.assert_close(rows[:, start:stop].amax(1), torch.ones(40))
+    actual = rows[:, start:stop].amax(1)
+    torch.testing.assert_close(actual, torch.ones(40))
 
 
 def test_a_sampler_of_rows_exports_for_any_number_of_rows_with_given_columns():
@@ -263,12 +271,8 @@ def test_a_sampler_of_rows_exports_for_any_number_of_rows_with_given_columns():
         condition = flow.conditions(7, given, 0)
         with torch.no_grad():
             rows = flow.space.to_data(flow(z, condition))
-            torch.testing.assert_close(
-                program(z=z, condition=condition, noise=None, decoder_noise=None),
-                rows,
-                rtol=1e-5,
-                atol=1e-5,
-            )
+            actual = program(z=z, condition=condition, noise=None, decoder_noise=None)
+            torch.testing.assert_close(actual, rows, rtol=1e-5, atol=1e-5)
         cells = flow.space.cells(program(z=z, condition=condition, noise=None, decoder_noise=None))
         assert cells == flow.space.cells(rows)
         assert given is None or {cell for _, cell in cells} == {"b"}
@@ -290,7 +294,8 @@ def test_a_critic_of_rows_receives_waves_of_scores_alone(space, pack):
     assert space.scored == (0, 1, 4)
     assert (seen[:, list(space.scored)] > 0).all()
     assert float(seen.sum()) == pytest.approx(float(seen[:, list(space.scored)].sum()))
-    torch.testing.assert_close(waves.norm(dim=1).amax(), torch.tensor(30.0))
+    actual = waves.norm(dim=1).amax()
+    torch.testing.assert_close(actual, torch.tensor(30.0))
     letters = TableSpace.of([Category.measured("only", np.zeros(4), ["a", "b"])])
     assert not any(
         isinstance(part, FourierFeatures)

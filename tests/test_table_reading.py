@@ -194,7 +194,8 @@ def test_a_new_category_moves_no_row_to_the_other_side(tmp_path):
         for data in (before, after)
         for split in (data.train, data.held_out)
     ]
-    assert len(np.setxor1d(before.held_out.hashes, after.held_out.hashes)) <= 1
+    count = len(np.setxor1d(before.held_out.hashes, after.held_out.hashes))
+    assert count <= 1
     assert sides[0] <= sides[2]
 
 
@@ -222,21 +223,13 @@ def test_a_value_that_is_missing_in_held_out_rows_alone_stays_missing(tmp_path, 
 def test_a_schema_is_written_edited_and_read(tmp_path, capsys):
     path = write(tmp_path / "t.csv", mixed_columns(90))
     file = tmp_path / "t.json"
-    assert (
-        main(["data", "check", str(path), "--write-schema", str(file), "--target", "member"]) == 0
-    )
+    code = main(["data", "check", str(path), "--write-schema", str(file), "--target", "member"])
+    assert code == 0
     out, said = capsys.readouterr()
     assert f"{file} contains the kind of each column" in said
     assert all(
         word in out
-        for word in (
-            "net gain",
-            "0.00 0.3",
-            "2020-",
-            "ordered categories",
-            "comma",
-            "blue, dark",
-        )
+        for word in ("net gain", "0.00 0.3", "2020-", "ordered categories", "comma", "blue, dark")
     )
     first = load(path, target="member")
     schema = json.loads(file.read_text())
@@ -253,7 +246,8 @@ def test_a_schema_is_written_edited_and_read(tmp_path, capsys):
     assert {field.name: field.kind for field in data.space.fields}["count"] == "ordinal"
     assert "since" not in data.space.names
     assert load(**data.origin).fingerprint == data.fingerprint
-    assert main(["data", "check", str(path), "--write-schema", str(file)]) == 2
+    code = main(["data", "check", str(path), "--write-schema", str(file)])
+    assert code == 2
     for entry, says in (
         ({"kind": "nubmer"}, "kind.*number, whole"),
         ({"kind": "number", "decimal": 2}, 'Did you mean "decimals"'),
@@ -366,9 +360,8 @@ def test_a_frame_of_samples_has_the_types_of_the_training_frame():
     data = load(frame)
     back = data.space.frame(data.train.x)
     assert dict(back.dtypes) == dict(frame.dtypes)
-    assert build(json.loads(json.dumps(describe(data.space)))) == data.space, (
-        "a run holds the types"
-    )
+    actual = build(json.loads(json.dumps(describe(data.space))))
+    assert actual == data.space, "a run holds the types"
     rows = {tuple(row) for row in frame.astype(str).to_numpy().tolist()}
     assert {tuple(row) for row in back.astype(str).to_numpy().tolist()} <= rows
 
@@ -415,7 +408,8 @@ def test_what_is_said_of_names_and_cells():
     assert did_you_mean("tax", known) == ' Did you mean "net price (with tax)"?'
     assert did_you_mean("ax", known) == did_you_mean("weight of it", known) == ""
     assert clipped("one\r\ntwo", 20) == "one\\ntwo", "a cell stays on its line"
-    assert RawColumn.of("a", ["", "-", "3", "-"]).missing_text(["", "-", "?"]) == "-"
+    actual = RawColumn.of("a", ["", "-", "3", "-"]).missing_text(["", "-", "?"])
+    assert actual == "-"
 
 
 def test_what_vectors_and_tables_cannot_do_is_said_with_what_can(tmp_path):

@@ -73,7 +73,9 @@ def test_samples_are_written_as_the_file_is_and_read_again(tmp_path, ending, hea
         ]
         assert set(lines) <= {row.replace('"', "") for row in rows}
         assert lines[0] == rows[0] or not header
-    assert np.array_equal(given_samples(file, data).x, data.train.x[permutation(len(x), 0)])
+    actual = given_samples(file, data).x
+    expected = data.train.x[permutation(len(x), 0)]
+    assert np.array_equal(actual, expected)
 
 
 def test_samples_of_other_columns_and_values_are_refused(tmp_path):
@@ -90,15 +92,15 @@ def test_samples_of_other_columns_and_values_are_refused(tmp_path):
             given_samples(tmp_path / "new.csv", known)
     (tmp_path / "new.csv").write_text("size;flag\n1.5;maybe\n3.5;no\n")
     given = given_samples(tmp_path / "new.csv", numbers)
-    assert sorted(given.values[:, 1]) == [0, 2], (
-        "another text is a value that the model does not know"
-    )
+    names = sorted(given.values[:, 1])
+    assert names == [0, 2], "another text is a value that the model does not know"
     (tmp_path / "new.csv").write_text("flag,more,start,end\nNo,1,3.0,4\nyes,2,2,5\n")
     values = data.space.values(given_samples(tmp_path / "new.csv", data).x)[
         np.argsort(permutation(2, 0))
     ]
     assert [field.kind for field in data.space.fields] == ["ordinal", "ordinal", "boolean"]
-    assert data.space.cells(data.space.encoded(values))[0] == ["3", "4", "no"]
+    actual = data.space.cells(data.space.encoded(values))[0]
+    assert actual == ["3", "4", "no"]
 
 
 def met(text, values):
@@ -133,9 +135,8 @@ def test_constraints_are_what_python_says(seed):
         assert (met(text, values) == np.where(absent, True, expected)).all(), text
     quoted = Constraint("`a b` >= `c-d`")
     assert quoted.names == ("a b", "c-d")
-    assert met(
-        quoted.text, {"a b": np.array([1.0, 2.0]), "c-d": np.array([2.0, 1.0])}
-    ).tolist() == [False, True]
+    actual = met(quoted.text, {"a b": np.array([1.0, 2.0]), "c-d": np.array([2.0, 1.0])}).tolist()
+    assert actual == [False, True]
     assert met(
         "a + b == c", {"a": np.array([0.1]), "b": np.array([0.2]), "c": np.array([0.3])}
     ).all()
@@ -179,10 +180,8 @@ def test_rows_that_break_a_constraint_are_named(tmp_path):
         with pytest.raises(UsageError, match=says):
             table(tmp_path, constraints=[constraint])
     levels = "a;b\n" + "".join(f"{7 + i % 5};{i % 2}\n" for i in range(90))
-    assert (
-        table(tmp_path, levels, table=True, constraints=["a >= 7"]).space.fields[0].kind
-        == "ordinal"
-    )
+    kind = table(tmp_path, levels, table=True, constraints=["a >= 7"]).space.fields[0].kind
+    assert kind == "ordinal"
     data = table(tmp_path, constraints=["end >= start", "end - start <= 2"])
     assert load(**data.origin).space == data.space == spec.build(spec.describe(data.space))
     assert data.space.valid(torch.from_numpy(data.train.x)).all()
@@ -227,8 +226,7 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     ).space
     transport = rough(space)
     with pytest.raises(
-        Diverged,
-        match=r'0 of 9 samples satisfy the constraint "a == b"\. .* compute it',
+        Diverged, match=r'0 of 9 samples satisfy the constraint "a == b"\. .* compute it'
     ):
         pf.samples.draw_to(tmp_path / "x.csv", transport, 9)
     assert not (tmp_path / "x.csv").exists()
@@ -319,7 +317,8 @@ def test_each_sample_has_its_own_condition_in_batches_of_any_size():
     model = Map(Known(), space, space.shape)
     for batch in (7, 3, 1):
         x = model.sample(7, {"label": labels}, batch=batch)
-        torch.testing.assert_close(x[:, 0, 0, 0], torch.tensor(labels) / 10)
+        expected = torch.tensor(labels) / 10
+        torch.testing.assert_close(x[:, 0, 0, 0], expected)
 
 
 def seldom_met(share):
@@ -352,24 +351,22 @@ def test_a_model_of_a_table_from_the_command_line(tmp_path, monkeypatch, capsys)
         "--target",
         "flag",
     ]
-    assert (
-        main(
-            [
-                "train",
-                "flow",
-                "--size",
-                "tiny",
-                "--data",
-                "t.csv",
-                *options,
-                "--steps",
-                "2",
-                "--out",
-                "run",
-            ]
-        )
-        == 0
+    code = main(
+        [
+            "train",
+            "flow",
+            "--size",
+            "tiny",
+            "--data",
+            "t.csv",
+            *options,
+            "--steps",
+            "2",
+            "--out",
+            "run",
+        ]
     )
+    assert code == 0
     assert main(["sample", "run", "--n", "9", "--out", "new.csv"]) == 0
     assert re.search(
         r"[\d,]+ of [\d,]+ draws \(\d+\.\d%\) violated the constraints .* and were",
@@ -389,7 +386,8 @@ def test_a_model_of_a_table_from_the_command_line(tmp_path, monkeypatch, capsys)
 def whole_numbers(least):
     """A model of one column, 0 to 999, whose constraint asks for at least such a number."""
     field = Number.measured("a", np.arange(1000.0), "whole", Format(0))
-    space = TableSpace.of([field], constraints=(Constraint(f"a >= {least}"),))
+    constraints = (Constraint(f"a >= {least}"),)
+    space = TableSpace.of([field], constraints=constraints)
     return Map(Noise(), space, space.shape)
 
 
@@ -471,7 +469,8 @@ def test_constraints_compare_dates_categories_and_levels_with_texts_and_with_one
     """
     constraint = Constraint(text)
     check_constraints([constraint], FIELDS)
-    assert "".join("-+"[int(held)] for held in holds(constraint, FIELDS, ROWS)) == met
+    actual = "".join("-+"[int(held)] for held in holds(constraint, FIELDS, ROWS))
+    assert actual == met
 
 
 @pytest.mark.parametrize(
@@ -601,7 +600,8 @@ def test_columns_that_are_left_out_are_named_and_filled(tmp_path, capsys):
     assert lines[0] == "id;size;note"
     assert lines[1:] == [f'{number};{size};"a;b"' for number, size in enumerate(sizes[1:], start=1)]
     assert main([*words, "--fill", "size=sequence"]) == 2
-    assert main([*words[:-1], str(tmp_path / "new.npz"), "--fill", "id=sequence"]) == 2
+    code = main([*words[:-1], str(tmp_path / "new.npz"), "--fill", "id=sequence"])
+    assert code == 2
     pytest.importorskip("pandas")
     frame = pf.load(run).sample(3, fill={"id": "sequence", "note": "a"})
     assert list(frame.columns) == ["id", "size", "note"]

@@ -103,7 +103,8 @@ def test_the_target_of_a_jump_leads_to_its_end(mixed):
     t = torch.linspace(0.1, 0.9, len(data))
     columns = over(student.columns("v", t, 0 * t), x_t)
     shares, v = student.target(data, x_t, columns)
-    torch.testing.assert_close(shares, torch.from_numpy(rows).float() * layout.discrete)
+    expected = torch.from_numpy(rows).float() * layout.discrete
+    torch.testing.assert_close(shares, expected)
     width = ((columns["alpha"] * student.factors) ** 2 + columns["sigma"] ** 2).sqrt()
     scores = (
         student.factors
@@ -124,7 +125,8 @@ def test_the_input_of_a_block_moves_with_the_length_of_the_jump(mixed):
     for to in (0.8, 0.3):
         student.estimate(x_t, over(student.columns("v", t, torch.full_like(t, to)), x_t))
     moved = (seen[1] - seen[0])[:, : student.layout.size]
-    torch.testing.assert_close(moved, 0.5 * x_t / np.hypot(0.2, 0.8) * student.layout.discrete)
+    expected = 0.5 * x_t / np.hypot(0.2, 0.8) * student.layout.discrete
+    torch.testing.assert_close(moved, expected)
 
 
 def test_half_of_the_trajectories_are_given_columns_of_other_rows(mixed):
@@ -137,11 +139,13 @@ def test_half_of_the_trajectories_are_given_columns_of_other_rows(mixed):
     known = given.known[:, denoiser.layout.owner]
     ends, _ = store.at(torch.arange(400), -1)
     rows = (ends / denoiser.factors * denoiser.layout.std + denoiser.layout.mean)[known]
-    torch.testing.assert_close(rows, given.x.float()[known], atol=0.01, rtol=0.01)
+    expected = given.x.float()[known]
+    torch.testing.assert_close(rows, expected, atol=0.01, rtol=0.01)
     assert not given.x[~known].any()
     first = given.known[:CHUNK].any(1)
     others = store.teacher.sample(int(first.sum()), seed=SEED + APART) * known[:CHUNK][first]
-    torch.testing.assert_close(given.x[:CHUNK][first].float(), others.float())
+    actual = given.x[:CHUNK][first].float()
+    torch.testing.assert_close(actual, others.float())
 
 
 def test_between_two_states_of_a_line_the_target_is_its_end(mixed):
@@ -164,9 +168,8 @@ def test_between_two_states_of_a_line_the_target_is_its_end(mixed):
         student.estimate(x_t, columns), rows[which], student.target(data[which], x_t, columns)[1]
     )
     assert bool((second < 4).any())
-    torch.testing.assert_close(
-        loss, (errors.indicators + errors.scores).mean(), rtol=1e-3, atol=1e-3
-    )
+    expected = (errors.indicators + errors.scores).mean()
+    torch.testing.assert_close(loss, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_given_columns_have_no_loss(mixed):
@@ -188,24 +191,21 @@ def test_a_distilled_table_has_the_kinds_of_its_file(tmp_path, monkeypatch, caps
     """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text(CSV)
-    assert (
-        main(
-            ["train", "flow", "--data", "t.csv", "--size", "tiny", "--steps", "40", "--out", "flow"]
-        )
-        == 0
+    code = main(
+        ["train", "flow", "--data", "t.csv", "--size", "tiny", "--steps", "40", "--out", "flow"]
     )
+    assert code == 0
     words = ["--trajectories", "512", "--teacher-steps", "8"]
-    assert main(["distil", "flow", "--steps", "40", "--out", "map", *words]) == 0
+    code = main(["distil", "flow", "--steps", "40", "--out", "map", *words])
+    assert code == 0
     file = [line.split(",") for line in CSV.split()[1:]]
     kinds, counts = ({row[place] for row in file} for place in (0, 2))
     for calls in ("1", "2", "4"):
         out = f"{calls}.csv"
-        assert (
-            main(
-                ["sample", "map", "--n", "300", "--steps", calls, "--given", "size=3", "--out", out]
-            )
-            == 0
+        code = main(
+            ["sample", "map", "--n", "300", "--steps", calls, "--given", "size=3", "--out", out]
         )
+        assert code == 0
         rows = [line.split(",") for line in (tmp_path / out).read_text().splitlines()[1:]]
         assert {row[0] for row in rows} <= kinds
         assert {row[1] for row in rows} == {"3"}
@@ -217,7 +217,8 @@ def test_a_distilled_table_has_the_kinds_of_its_file(tmp_path, monkeypatch, caps
     run = pf.load("map")
     assert run.transport.calls == 1
     imputed = pf.impute(run, tmp_path / "t.csv", only="note")
-    assert set(imputed.cells()["note"].values()) <= {"x", "y"}
+    names = set(imputed.cells()["note"].values())
+    assert names <= {"x", "y"}
     capsys.readouterr()
 
 

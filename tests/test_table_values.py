@@ -50,7 +50,8 @@ def test_splits_keep_the_values_of_a_file(data):
         assert not np.array_equal(data.space.values(split.x), split.table_values), (
             "coordinates round, or this proves nothing"
         )
-        assert np.array_equal(split.take(slice(3, 5)).table_values, split.table_values[3:5])
+        actual = split.take(slice(3, 5)).table_values
+        assert np.array_equal(actual, split.table_values[3:5])
         assert np.array_equal(data.space.encoded(split.table_values), split.x)
 
 
@@ -72,10 +73,13 @@ def test_samples_are_scored_as_their_file_holds_them(small, tmp_path, monkeypatc
     )
     Evaluator(small, 2, repeats=2, metrics=["column_error"]).scores(given)
     values = np.concatenate([part for _, part in seen])
-    assert sorted(values[:, 0])[:3] == [-1e6, 3.5, 9.0]
-    assert np.isnan(values[:, 0]).sum() == 1
+    names = sorted(values[:, 0])[:3]
+    assert names == [-1e6, 3.5, 9.0]
+    total = np.isnan(values[:, 0]).sum()
+    assert total == 1
     for x, part in seen:
-        assert np.array_equal(small.space.encoded(part, foreign=True), x.numpy())
+        actual = small.space.encoded(part, foreign=True)
+        assert np.array_equal(actual, x.numpy())
 
 
 @pytest.fixture(scope="module")
@@ -94,23 +98,26 @@ def test_a_fingerprint_of_a_table_sees_all_digits_and_the_texts_of_categories(ta
     values[3, 0] = np.nextafter(values[3, 0], 0)
     close = replace(now, held_out=replace(now.held_out, table_values=values))
     number, kind = now.space.fields
-    named = replace(
-        now, space=replace(now.space, fields=(number, replace(kind, names=("a", "b", "d"))))
-    )
+    space = replace(now.space, fields=(number, replace(kind, names=("a", "b", "d"))))
+    named = replace(now, space=space)
     assert len({now.fingerprint, close.fingerprint, named.fingerprint}) == 3
 
 
 def test_samples_keep_their_digits_and_the_texts_of_their_categories(tables):
     now, earlier = tables
     number, kind = earlier.space.fields
-    own = replace(earlier.space, fields=(number, replace(kind, names=("c", "a", "b"))))
+    fields = (number, replace(kind, names=("c", "a", "b")))
+    own = replace(earlier.space, fields=fields)
     sample = torch.tensor(
         [[0.123456789012, 1.0, 0.0, 0.0], [-1.0, 0.0, 1.0, 0.0]], dtype=torch.float64
     )
     x, values = own.recoded(sample, now.space)
-    assert values[:, 0].tolist() == own.values(sample)[:, 0].tolist()
+    actual = values[:, 0].tolist()
+    expected = own.values(sample)[:, 0].tolist()
+    assert actual == expected
     assert values[:, 1].tolist() == now.space.values(x)[:, 1].tolist() == [2.0, 0.0]
-    foreign = replace(own, fields=(number, replace(kind, names=("a", "e", "b"))))
+    fields = (number, replace(kind, names=("a", "e", "b")))
+    foreign = replace(own, fields=fields)
     with pytest.raises(DataError, match=r'"kind" .*values .*"e"'):
         foreign.recoded(sample, now.space)
     assert now.space.recoded(sample, now.space)[1] is None

@@ -137,7 +137,8 @@ def test_a_step_that_is_not_affine_is_run_as_it_is_and_says_so(solver):
     flow = Flow(ring(Linear()), solver(), 3)
     with pytest.warns(UserWarning, match=f"The step of {solver.__name__} is not affine"):
         x = flow(z, None, ExampleDraws(0, 4))
-    torch.testing.assert_close(x, Flow(ring(Linear()), Euler(), 3)(z), rtol=1e-5, atol=1e-5)
+    expected = Flow(ring(Linear()), Euler(), 3)(z)
+    torch.testing.assert_close(x, expected, rtol=1e-5, atol=1e-5)
     with pytest.raises(UsageError, match="as a table"):
         _ = flow.table
     assert flow.calls == 3
@@ -183,16 +184,15 @@ class Cleaner(Euler):
 
 def test_a_solver_may_say_what_its_last_step_is():
     z = torch.randn(3, 2)
-    torch.testing.assert_close(
-        Flow(ring(VP()), Cleaner(), 4)(z), Flow(ring(VP()), Euler(), 4)(z) / 2
-    )
+    actual = Flow(ring(VP()), Cleaner(), 4)(z)
+    expected = Flow(ring(VP()), Euler(), 4)(z) / 2
+    torch.testing.assert_close(actual, expected)
 
 
 def test_a_setting_that_is_changed_in_place_has_another_table():
     """Of guidance, of what is inside of it, and of the solver."""
-    space = dataclasses.replace(
-        ring(VP()).space, conditions={"label": Label(("a", "b"), (0.5, 0.5))}
-    )
+    conditions = {"label": Label(("a", "b"), (0.5, 0.5))}
+    space = dataclasses.replace(ring(VP()).space, conditions=conditions)
     networks = [MLP(2, 2, width=8, depth=1, conditions=space.conditions) for _ in range(2)]
     for network in networks:
         network.leave.reset_parameters()

@@ -55,9 +55,8 @@ print([os.environ.get(name) for name in names], "torch" in sys.modules)
 
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_entries_choose_before_torch_is_imported(entry):
-    assert (
-        python(ENTRIES[entry] + SHOW).splitlines()[-1] == f"[None, '{runtime.SPINS}', None] False"
-    )
+    actual = python(ENTRIES[entry] + SHOW).splitlines()[-1]
+    assert actual == f"[None, '{runtime.SPINS}', None] False"
 
 
 @pytest.fixture
@@ -92,14 +91,11 @@ def test_the_fastest_number_is_chosen_and_written_before_its_first_step(tmp_path
     length = 3 * (ROUNDS + 1)
     used = simulate(measured, 0, length, lambda n, step: {4: 3.0, 2: 1.0, 1: 2.0}[n])
     assert used == [4, 2, 1] * (ROUNDS + 1)
-    assert json.loads((tmp_path / "threads.json").read_text())["stages"] == [
-        {"step": 0, "threads": [4, 2, 1]}
-    ]
+    stages = json.loads((tmp_path / "threads.json").read_text())["stages"]
+    assert stages == [{"step": 0, "threads": [4, 2, 1]}]
     assert measured.threads_for(length) == 2
-    assert json.loads((tmp_path / "threads.json").read_text())["stages"][1] == {
-        "step": length,
-        "threads": [2],
-    }
+    stages = json.loads((tmp_path / "threads.json").read_text())["stages"][1]
+    assert stages == {"step": length, "threads": [2]}
 
 
 @pytest.mark.parametrize("cut", [0, 5, 17, 18, 40, 249, 255, 290])
@@ -109,7 +105,8 @@ def test_a_resumed_run_uses_the_same_threads(tmp_path, free, cut):
     free[0] = 4
     again = Threads(tmp_path, CPU)
     again.resume(cut)
-    assert simulate(again, cut, 400, lambda n, step: abs(n - 2)) == whole[cut:]
+    actual = simulate(again, cut, 400, lambda n, step: abs(n - 2))
+    assert actual == whole[cut:]
 
 
 def test_training_keeps_its_threads_with_the_run_and_gives_torch_its_own_back(

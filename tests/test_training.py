@@ -216,7 +216,8 @@ def test_buffers_are_averaged_and_counts_copied():
     norm.running_mean += 1
     norm.num_batches_tracked += 7
     average.update(samples=100, batch=50)
-    torch.testing.assert_close(mine.running_mean, torch.full((2,), 1 - 0.5**0.5))
+    expected = torch.full((2,), 1 - 0.5**0.5)
+    torch.testing.assert_close(mine.running_mean, expected)
     assert mine.num_batches_tracked == 7
 
 
@@ -312,7 +313,9 @@ def test_a_network_that_cannot_be_stored_is_warned_of_and_handed_over_again(make
         pf.load(tmp_path / "run", network=network),
         pf.load(tmp_path / "run", method=method),
     ):
-        assert torch.equal(again.transport.sample(3), run.transport.sample(3))
+        actual = again.transport.sample(3)
+        expected = run.transport.sample(3)
+        assert torch.equal(actual, expected)
     assert all(torch.equal(*pair) for pair in zip(before, network.parameters(), strict=True)), (
         "a copy was used"
     )
@@ -330,9 +333,8 @@ def test_a_network_of_pushforward_is_not_warned_of_and_may_be_handed_over(tmp_pa
     data = space_data((2,), labels=False)
     run = pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run")
     assert not recwarn.list
-    assert torch.equal(
-        pf.load(tmp_path / "run", network=run.denoiser.network).sample(3), run.sample(3)
-    )
+    actual = pf.load(tmp_path / "run", network=run.denoiser.network).sample(3)
+    assert torch.equal(actual, run.sample(3))
     with pytest.raises(UsageError, match="trained with another"):
         pf.load(tmp_path / "run", network=Own(torch.relu))
 
@@ -372,13 +374,15 @@ def test_an_own_class_with_a_name_of_pushforward_is_trained_and_handed_over_agai
     with pytest.warns(UserWarning, match="your own"):
         run = pf.fit(pf.Recipe(make()), data, steps=2, out=tmp_path / "weighted")
     assert isinstance(run.method.weight, EDMWeight)
-    assert torch.equal(pf.load(tmp_path / "weighted", method=make()).sample(3), run.sample(3))
+    actual = pf.load(tmp_path / "weighted", method=make()).sample(3)
+    assert torch.equal(actual, run.sample(3))
     with pytest.warns(UserWarning, match="your own"):
         run = pf.fit("flow", data, steps=2, network=Encoder(), out=tmp_path / "run")
     assert isinstance(run.denoiser.network, Encoder)
     with pytest.raises(CheckpointError, match=r"network=.*method="):
         pf.load(tmp_path / "run")
-    assert torch.equal(pf.load(tmp_path / "run", network=Encoder()).sample(3), run.sample(3))
+    actual = pf.load(tmp_path / "run", network=Encoder()).sample(3)
+    assert torch.equal(actual, run.sample(3))
     with pytest.raises(UsageError, match="trained with another"):
         pf.load(tmp_path / "run", network=Encoder(9))
 

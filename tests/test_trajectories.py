@@ -77,8 +77,10 @@ def test_trajectories_start_from_the_noise_of_sampling_and_end_at_its_samples():
     times, states = trace(flow, 300, seed=11)
     assert states.shape == (65, 300, 2)
     assert times[-1] == 0
-    torch.testing.assert_close(states[0], ExampleDraws(11, 300).normal((2,)) * float(times[0]))
-    torch.testing.assert_close(states[:, 290:], trace(flow, 10, seed=301)[1])
+    expected = ExampleDraws(11, 300).normal((2,)) * float(times[0])
+    torch.testing.assert_close(states[0], expected)
+    expected = trace(flow, 10, seed=301)[1]
+    torch.testing.assert_close(states[:, 290:], expected)
     gaps = (states[-1] - flow.sample(300, seed=11)).norm(dim=1)
     assert float(gaps.median()) < 0.02, "few rows lie between two modes, where a small step decides"
 
@@ -109,4 +111,6 @@ def test_loss_at_a_level_is_the_posterior_variance_of_v(path):
     for level in levels:
         snr = math.exp(level.log_snr)
         exact = (1 + snr) * STD**2 / (snr * STD**2 + 1)
-        assert abs(level.error - exact) < 4 * exact * math.sqrt(2 / 3 / 2_000)
+        difference = abs(level.error - exact)
+        expected = 4 * exact * math.sqrt(2 / 3 / 2_000)
+        assert difference < expected

@@ -53,13 +53,15 @@ def test_divergences_and_densities_are_those_of_torch_distributions():
     mean, log_variance, x = (torch.randn(7, 5) for _ in range(3))
     q = distributions.Normal(mean, (log_variance / 2).exp())
     p = distributions.Normal(0.0, 1.0)
-    torch.testing.assert_close(divergences(mean, log_variance), distributions.kl_divergence(q, p))
-    torch.testing.assert_close(gaussian_log_prob(x, mean, log_variance), q.log_prob(x).sum(1))
-    torch.testing.assert_close(standard_log_prob(x), p.log_prob(x).sum(1))
-    torch.testing.assert_close(
-        gaussian_log_prob(x[:, :, None], mean[:, :, None], log_variance[:, :, None], 2),
-        q.log_prob(x),
-    )
+    expected = distributions.kl_divergence(q, p)
+    torch.testing.assert_close(divergences(mean, log_variance), expected)
+    actual = gaussian_log_prob(x, mean, log_variance)
+    expected = q.log_prob(x).sum(1)
+    torch.testing.assert_close(actual, expected)
+    expected = p.log_prob(x).sum(1)
+    torch.testing.assert_close(standard_log_prob(x), expected)
+    actual = gaussian_log_prob(x[:, :, None], mean[:, :, None], log_variance[:, :, None], 2)
+    torch.testing.assert_close(actual, q.log_prob(x))
 
 
 def test_gradients_of_the_bound_are_those_of_torch_distributions():
@@ -104,7 +106,8 @@ def test_the_importance_bound_grows_with_the_codes_and_reaches_the_exact_likelih
 def test_the_doubly_reparameterised_gradient_is_the_same_on_average_and_sharper(beta, sharper):
     plain, doubly = (gradients(linear_vae, beta, way)["encoder"] for way in (False, True))
     agree(plain, doubly)
-    assert float(doubly.var(0).sum() / plain.var(0).sum()) < sharper
+    ratio = float(doubly.var(0).sum() / plain.var(0).sum())
+    assert ratio < sharper
 
 
 def test_free_bits_hold_each_number_s_mean_over_groups_of_64_rows():
@@ -113,7 +116,8 @@ def test_free_bits_hold_each_number_s_mean_over_groups_of_64_rows():
     held = above_free_bits(rows, 0.25)
     first = rows[:64].mean(0).clamp(min=0.25).sum()
     second = rows[64:].mean(0).clamp(min=0.25).sum()
-    torch.testing.assert_close(held, torch.cat([first.expand(64), second.expand(36)]))
+    expected = torch.cat([first.expand(64), second.expand(36)])
+    torch.testing.assert_close(held, expected)
     torch.testing.assert_close(above_free_bits(rows, 0.0), rows.sum(1))
     mean = torch.full((64, 2), 0.1, requires_grad=True)
     above_free_bits(divergences(mean, torch.zeros(64, 2)), 0.25).sum().backward()
@@ -126,8 +130,10 @@ def test_the_weight_of_the_kl_term_warms_up():
     def loss(share, **options):
         return next(linear_vae(**options).losses(Batch(x), now(32, progress=share)))[1].detach()
 
-    torch.testing.assert_close(loss(0.1, beta=2.0, warmup=0.4), loss(0.0, beta=0.5))
-    torch.testing.assert_close(loss(0.9, beta=2.0, warmup=0.4), loss(0.0, beta=2.0))
+    actual = loss(0.1, beta=2.0, warmup=0.4)
+    torch.testing.assert_close(actual, loss(0.0, beta=0.5))
+    actual = loss(0.9, beta=2.0, warmup=0.4)
+    torch.testing.assert_close(actual, loss(0.0, beta=2.0))
 
 
 def test_active_units_vary_over_data():
@@ -143,15 +149,15 @@ def test_what_is_noted():
     at = now(2000)
     list(vae.losses(Batch(x), at))
     mean, log_variance = vae.encoder(x).chunk(2, 1)
-    assert float(at.notes["kl"]) == pytest.approx(
-        float(divergences(mean, log_variance).sum(1).mean().detach())
-    )
+    kl = float(at.notes["kl"])
+    assert kl == pytest.approx(float(divergences(mean, log_variance).sum(1).mean().detach()))
     assert (float(at.notes["active_units"]), float(at.notes["units"])) == (2, 2)
     z = mean + (log_variance / 2).exp() * now(2000).draws.normal((2,))
     wanted = 1 - float(
         ((x - vae.decoder(z)).square().sum() / (x - x.mean(0)).square().sum()).detach()
     )
-    assert float(at.notes["explained"]) == pytest.approx(wanted, abs=1e-5)
+    explained = float(at.notes["explained"])
+    assert explained == pytest.approx(wanted, abs=1e-5)
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -182,7 +188,8 @@ def test_the_logistic_mixture_sums_to_one_over_the_levels(channels):
             weights.exp()[:, None]
             * torch.sigmoid((edges - places[:, None]) / scales.exp()[:, None])
         ).sum(0)
-        assert float((chances.cumsum(0)[:-1] - below).abs().max()) < 1e-5
+        largest = float((chances.cumsum(0)[:-1] - below).abs().max())
+        assert largest < 1e-5
 
 
 def test_the_logistic_mixture_is_finite_far_from_its_data():
@@ -204,13 +211,13 @@ def test_the_logistic_mixture_is_finite_far_from_its_data():
 def test_the_means_of_likelihoods():
     space = ImageSpace(shape=(1, 2, 3), mean=(0.3,), std=(0.4,), low=(0,), high=(1,), binary=True)
     decoded = torch.randn(5, 1, 2, 3)
-    torch.testing.assert_close(
-        space.to_data(Bernoulli(space).mean(decoded)), torch.sigmoid(decoded)
-    )
+    actual = space.to_data(Bernoulli(space).mean(decoded))
+    torch.testing.assert_close(actual, torch.sigmoid(decoded))
     assert Gaussian(space).mean(decoded) is decoded
     wrapped = Decoded(nn.Identity(), Bernoulli(space))
     wrapped.network.forward = lambda z, t, condition: z
-    torch.testing.assert_close(space.to_data(wrapped(decoded)), torch.sigmoid(decoded))
+    actual = space.to_data(wrapped(decoded))
+    torch.testing.assert_close(actual, torch.sigmoid(decoded))
 
 
 def test_two_layers_reach_the_exact_likelihood():
@@ -231,9 +238,11 @@ def test_two_layers_reach_the_exact_likelihood():
 def test_samples_of_two_layers_have_the_model_s_moments():
     x = hierarchy().transport().sample(40_000, batch=40_000)
     inner = UPPER @ UPPER.T + math.exp(-0.7) * torch.eye(2)
-    torch.testing.assert_close(x.mean(0), WEIGHT @ torch.full((2,), 0.3) + 0.2, rtol=0, atol=0.03)
+    expected = WEIGHT @ torch.full((2,), 0.3) + 0.2
+    torch.testing.assert_close(x.mean(0), expected, rtol=0, atol=0.03)
     wanted = WEIGHT @ inner @ WEIGHT.T + math.exp(NOISE) * torch.eye(3)
-    torch.testing.assert_close(torch.cov(x.T), wanted, rtol=0, atol=0.05)
+    actual = torch.cov(x.T)
+    torch.testing.assert_close(actual, wanted, rtol=0, atol=0.05)
 
 
 @pytest.mark.parametrize("doubly", [False, True])
@@ -286,7 +295,8 @@ def test_both_halves_of_the_bound_are_noted_whatever_the_objective(make, options
     at = now(20_000)
     loss = next(vae.losses(Batch(x), at))[1].detach()
     assert not any(note.requires_grad for note in at.notes.values())
-    assert float(at.notes["beta"]) == options.get("beta", 1.0)
+    beta = float(at.notes["beta"])
+    assert beta == options.get("beta", 1.0)
     bound = float(at.notes["log_likelihood"] - at.notes["beta"] * at.notes["kl"])
     if options.get("samples", 1) == 1:
         assert bound == pytest.approx(-3 * float(loss), abs=0.02)
@@ -295,7 +305,8 @@ def test_both_halves_of_the_bound_are_noted_whatever_the_objective(make, options
     method = make()
     list(method.losses(Batch(x), alone := now(20_000)))
     for name in ("kl", "log_likelihood", "explained"):
-        assert float(at.notes[name]) == pytest.approx(float(alone.notes[name]), abs=0.03)
+        notes = float(at.notes[name])
+        assert notes == pytest.approx(float(alone.notes[name]), abs=0.03)
     assert float(at.notes["units"]) == 2
 
 
@@ -394,8 +405,10 @@ def test_structural_similarity_by_loops():
             both = sum(w * a[i, j] * b[i, j] for w, i, j in of) - mean_a * mean_b
             top = (2 * mean_a * mean_b + 1e-4) * (2 * both + 9e-4)
             each.append(top / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4)))
-    assert float(ssim(a[None, None], b[None, None])[0]) == pytest.approx(np.mean(each), abs=1e-9)
-    assert ssim(a[None, None], a[None, None])[0] == pytest.approx(1)
+    actual = float(ssim(a[None, None], b[None, None])[0])
+    assert actual == pytest.approx(np.mean(each), abs=1e-9)
+    actual = ssim(a[None, None], a[None, None])[0]
+    assert actual == pytest.approx(1)
 
 
 def test_at_most_a_thousand_rows_are_weighed_by_all_codes_unless_more_are_asked_for(monkeypatch):

@@ -34,9 +34,8 @@ FRAME = pd.DataFrame(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return pf.fit(
-        "flow", "digits", size="tiny", steps=20, out=tmp_path_factory.mktemp("words") / "digits"
-    )
+    out = tmp_path_factory.mktemp("words") / "digits"
+    return pf.fit("flow", "digits", size="tiny", steps=20, out=out)
 
 
 OPTIONS = {
@@ -137,8 +136,10 @@ def test_names_of_diffusers_and_papers_lead_to_ours(run):
 
 def test_a_transport_takes_conditions_by_name_as_a_run_does(run):
     named = run.transport.sample(4, label=1)
-    assert torch.equal(named, run.transport.sample(4, {"label": 1}))
-    assert torch.equal(named, torch.as_tensor(run.sample(4, label=1)))
+    expected = run.transport.sample(4, {"label": 1})
+    assert torch.equal(named, expected)
+    expected = torch.as_tensor(run.sample(4, label=1))
+    assert torch.equal(named, expected)
     with pytest.raises(UsageError, match="lable"):
         run.transport.sample(4, lable=1)
 
@@ -215,16 +216,17 @@ def test_a_loader_gives_the_examples_of_its_sampler_and_subsets_keep_their_names
     assert data.space.classes == Pairs.classes
     numbered = Pairs()
     numbered.classes = 3
-    assert pf.data.dataset_of(numbered).space.classes == ("0", "1", "2"), (
-        "a number does not name classes"
-    )
+    classes = pf.data.dataset_of(numbered).space.classes
+    assert classes == ("0", "1", "2"), "a number does not name classes"
 
 
 def test_the_batch_size_of_a_loader_is_used_unless_one_is_given(tmp_path):
     loader = DataLoader(TensorDataset(torch.randn(100, 2)), batch_size=16)
     options = {"size": "tiny", "steps": 1, "overwrite": True, "out": tmp_path / "run"}
-    assert pf.fit("flow", loader, **options).spec["training"]["batch"] == 16
-    assert pf.fit("flow", loader, batch=32, **options).spec["training"]["batch"] == 32
+    batch = pf.fit("flow", loader, **options).spec["training"]["batch"]
+    assert batch == 16
+    batch = pf.fit("flow", loader, batch=32, **options).spec["training"]["batch"]
+    assert batch == 32
 
 
 @pytest.mark.parametrize(
@@ -277,9 +279,13 @@ def test_fit_takes_budgets_in_words_and_passes_and_a_network(tmp_path):
     options = ["--epochs", "0.5", "--size", "tiny", "--out", str(tmp_path / "d")]
     assert main(["train", "flow", "--data", "digits", *options]) == 0
     digits = pf.data.load("digits")
-    assert pf.load(tmp_path / "d").spec["budget"]["samples"] == -(-len(digits.train) // 2)
-    assert main(["resume", str(tmp_path / "d"), "--epochs", "1"]) == 0
-    assert pf.load(tmp_path / "d").spec["budget"]["samples"] == len(digits.train)
+    samples = pf.load(tmp_path / "d").spec["budget"]["samples"]
+    expected = -(-len(digits.train) // 2)
+    assert samples == expected
+    code = main(["resume", str(tmp_path / "d"), "--epochs", "1"])
+    assert code == 0
+    samples = pf.load(tmp_path / "d").spec["budget"]["samples"]
+    assert samples == len(digits.train)
     with pytest.raises(UsageError, match="one budget"):
         pf.resume(tmp_path / "d", epochs=2, steps=5)
 
@@ -301,19 +307,22 @@ def test_a_frame_is_trained_on_and_evaluated_as_its_file_is(tmp_path):
 
 def test_a_run_is_sampled_saved_shown_plotted_and_evaluated(run, tmp_path, capsys):
     samples = run.sample(4, label=3, seed=5)
-    assert torch.equal(samples, run.sample(4, {"label": 3}, seed=5))
+    expected = run.sample(4, {"label": 3}, seed=5)
+    assert torch.equal(samples, expected)
     with pytest.warns(UserWarning, match="seed=5"):
         assert torch.equal(
             samples, run.sample(4, label=3, generator=torch.Generator().manual_seed(5))
         )
     samples.save(tmp_path / "x.npz")
-    assert len(np.load(tmp_path / "x.npz")["x"]) == 4
+    count = len(np.load(tmp_path / "x.npz")["x"])
+    assert count == 4
     with pytest.raises(UsageError, match="already"):
         samples.save(tmp_path / "x.npz")
     figure = run.plot()
     (line,) = figure.axes[0].lines
     assert list(line.get_ydata()) == [row["loss"]["denoiser"] for row in run.losses()]
-    assert run.evaluate(n=20, repeats=1, metrics=["frechet"]).models[0].scores["frechet"].value > 0
+    actual = run.evaluate(n=20, repeats=1, metrics=["frechet"]).models[0].scores["frechet"].value
+    assert actual > 0
 
 
 def test_the_same_words_give_the_same_samples_in_python_and_in_the_shell(run, tmp_path):
@@ -331,24 +340,13 @@ def test_the_same_words_give_the_same_samples_in_python_and_in_the_shell(run, tm
     }
     for name, options in words.items():
         out = tmp_path / f"{name}.npz"
-        assert (
-            main(
-                [
-                    "sample",
-                    str(run.folder),
-                    "--n",
-                    "4",
-                    *options,
-                    "--device",
-                    "cpu",
-                    "--out",
-                    str(out),
-                ]
-            )
-            == 0
+        code = main(
+            ["sample", str(run.folder), "--n", "4", *options, "--device", "cpu", "--out", str(out)]
         )
+        assert code == 0
         shell = torch.from_numpy(np.load(out)["x"])
-        assert torch.equal(torch.as_tensor(run.space.quantise(ours[name].sample(4))), shell), name
+        actual = torch.as_tensor(run.space.quantise(ours[name].sample(4)))
+        assert torch.equal(actual, shell), name
     assert flow.with_solver("dpm").steps == flow.steps
 
 
@@ -357,7 +355,8 @@ def test_a_box_has_names_and_is_echoed(run, tmp_path, capsys):
     words = ["inpaint", str(run.folder), str(tmp_path / "zero.png"), "--n", "1", "--steps", "2"]
     out = str(tmp_path / "filled.npz")
     for box in ("2,0,5,8", "left=0,right=8,top=2,bottom=5"):
-        assert main([*words, "--json", "--box", box, "--out", out, "--overwrite"]) == 0
+        code = main([*words, "--json", "--box", box, "--out", out, "--overwrite"])
+        assert code == 0
         printed, said = capsys.readouterr()
         assert '"filled": 24' in printed
         assert "rows 2 to 4 and columns 0 to 7" in said
@@ -382,4 +381,5 @@ class Rows:
 
 
 def test_rows_of_plain_values_are_a_table():
-    assert pf.data.dataset_of(Rows()).fingerprint == pf.data.load(FRAME).fingerprint
+    fingerprint = pf.data.dataset_of(Rows()).fingerprint
+    assert fingerprint == pf.data.load(FRAME).fingerprint

@@ -5,12 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pushforward.networks import (
-    Critic,
-    DCGANCritic,
-    DCGANGenerator,
-    TextbookCritic,
-)
+from pushforward.networks import Critic, DCGANCritic, DCGANGenerator, TextbookCritic
 
 CLASSES = 3
 

@@ -176,13 +176,7 @@ cases(
     "folder instead of",
     FILES,
     lambda run, name: replaced(file_of(run, name), lambda path: path.mkdir()),
-    harmless=(
-        "index.json",
-        "000000.safetensors",
-        "threads.json",
-        "grids.json",
-        "latest.json",
-    ),
+    harmless=("index.json", "000000.safetensors", "threads.json", "grids.json", "latest.json"),
 )
 
 

@@ -72,10 +72,7 @@ def of_toys():
             for t in np.linspace(1, 0, 9)
         ]
         iterative = name in ("flow", "ddpm")
-        pictures[name] = {
-            "grid": data,
-            "formation": path if iterative else None,
-        }
+        pictures[name] = {"grid": data, "formation": path if iterative else None}
     return pictures
 
 
