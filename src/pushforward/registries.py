@@ -421,7 +421,7 @@ RENAMED = {
 RETIRED: dict[str, dict[str, Any]] = {
     "AnchorPenalty": {"end": None},
     "MiddleTarget": {"random": False},
-    "Format": {"bare": False},
+    "Format": {"bare": False, "levels": ()},
     "OptimalTransport": {"reuse": 1},
     "Penalties": {"ramp": None},
     "PerceptualAutoencoder": {"feature_extractor": None},

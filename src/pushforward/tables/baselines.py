@@ -103,10 +103,9 @@ class RowMixture(Transport):
         which = torch.searchsorted(ends, torch.special.ndtr(z[:, 0].double()))
         which = which.clamp(max=len(self.weights) - 1)
         noise = z[:, 1:]
-        rows = layout.chosen(self.logits[which] + gumbel(noise))
+        indicators = layout.chosen(self.logits[which] + gumbel(noise))
         scores = self.means[which] + self.deviations[which] * noise[:, layout.scores]
-        rows = rows.index_copy(1, layout.scores, layout.gated(rows) * scores)
-        return (rows - layout.mean) / layout.std
+        return layout.joined(indicators, scores)
 
 
 class _Rows:

@@ -216,7 +216,7 @@ class Number(Column):
         ranks: Fraction of values up to each knot, increasing, above 0 and at most 1; below 1 in an
             open column.
         closed: Whether no other values occur.
-        kind: Kind of the column: "number", "whole", "ordinal" or "date".
+        kind: Kind of the column: "number", "whole" or "date".
         form: Format of the cells.
         atoms: Frequent values, each with an indicator of its own.
         shares: Fraction of values that are not atoms, of each atom, and of missing values if there
@@ -275,9 +275,7 @@ class Number(Column):
         form = form or Format()
         different, counts = np.unique(values[~absent], return_counts=True)
         share = counts / max(1, len(values))
-        atomic = np.zeros(len(different), dtype=bool)
-        if kind != "ordinal":
-            atomic = share > max(ATOM_SHARE, ATOM_RATIO / max(1, len(different)))
+        atomic = share > max(ATOM_SHARE, ATOM_RATIO / max(1, len(different)))
         atoms = different[atomic]
         shares = share[atomic]
         rest = 1.0 - shares.sum() - absent.mean() if len(values) else 0.0
@@ -314,10 +312,6 @@ class Number(Column):
     @property
     def scores(self) -> int:
         return 1
-
-    @property
-    def levels(self) -> tuple[str, ...]:
-        return self.form.levels
 
     @property
     def range(self) -> tuple[float, float] | None:
@@ -406,20 +400,9 @@ class Number(Column):
             held = np.where(away <= np.abs(values - held), atom, held)
         return np.where(np.isnan(values) | np.isinf(held), values, held)
 
-    def intervals(self, values: Floats) -> tuple[Floats, Floats]:
-        """Return the intervals of ranks of values, or of an open column's knots and gaps."""
-        if self.closed:
-            place = self._nearest(values)
-        else:  # each knot has two ends in `bounds`
-            place = np.searchsorted(self.knots, values) + np.searchsorted(
-                self.knots, values, "right"
-            )
-        ends = np.array([0.0, *self.bounds, 1.0])
-        return ends[place], ends[place + 1]
-
     @cached_property
     def bounds(self) -> Floats:
-        """Increasing ranks between the values of a closed column."""
+        """Increasing ranks between the values of a closed column, or of both ends of each knot."""
         ranks = np.array(self.ranks)
         if self.closed:
             return ranks[:-1]

@@ -60,34 +60,29 @@ class Constraint:
     text: str
 
     def __post_init__(self) -> None:
-        self._parsed  # noqa: B018
+        self._tree  # noqa: B018
 
     @property
     def names(self) -> tuple[str, ...]:
-        tree, quoted = self._parsed
-        found: dict[str, None] = {}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Name):
-                found[quoted.get(node.id, node.id)] = None
-        return tuple(found)
+        names = [node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)]
+        return tuple(dict.fromkeys(names))
 
     @cached_property
     def quoted(self) -> str | None:
-        tree, _ = self._parsed
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                return node.value
+        for side in _sides(self._tree):
+            if _is_text(side):
+                return str(side.value)
         return None
 
     @property
     def plain(self) -> bool:
         """Whether columns or texts are compared by == or !=, as for categories."""
-        tree, _ = self._parsed
         plain = (ast.Eq, ast.NotEq, ast.Name)
-        return all(isinstance(part, plain) or _is_text(part) for part in (*tree.ops, *_sides(tree)))
+        parts = (*self._tree.ops, *_sides(self._tree))
+        return all(isinstance(part, plain) or _is_text(part) for part in parts)
 
     @cached_property
-    def _parsed(self) -> tuple[ast.Compare, dict[str, str]]:
+    def _tree(self) -> ast.Compare:
         quoted: dict[str, str] = {}
 
         def named(match: re.Match[str]) -> str:
@@ -106,7 +101,10 @@ class Constraint:
                 'start, or of a column with a quoted text, such as state == "open". Put '
                 "backquotes around names with characters other than letters, digits and _."
             )
-        return tree, quoted
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                node.id = quoted.get(node.id, node.id)
+        return tree
 
 
 def _is_comparison(tree: ast.AST) -> TypeGuard[ast.Compare]:
@@ -124,7 +122,7 @@ def _sides(tree: ast.Compare) -> list[ast.expr]:
     return [tree.left, *tree.comparators]
 
 
-def _is_text(node: ast.AST) -> bool:
+def _is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
@@ -140,20 +138,19 @@ def _computable(node: ast.AST) -> bool:
     return isinstance(node, ast.Name)
 
 
-def _computed(node: ast.AST, quoted: Mapping[str, str], values: Values) -> Any:
+def _computed(node: ast.AST, values: Values) -> Any:
     match node:
         case ast.BinOp():
-            left = _computed(node.left, quoted, values)
-            right = _computed(node.right, quoted, values)
-            return _COMPUTED[type(node.op)](left, right)
+            compute = _COMPUTED[type(node.op)]
+            return compute(_computed(node.left, values), _computed(node.right, values))
         case ast.UnaryOp():
-            return -_computed(node.operand, quoted, values)
+            return -_computed(node.operand, values)
         case ast.Constant(value=str()):
             return values[TEXT]
         case ast.Constant(value=int() | float() as number):
             return np.float64(number)
     assert isinstance(node, ast.Name)
-    return values[quoted.get(node.id, node.id)]
+    return values[node.id]
 
 
 def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None:
@@ -183,8 +180,8 @@ def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None
 
 def _check_text(who: str, constraint: Constraint, field: Column) -> None:
     text = constraint.quoted or ""
-    tree, _ = constraint._parsed
-    forbids = isinstance(tree.ops[0], ast.NotEq) and field.kind in ("category", "ordinal")
+    unequal = isinstance(constraint._tree.ops[0], ast.NotEq)
+    forbids = unequal and field.kind in ("category", "ordinal")
     if forbids or not np.isnan(field.read([text])[0]):
         return
     expected = some(field.levels) or "a number, or a date such as 2021-03-04"
@@ -204,17 +201,17 @@ def holds(constraint: Constraint, fields: Fields, values: Values) -> Mask:
     Args:
         values: Values of the columns by name, (n,), NaN if missing.
     """
-    tree, quoted = constraint._parsed
+    tree = constraint._tree
     names = constraint.names
     levels = _texts([fields[name] for name in names])
     numbers: dict[str, Any] = {}
     for name in names:
         numbers[name] = _numbered(fields[name], values[name], levels)
-    missing: Any = np.any([np.isnan(column) for column in numbers.values()], axis=0)
+    missing = np.isnan(list(numbers.values())).any(axis=0)
     if constraint.quoted is not None:
         field = fields[names[0]]
         numbers[TEXT] = _numbered(field, field.read([constraint.quoted]), levels)[0]
-    sides = [_computed(side, quoted, numbers) for side in _sides(tree)]
+    sides = [_computed(side, numbers) for side in _sides(tree)]
     met: Any = True
     for op, (left, right) in zip(tree.ops, pairwise(sides), strict=True):
         near = np.abs(left - right) <= _ROUNDING * np.maximum(np.abs(left), np.abs(right))
@@ -223,7 +220,7 @@ def holds(constraint: Constraint, fields: Fields, values: Values) -> Mask:
             met = met & plain & ~near
         else:
             met = met & (plain | near)
-    return np.broadcast_to(met | missing, missing.shape).copy()
+    return np.asarray(met | missing)
 
 
 def _numbered(field: Column, values: Floats, levels: Sequence[str]) -> Floats:

@@ -135,6 +135,15 @@ class Coordinates(nn.Module):
         """Sum over the coordinates of each column, (n, columns)."""
         return values.new_zeros(values.shape[0], self.count).index_add_(1, self.owner, values)
 
+    def to_model(self, rows: Tensor) -> Tensor:
+        """Convert data units to model units, without column factors."""
+        return (rows - self.mean) / self.std
+
+    def joined(self, indicators: Tensor, scores: Tensor) -> Tensor:
+        """Build rows in model units, (n, d), from indicators (n, d) and the scores that count."""
+        rows = indicators.index_copy(1, self.scores, self.gated(indicators) * scores)
+        return self.to_model(rows)
+
     def value_of(self, scores: Tensor) -> Tensor:
         """Return the index of the value of each score (n, s) in a closed column."""
         inner = self.edges[:, 1:-1]
@@ -241,10 +250,9 @@ def _of_values(space: TableSpace) -> dict[str, np.ndarray]:
 def _ends(field: Number) -> tuple[list[float], list[float]]:
     if not field.closed or not field.knots:
         return [-FARTHEST, FARTHEST], [0.0]
-    knots = np.array(field.knots)
-    _, upper = field.intervals(knots)
-    inner = torch.special.ndtri(torch.tensor(upper[:-1], dtype=torch.float64)).tolist()
-    return [-FARTHEST, *inner, FARTHEST], field.encode(knots)[:, 0].tolist()
+    inner = torch.special.ndtri(torch.from_numpy(field.bounds)).tolist()
+    codes = field.encode(np.array(field.knots))[:, 0].tolist()
+    return [-FARTHEST, *inner, FARTHEST], codes
 
 
 def _filled(parts: list[list[float]], least: int) -> np.ndarray:
@@ -303,8 +311,7 @@ class StraightThrough(nn.Module):
         scores = out[:, layout.scores]
         codes = layout.codes.gather(1, layout.value_of(scores.detach()).T).T
         scores = scores + torch.where(layout.closed, codes - scores, 0.0).detach()
-        rows = rows.index_copy(1, layout.scores, layout.gated(rows) * scores)
-        return (rows - layout.mean) / layout.std
+        return layout.joined(rows, scores)
 
 
 class Rows(Likelihood):
@@ -358,8 +365,8 @@ class Rows(Likelihood):
 
     def mean(self, decoded: Tensor) -> Tensor:
         shares = self.layout.log_shares(decoded.float()).exp()
-        rows = shares.index_copy(1, self.layout.scores, decoded[:, self.layout.scores].float())
-        return (rows - self.layout.mean) / self.layout.std
+        rows = torch.where(self.layout.discrete, shares, decoded.float())
+        return self.layout.to_model(rows)
 
     def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
         """Draw a row in model units.
@@ -370,8 +377,7 @@ class Rows(Likelihood):
         rows = mean * layout.std + layout.mean
         drawn = layout.chosen(torch.log(rows.clamp(min=1e-30)) + gumbel(noise))
         scores = rows[:, layout.scores] + torch.exp(self.log_variance / 2) * noise[:, layout.scores]
-        drawn = drawn.index_copy(1, layout.scores, layout.gated(drawn) * scores)
-        return (drawn - layout.mean) / layout.std
+        return layout.joined(drawn, scores)
 
 
 def log_between(low: Tensor, high: Tensor) -> Tensor:

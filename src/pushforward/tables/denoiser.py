@@ -263,7 +263,7 @@ class TableDenoiser(Denoiser):
             own = own.masked_fill(given.present[:, layout.owner] & layout.absent, LEAST_LOGIT)
         scaled = x_t / self._width(columns)
         shares = _shares(layout.log_shares(own))
-        noisy = torch.where(layout.discrete, (shares - layout.mean) / layout.std, scaled)
+        noisy = torch.where(layout.discrete, layout.to_model(shares), scaled)
         if "span" in columns:
             noisy = noisy + columns["span"] * scaled * layout.discrete
             drawn = gumbel(scaled.clamp(-FARTHEST, FARTHEST))
@@ -354,7 +354,7 @@ class TableDenoiser(Denoiser):
             if given.hide is not None:
                 known = known & ~given.hide[:, None]
             seen = known[:, self.layout.owner]
-            clean = (given.x.to(noisy) - self.layout.mean) / self.layout.std
+            clean = self.layout.to_model(given.x.to(noisy))
             noisy = torch.where(seen, clean, noisy)
             mean = torch.where(seen, clean, mean)
             reach = reach.masked_fill(seen, 1.0)
@@ -385,9 +385,7 @@ class TableDenoiser(Denoiser):
         probabilities = _shares(estimate.log_probabilities)
         v = estimate.v * layout.ordinary(probabilities)
         scores = (alpha * x_t / width - columns["sigma"] * v) / width
-        return self.factors * torch.where(
-            layout.discrete, (probabilities - layout.mean) / layout.std, scores
-        )
+        return self.factors * torch.where(layout.discrete, layout.to_model(probabilities), scores)
 
     def given(self, condition: Condition) -> tuple[Given | None, Condition]:
         """Split a condition into given columns and its other parts."""
@@ -468,7 +466,7 @@ class TableDenoising(DenoiserMethod):
         rows = self.space.to_data(batch.x)
         given = Given(rows, known_columns(draws.stream("known"), layout.count, self.known))
         x = layout.spread(rows, draws.stream("spread").normal((len(layout.scores),)))
-        u = (x - layout.mean) / layout.std
+        u = layout.to_model(x)
         z = draws.normal(rows.shape[1:])
         t = self.times(draws, denoiser.path)
         columns = over(denoiser.columns("v", t), x)

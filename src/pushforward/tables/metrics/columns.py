@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
 
 from pushforward.metrics.modes import variation
-from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
+from pushforward.metrics.score import Infos, Samples, Score, Scores, share_info
 from pushforward.metrics.uncertainty import errors
 from pushforward.tables.column import Floats, Integers
 from pushforward.tables.metrics.table import Table, codes
@@ -64,8 +64,8 @@ def shape_errors(table: Table) -> tuple[Floats, Floats, Floats]:
             distance, of_x, of_y = variation(codes(x, count), codes(y, count), count + 1)
         else:
             distance, at, sign = kolmogorov_smirnov(x, y)
-            of_x = sign * (~(x > at)).astype(np.float64)
-            of_y = -sign * (~(y > at)).astype(np.float64)
+            of_x = sign * ~(x > at)
+            of_y = -sign * ~(y > at)
         each.append(distance)
         of_generated += of_x
         of_reference += of_y
@@ -139,7 +139,7 @@ def _bars(real: Floats, count: int, by_frequency: bool) -> Integers:
 class ColumnShapes:
     """Mean error of the distributions of single columns."""
 
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "column_error": share_info(
             "Column shape error",
             "lower",
@@ -155,7 +155,7 @@ class ColumnShapes:
     def applies(self, samples: Samples) -> bool:
         return samples.table is not None
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
+    def __call__(self, samples: Samples) -> Scores:
         """Compute one score, "column_error".
 
         ``extra`` has the column names as "columns", their errors as "errors", and `histograms`.
@@ -163,12 +163,18 @@ class ColumnShapes:
         assert samples.table is not None
         each, *terms = shape_errors(samples.table)
         extra: dict[str, Any] = {"columns": samples.table.names, "errors": tuple(each.tolist())}
-        error = shared = None
         if samples.errors:
             extra |= histograms(samples.table)
-            error, shared = errors(terms[0], terms[1])
-        score = Score(float(each.mean()), error=error, reference_error=shared, extra=extra)
-        return {"column_error": score}
+        return {"column_error": _mean_score(samples, each, terms, extra)}
+
+
+def _mean_score(
+    samples: Samples, each: Floats, terms: Sequence[Floats], extra: Mapping[str, Any]
+) -> Score:
+    error = shared = None
+    if samples.errors:
+        error, shared = errors(*terms)
+    return Score(float(each.mean()), error=error, reference_error=shared, extra=extra)
 
 
 JOINT_BINS = 10  # Bins of equal width of a number beside a category
@@ -243,7 +249,7 @@ def _correlation(x: Floats, y: Floats) -> tuple[float | None, Floats]:
         return None, terms
     u = (x[both] - x[both].mean()) / x[both].std()
     v = (y[both] - y[both].mean()) / y[both].std()
-    value = float((u * v).mean())
+    value = (u * v).mean()
     terms[both] = (u * v - value * (u**2 + v**2) / 2) * len(x) / both.sum()
     return value, terms
 
@@ -251,7 +257,7 @@ def _correlation(x: Floats, y: Floats) -> tuple[float | None, Floats]:
 class PairTrends:
     """Mean error of the dependence of pairs of columns."""
 
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "pair_error": share_info(
             "Pair trend error",
             "lower",
@@ -266,14 +272,14 @@ class PairTrends:
     def applies(self, samples: Samples) -> bool:
         return samples.table is not None and len(samples.table.names) > 1
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
+    def __call__(self, samples: Samples) -> Scores:
         """Compute one score, "pair_error"; none if no pair of columns varies.
 
         ``extra`` has the names of the first columns as "columns", and as "matrix" the error of each
         two of them, (k, k), NaN for pairs that were not compared.
         """
         assert samples.table is not None
-        pairs, each, of_generated, of_reference = pair_errors(samples.table)
+        pairs, each, *terms = pair_errors(samples.table)
         if not pairs:
             return {}
         names = samples.table.names[:SHOWN]
@@ -282,8 +288,4 @@ class PairTrends:
             if second < len(names):
                 matrix[first, second] = matrix[second, first] = error
         extra = {"columns": names, "matrix": tuple(map(tuple, matrix.tolist()))}
-        error = shared = None
-        if samples.errors:
-            error, shared = errors(of_generated, of_reference)
-        score = Score(float(each.mean()), error=error, reference_error=shared, extra=extra)
-        return {"pair_error": score}
+        return {"pair_error": _mean_score(samples, each, terms, extra)}

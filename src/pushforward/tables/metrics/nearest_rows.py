@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pushforward.data.core.hashes import Array, example_hashes, repeated
 from pushforward.metrics.memorisation import nearest_distance
 from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores, share_info
 from pushforward.metrics.subsets import nearest
@@ -24,13 +23,9 @@ REPEATING = (
 )
 
 
-def repeating(rows: NDArray[np.float32]) -> float:
-    """Compute the fraction of rows (n, d) that equal another row."""
-    contents = np.ascontiguousarray(rows + np.float32(0)).view(
-        np.dtype((np.void, rows.itemsize * rows.shape[1]))
-    )
-    counts = np.unique(contents.ravel(), return_counts=True)[1]
-    return float(counts[counts > 1].sum() / len(rows))
+def repeating(rows: Array) -> float:
+    """Compute the fraction of rows, float32 (n, d), that equal another row."""
+    return float((repeated(example_hashes(rows)) > 1).mean())
 
 
 def distance_ratio(generated: Floats, held_out: Floats) -> tuple[float, Errors]:
@@ -58,7 +53,7 @@ def nearer(first: Floats, other: Floats) -> Floats:
     return np.where(first == other, 0.5, first < other)
 
 
-def cell_variance(first: NDArray[Any], other: NDArray[Any], rows: int) -> float:
+def cell_variance(first: Array, other: Array, rows: int) -> float:
     """Compute the variance of a fraction of samples over new real rows.
 
     The cell of a row is its fraction of all samples. With sums a and b over the cells of both
@@ -74,8 +69,8 @@ def cell_variance(first: NDArray[Any], other: NDArray[Any], rows: int) -> float:
     return float(max(0.0, variance_a * b**2 + variance_b * a**2))
 
 
-def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
-    """Select at most ``most`` rows, depending on values and seed.
+def some(x: Array, most: int, seed: int) -> Array:
+    """Select at most ``most`` rows, float32, depending on values and seed.
 
     Above 100,000 rows, also on positions.
     """
@@ -111,7 +106,7 @@ class NearestRows:
     of_tables = True
     of_training = True
 
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "nearest_ratio": MetricInfo(
             "Distance to training rows",
             "target",
@@ -141,7 +136,7 @@ class NearestRows:
     def applies(self, samples: Samples) -> bool:
         return samples.table is not None
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
+    def __call__(self, samples: Samples) -> Scores:
         """Compute two scores.
 
         "nearest_ratio" is omitted if every held-out row is also a training row, both if rows
@@ -179,7 +174,7 @@ class UniqueTexts:
     of_tables = True
     of_training = True
 
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "unique_texts": share_info(
             "Texts of one row",
             "lower",
@@ -199,7 +194,7 @@ class UniqueTexts:
     def applies(self, samples: Samples) -> bool:
         return samples.table is not None and "category" in samples.table.kinds
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
+    def __call__(self, samples: Samples) -> Scores:
         """Return one score; none if the training rows are not known, or their texts are not."""
         table = samples.table
         if table is None or table.training is None or table.pooled:
@@ -221,11 +216,11 @@ ATTACKS = (
 
 
 def attack(
-    members: NDArray[np.float32],
-    others: NDArray[np.float32],
-    generated: NDArray[np.float32],
-    known: NDArray[np.float32] | None = None,
-    scale: NDArray[np.float32] | None = None,
+    members: Array,
+    others: Array,
+    generated: Array,
+    known: Array | None = None,
+    scale: Array | None = None,
 ) -> tuple[Floats, Floats]:
     """Attack training rows: rank rows by the distance to their nearest sample.
 
@@ -249,7 +244,7 @@ def attack(
         arXiv:2302.12580 (ratio of densities, "DOMIAS").
     """
 
-    def ranks(rows: NDArray[np.float32]) -> Floats:
+    def ranks(rows: Array) -> Floats:
         near = np.log(nearest_distance(rows, generated, scale) + TINY)
         if known is None:
             return -near
@@ -263,7 +258,7 @@ class Membership:
 
     of_training = True
 
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "membership": share_info(
             "Membership attack, AUC",
             "target",
@@ -288,7 +283,7 @@ class Membership:
             samples.table is not None and min(len(samples.training), len(samples.reference)) >= 20
         )
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
+    def __call__(self, samples: Samples) -> Scores:
         """Compute two scores; the second attacker knows half of the held-out rows.
 
         Standard errors are over new candidates, which all samplings share.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
+from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores, share_info
 from pushforward.metrics.subsets import by_examples, placed
 from pushforward.metrics.uncertainty import area, area_errors
 from pushforward.tables.column import Floats, Integers, Mask
@@ -24,10 +23,7 @@ FEW_COLUMNS = (
 # Rows from which on a tenth of them says when a predictor has learned enough; of fewer a tenth says
 # little
 STOPPED = 2000
-# Trees of a predictor that is stopped, at most, and how many trees in a row do not help before it
-# is
-TREES = 500
-PATIENCE = 10
+TREES = 500  # Maximum number of trees of a predictor that is stopped
 CODES = 250  # Categories of a column that trees tell apart, at most; the rarest are one
 
 
@@ -97,16 +93,14 @@ def predictor(categorical: Mask, y: Floats, classes: bool) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind: Any = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
-    stopping: dict[str, Any] = {"early_stopping": False}
     _, counts = np.unique(y, return_counts=True)
-    if len(y) >= STOPPED and not (classes and counts.min() < 2):
-        stopping = {
-            "early_stopping": True,
-            "max_iter": TREES,
-            "n_iter_no_change": PATIENCE,
-            "validation_fraction": 0.1,
-        }
-    return kind(categorical_features=categorical, random_state=0, **stopping)
+    stops = len(y) >= STOPPED and not (classes and counts.min() < 2)
+    return kind(
+        max_iter=TREES if stops else 100,
+        early_stopping=stops,
+        categorical_features=categorical,
+        random_state=0,
+    )
 
 
 FOLDS = 3
@@ -165,7 +159,7 @@ class Detection:
     """Failure of boosted trees to distinguish generated rows from real rows."""
 
     real_data_redraws: ClassVar[int] = 5
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "detection": share_info(
             "Two-sample score",
             "higher",
@@ -181,7 +175,7 @@ class Detection:
     def applies(self, samples: Samples) -> bool:
         return samples.table is not None and samples.equal and len(samples.generated) >= 10 * FOLDS
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
+    def __call__(self, samples: Samples) -> Scores:
         """Compute one score, "detection".
 
         ``extra`` has the mean area under the ROC curve as "auc", the column names as "columns", and
@@ -308,7 +302,7 @@ class Utility:
 
     definition: ClassVar[int] = 2
     real_data_redraws: ClassVar[int] = 1  # real rows to learn from are the same every time
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "utility_auc": share_info(
             "AUC when trained on samples",
             "higher",
@@ -330,7 +324,7 @@ class Utility:
     def applies(self, samples: Samples) -> bool:
         return samples.table is not None and bool(samples.table.target)
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
+    def __call__(self, samples: Samples) -> Scores:
         """Compute one of the two scores.
 
         The error over new samples is unknown, so intervals come from several samplings and the

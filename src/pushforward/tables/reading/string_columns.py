@@ -211,7 +211,6 @@ class Format:
         decimals: Number of decimals, 0 to 17; None for the shortest text of each number.
         pattern: Date pattern for `datetime.strftime`, with %-d, %-m and %-H for parts without a
             leading zero; empty for numbers.
-        levels: Texts of ordered levels, whose values are 0, 1, 2, ...; empty for numbers.
         least: Minimum number of decimals; trailing zeros beyond it are omitted. None for
             ``decimals``.
         digits: Maximum number of significant digits, for numbers without fixed decimals; None for
@@ -225,7 +224,6 @@ class Format:
 
     decimals: int | None = None
     pattern: str = ""
-    levels: tuple[str, ...] = ()
     least: int | None = None
     digits: int | None = None
     point: str = "."
@@ -263,24 +261,17 @@ class Format:
 
     def holds(self, values: Floats) -> bool:
         """Return whether all values are finite and can be written."""
-        low = -math.inf
-        high = math.inf
-        if self.levels:
-            low = 0.0
-            high = len(self.levels) - 1.0
-        elif self.pattern:
+        valid = np.isfinite(values)
+        if self.pattern:
             low, high = _DATES
-        return bool((np.isfinite(values) & (values >= low) & (values <= high)).all())
+            valid &= (values >= low) & (values <= high)
+        return bool(valid.all())
 
     def cell(self, value: float) -> str:
-        if self.levels:
-            return self.levels[int(value)]
         return rows.written(value, vars(self))
 
     def value(self, cell: str) -> float:
         try:
-            if self.levels:
-                return float(self.levels.index(cell))
             if self.pattern:
                 return _seconds(datetime.strptime(cell, self.pattern.replace("%-", "%")))
             value = float(self.plain(cell).replace(self.point, "."))
