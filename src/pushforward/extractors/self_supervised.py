@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.arguments import whole
 from pushforward.data.core.dataset import Dataset
+from pushforward.data.core.hashes import Integers
 from pushforward.data.spaces import Space
-from pushforward.extractors.classifier import Classifier, optimise, shrunk
+from pushforward.extractors.classifier import Classifier, LastLayer, optimise, shrunk
 from pushforward.extractors.extractor import Extractor, in_model_units
 from pushforward.runtime import laid_out
 
@@ -53,12 +52,14 @@ class SelfSupervised(Extractor):
         return in_model_units(space) + shrunk(space)
 
     def network(self, space: Space) -> nn.Module:
-        return _Encoder(space)
+        classifier = Classifier(space.shape, 1)
+        classifier.head.requires_grad_(False)
+        return LastLayer(space, classifier)
 
-    def fit(self, network: nn.Module, data: Dataset, index: NDArray[np.int64], seed: int) -> None:
-        assert isinstance(network, _Encoder)
+    def fit(self, network: nn.Module, data: Dataset, index: Integers, seed: int) -> None:
+        assert isinstance(network, LastLayer)
         laid_out(network, data.space.memory_format)
-        _train(network.train(), data, index, self.seen, seed)
+        _train(network.train().classifier, data, index, self.seen, seed)
 
     def describe(self, sure: str = "") -> str:
         return (
@@ -67,21 +68,7 @@ class SelfSupervised(Extractor):
         )
 
 
-class _Encoder(nn.Module):
-    def __init__(self, space: Space) -> None:
-        super().__init__()
-        self.space = space
-        self.inner = Classifier(space.shape, 1)
-        self.inner.head.requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.inner.hidden(self.space.to_model(x))
-
-
-def _train(
-    network: _Encoder, data: Dataset, index: NDArray[np.int64], seen: int, seed: int
-) -> None:
-    inner = network.inner
+def _train(inner: Classifier, data: Dataset, index: Integers, seen: int, seed: int) -> None:
     projector = nn.Sequential(
         nn.Linear(inner.head.in_features, EMBEDDED),
         nn.BatchNorm1d(EMBEDDED),
@@ -89,7 +76,7 @@ def _train(
         nn.Linear(EMBEDDED, EMBEDDED),
     )
 
-    def loss_of(batch: NDArray[np.int64]) -> Tensor:
+    def loss_of(batch: Integers) -> Tensor:
         x = data.space.to_model(data.train.data_units(index[batch]))
         first = projector(inner.hidden(views(x)))
         second = projector(inner.hidden(views(x)))

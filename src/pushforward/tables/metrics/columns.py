@@ -93,14 +93,15 @@ def histograms(table: Table) -> dict[str, Any]:
             if len(labels) > BARS:
                 texts[-1] = "others"
             count = len(texts)
-            of_x = bars[codes(x, len(labels))]
-            of_y = bars[codes(y, len(labels))]
+            bins = [bars[codes(side, len(labels))] for side in (x, y)]
         else:
             edges = _edges(y)
             texts = []
             count = len(edges) - 1
-            of_x = np.where(np.isnan(x), count, np.searchsorted(edges[1:-1], x, "right"))
-            of_y = np.where(np.isnan(y), count, np.searchsorted(edges[1:-1], y, "right"))
+            bins = []
+            for side in (x, y):
+                inner = np.searchsorted(edges[1:-1], side, "right")
+                bins.append(np.where(np.isnan(side), count, inner))
             parts["edges"] += edges.tolist()
         gaps = bool(np.isnan(x).any() or np.isnan(y).any())
         if table.missing:
@@ -110,8 +111,8 @@ def histograms(table: Table) -> dict[str, Any]:
             count += 1
         parts["counts"].append(count)
         parts["texts"].append(tuple(texts))
-        parts["share"] += (np.bincount(of_x, minlength=count)[:count] / len(x)).tolist()
-        parts["real"] += (np.bincount(of_y, minlength=count)[:count] / len(y)).tolist()
+        for name, side in zip(("share", "real"), bins, strict=True):
+            parts[name] += (np.bincount(side, minlength=count)[:count] / len(side)).tolist()
     lists = {name: tuple(part) for name, part in parts.items()}
     return {"kinds": table.kinds[:DRAWN], **lists}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,27 +143,14 @@ def _indicators(column: Floats, places: Integers) -> Floats:
 BLOCK = 65_536  # rows that are turned into points at a time
 
 
-def rows_at(split: Split, index: Any) -> Tensor | Floats:
-    """Return rows as values, float64 (n, columns), if they are known.
-
-    Else as coordinates in data units, (n, d).
-    """
-    if split.table_values is None:
-        return split.data_units(index)
-    values: Floats = split.table_values[index]
-    return values
-
-
 def table_of(
     space: TableSpace,
-    generated: Any,
-    reference: Any,
-    learned: Any = None,
-    training: Any = None,
+    generated: Floats,
+    reference: Floats,
+    learned: Floats | None = None,
+    training: Floats | None = None,
 ) -> Table:
-    """Build the table of generated and held-out rows for metrics.
-
-    Rows are coordinates in data units (n, d), or values (n, columns), float64.
+    """Build the table of generated and held-out rows (n, columns) for metrics.
 
     Args:
         learned: Rows for training a predictor of the target; None for ``generated``.
@@ -177,27 +164,18 @@ def table_of(
         labels.append((*field.levels, *rare))
         kinds.append(field.kind)
         missing.append(field.missing)
-    table = Table(
-        generated=_values(space, generated),
-        reference=_values(space, reference),
+    return Table(
+        generated=generated,
+        reference=reference,
         names=space.names,
         kinds=tuple(kinds),
         labels=tuple(labels),
         target=space.target,
         missing=tuple(missing),
+        learned=learned,
+        training=training,
+        pooled=training is not None and bool(space.unknown(training).any()),
     )
-    if learned is not None and space.target:
-        table = replace(table, learned=_values(space, learned))
-    if training is None:
-        return table
-    known = _values(space, training)
-    return replace(table, training=known, pooled=bool(space.unknown(known).any()))
-
-
-def _values(space: TableSpace, rows: Any) -> Floats:
-    if isinstance(rows, np.ndarray) and space.accepts(rows):
-        return rows
-    return space.values(rows)
 
 
 class RowEncoder(Encoder):
@@ -240,7 +218,14 @@ class RowEncoder(Encoder):
         return self.points(values)
 
     def at(self, split: Split, index: Any) -> NDArray[Any]:
-        return self.points(_values(self.space, rows_at(split, index)))
+        return self.points(self.rows(split, index))
+
+    def rows(self, split: Split, index: Any = slice(None)) -> Floats:
+        """Return the values of rows at some indices, (n, columns)."""
+        if split.table_values is None:
+            return self.space.values(split.data_units(index))
+        values: Floats = split.table_values[index]
+        return values
 
     def of_samples(
         self,
@@ -253,20 +238,18 @@ class RowEncoder(Encoder):
         """Add the table, and all samples for attacks."""
         if values is None:
             values = self.space.values(x)
+        train = self.data.train
         if learned is None:
             learned = values
-        train = self.data.train
-        table = table_of(
-            self.space,
-            values[:n],
-            rows_at(self.data.held_out, reference),
-            learned[: len(train)],
-            rows_at(train, slice(None)),
-        )
+        learned = learned[: len(train)]
+        if not self.space.accepts(learned):
+            learned = self.space.values(learned)
+        held_out = self.rows(self.data.held_out, reference)
+        table = table_of(self.space, values[:n], held_out, learned, self.rows(train))
         points = self.points(values)
         return {
             "generated": points[:n],
-            "reference": self.at(self.data.held_out, reference),
+            "reference": self.points(held_out),
             "training": self.training,
             "generated_more": points,
             "table": table,
@@ -277,14 +260,9 @@ class RowEncoder(Encoder):
 
         The other rows of the split are training rows, from which a predictor learns.
         """
-        every = np.asarray(rows_at(split, slice(None)))
-        table = table_of(
-            self.space,
-            rows_at(split, picked),
-            rows_at(self.data.held_out, reference),
-            every,
-            without(every, picked),
-        )
+        every = self.rows(split)
+        held_out = self.rows(self.data.held_out, reference)
+        table = table_of(self.space, every[picked], held_out, every, without(every, picked))
         return super().of_real(split, picked, reference) | {"table": table}
 
     def points(self, values: Floats) -> NDArray[np.float32]:
@@ -298,7 +276,7 @@ class RowEncoder(Encoder):
 
     @cached_property
     def _embedding(self) -> tuple[Floats, Floats, Callable[[Floats], Floats]]:
-        known = _values(self.space, rows_at(self.data.train, slice(None)))
+        known = self.rows(self.data.train)
         table = table_of(self.space, known[:1], known[:1])
         embed = embedding(table, known, table.missing)
         low = np.where(table.categorical, -np.inf, np.fmin.reduce(known))
