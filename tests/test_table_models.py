@@ -49,7 +49,7 @@ def open_space():
 
 
 def noise_of(space, n, latent=1, seed=0):
-    size = StraightThrough.noise_size(space, latent)
+    size = StraightThrough(nn.Identity(), space, latent).noise_size
     return torch.randn(n, size, generator=torch.Generator().manual_seed(seed))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from warnings import warn
@@ -267,6 +267,14 @@ class Known(ConditionKind):
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
         return [{} for _ in range(len(values))]
+
+
+def known_in(conditions: Mapping[str, ConditionKind]) -> str | None:
+    """Return the name of the condition that holds known columns; None without one."""
+    for name, kind in conditions.items():
+        if isinstance(kind, Known):
+            return name
+    return None
 
 
 def _replaced(field: Column, cells: Sequence[Any], numbers: Floats) -> list[str]:

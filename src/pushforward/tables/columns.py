@@ -183,10 +183,7 @@ def renumbered(values: Floats, own: Sequence[Column], other: Sequence[Column]) -
                 "Both tables must have the same kind."
             )
         column = values[:, place]
-        numbers = []
-        for text in here.levels:
-            numbers.append(there.levels.index(text) if text in there.levels else math.nan)
-        new = looked_up(numbers, column)
+        new = looked_up(there.read(here.levels), column)
         lost = np.unique(column[np.isnan(new) & ~np.isnan(column)]).astype(int)
         if len(lost):
             hint = " It was read without rare texts: use `rare=keep`." if there.rare else ""
@@ -358,10 +355,8 @@ class Number(Column):
         return np.where(chosen == 0, ordinary, special)
 
     def cells(self, values: Floats, missing: str = "") -> list[str]:
-        cells = []
-        for value in values.tolist():
-            cells.append(missing if math.isnan(value) else self.form.cell(value))
-        return cells
+        cell = self.form.cell
+        return [missing if math.isnan(value) else cell(value) for value in values.tolist()]
 
     def exported(self, missing: str) -> dict[str, Any]:
         """Return the texts of the indicators, and how the score becomes a cell.

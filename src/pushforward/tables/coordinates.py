@@ -275,6 +275,9 @@ class StraightThrough(nn.Module):
         space: The table's columns.
         latent: Number of entries of z that the network receives.
 
+    Attributes:
+        noise_size: Length of z: ``latent`` plus one number per indicator.
+
     References:
         Jang, Gu, Poole, Categorical Reparameterization with Gumbel-Softmax (2017), section 2.2,
         "straight-through".
@@ -286,17 +289,13 @@ class StraightThrough(nn.Module):
         self.space = space
         self.latent = latent
         self.layout = Coordinates(space)
-
-    @staticmethod
-    def noise_size(space: TableSpace, latent: int) -> int:
-        """Return the length of z: ``latent`` plus one number per indicator."""
-        return latent + space.size - len(space.scored)
+        self.noise_size = latent + space.size - len(space.scored)
 
     def forward(
         self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
     ) -> Tensor:
         """Generate rows (n, d) in model units from noise x (n, `noise_size`)."""
-        check_input(x, (self.noise_size(self.space, self.latent),), "a generator of rows")
+        check_input(x, (self.noise_size,), "a generator of rows")
         out = self.network(x[:, : self.latent], t, condition)
         with torch.autocast(x.device.type, enabled=False):
             return self._rows(out.float(), gumbel(x[:, self.latent :].float()))

@@ -37,7 +37,7 @@ from pushforward.methods.method import Modules, Move, StepContext, Sums
 from pushforward.methods.trajectories import Trajectories
 from pushforward.paths import Flat, Path, Stratified, Times, Uniform, Weight, gain
 from pushforward.solvers import DPM, Solver
-from pushforward.tables.column import Known
+from pushforward.tables.column import known_in
 from pushforward.tables.coordinates import Coordinates, gumbel
 
 
@@ -158,7 +158,6 @@ class TableDenoiser(Denoiser):
             preconditioning=preconditioning,
             unconditional=unconditional,
         )
-        self.table = table
         self.clock = clock
         self.waves = whole("waves", waves, 0)
         self.sampling = sampling
@@ -172,9 +171,7 @@ class TableDenoiser(Denoiser):
                 f"The network takes {inputs} inputs; expected {wanted} (coordinates, columns, and "
                 "two per wave of a score)."
             )
-        self.known = next(
-            (name for name, kind in table.conditions.items() if isinstance(kind, Known)), None
-        )
+        self.known = known_in(table.conditions)
         self.frequencies = nn.Buffer(
             torch.logspace(0, math.log2(HIGHEST), waves, base=2.0), persistent=False
         )
@@ -185,14 +182,14 @@ class TableDenoiser(Denoiser):
         """Return the space of the table, in units that include the column factors."""
         shift = self._buffers.get("shift")
         if shift is None or not bool(shift.any()):
-            return self._table
-        std = np.array(self._table.std) / self.factors.double().cpu().numpy()
-        return replace(self._table, std=tuple(std.tolist()))
+            return self.table
+        std = np.array(self.table.std) / self.factors.double().cpu().numpy()
+        return replace(self.table, std=tuple(std.tolist()))
 
     @space.setter
     def space(self, table: Space) -> None:
         assert isinstance(table, TableSpace)
-        self._table = table
+        self.table = table
 
     @property
     def factors(self) -> Tensor:

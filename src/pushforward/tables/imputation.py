@@ -17,7 +17,7 @@ from pushforward.data.spaces import TableSpace
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.files import replacing
-from pushforward.tables.column import Floats, Integers, Known, Mask
+from pushforward.tables.column import Floats, Integers, Mask, known_in
 from pushforward.tables.columns import Category
 from pushforward.tables.constraints import beyond_ranges
 from pushforward.tables.reading.csv_dialect import (
@@ -170,8 +170,14 @@ def impute(
             column.
     """
     transport = getattr(run, "transport", run)
-    name, kind = known_columns(transport)
     space = transport.space
+    name = known_in(space.conditions)
+    if name is None:
+        raise UsageError(
+            "Only table models trained with flow, ddpm or edm can fill in missing cells. Train "
+            "one: `pushforward train flow --data FILE` (with `table=True` if the file is read as "
+            "vectors)."
+        )
     source, raw, values, missing = _read(table, space)
     there = space.names if raw is None else raw.names
     chosen = chosen_columns(space.fields, only, there)
@@ -184,7 +190,7 @@ def impute(
     known_missing = stay[rows] & np.array([field.missing for field in space.fields])
     rare = space.unknown(values[rows])
     marks = np.where(missing[rows] | rare, -1, ~np.isnan(values[rows]) | known_missing)
-    condition = kind.of(values[rows], marks)
+    condition = space.conditions[name].of(values[rows], marks)
     out = np.repeat(values[None], draws, axis=0)
     possible = space.met(values[rows])
     seeds = seed + rows + (seed + rows) // PERIOD * 2**40
@@ -237,17 +243,6 @@ def _read(table: Any, space: TableSpace) -> tuple[Any, RawTable | None, Floats, 
             f"{', '.join(space.names)}."
         )
     return None, None, values, np.isnan(values)
-
-
-def known_columns(transport: Transport) -> tuple[str, Known]:
-    """Return name and kind of the condition that holds known columns."""
-    for name, kind in transport.space.conditions.items():
-        if isinstance(kind, Known):
-            return name, kind
-    raise UsageError(
-        "Only table models trained with flow, ddpm or edm can fill in missing cells. Train one: "
-        "`pushforward train flow --data FILE` (with `table=True` if the file is read as vectors)."
-    )
 
 
 @torch.no_grad()

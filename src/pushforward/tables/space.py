@@ -15,7 +15,7 @@ from pushforward.data.spaces.scaled import ScaledSpace, VectorSpace
 from pushforward.data.spaces.space import Array, Samples, Space
 from pushforward.errors import DataError, quoted
 from pushforward.registries import at
-from pushforward.tables.column import Column, Floats, Integers, Mask
+from pushforward.tables.column import Column, Floats, Integers, Mask, known_in
 from pushforward.tables.columns import renumbered
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.tables.reading.csv_dialect import Layout
@@ -169,8 +169,8 @@ class TableSpace(ScaledSpace):
         return self.scored
 
     def generator(self, network: nn.Module, latent: int) -> tuple[nn.Module, int]:
-        straight_through = at("tables.coordinates:StraightThrough")
-        return straight_through(network, self, latent), straight_through.noise_size(self, latent)
+        generator = at("tables.coordinates:StraightThrough")(network, self, latent)
+        return generator, generator.noise_size
 
     @cached_property
     def open(self) -> tuple[int, ...]:
@@ -201,20 +201,18 @@ class TableSpace(ScaledSpace):
         """
         import torch
 
-        from pushforward.tables.column import Known
-
         if not self.open:
             return x
         scores = x[:, self.open]
         within = torch.special.ndtr(normal((len(self.open),)).double().cpu()) - 0.5
         x = x.double()
         x[:, self.open] += within * torch.from_numpy(np.spacing(scores.abs().numpy()))
-        for name, kind in self.conditions.items():
-            if isinstance(kind, Known) and condition is not None and name in condition:
-                given = condition[name].double().cpu()
-                known = given[:, self.shape[0] :][:, self.owners] > 0.5
-                x = torch.where(known, given[:, : self.shape[0]], x)
-        return x
+        name = known_in(self.conditions)
+        if condition is None or name not in condition:
+            return x
+        given = condition[name].double().cpu()
+        known = given[:, self.size :][:, self.owners] > 0.5
+        return torch.where(known, given[:, : self.size], x)
 
     @cached_property
     def owners(self) -> Integers:
@@ -257,10 +255,8 @@ class TableSpace(ScaledSpace):
 
     def unknown(self, values: Floats) -> Mask:
         """Mark the values (n, columns) that a model cannot learn."""
-        unknown = np.zeros(values.shape, dtype=bool)
-        for place, field in enumerate(self.fields):
-            unknown[:, place] = field.unknown(values[:, place])
-        return unknown
+        pairs = zip(self.fields, values.T, strict=True)
+        return np.column_stack([field.unknown(column) for field, column in pairs])
 
     def cells(self, x: Tensor | Array) -> list[list[str]]:
         values = self.values(x)

@@ -220,10 +220,9 @@ def with_names(
         if header is None and len(names) == len(first):
             header = False
         if header is None and len(table.lines) > 1:
-            listed = f"{', '.join(first[:4])}{', ...' * (len(first) > 4)}"
             faults.add(
-                f"The first line ({listed}) may contain column names or data. Use `header=True` "
-                "for column names, or `header=False` for data."
+                f"The first line ({some(first, 4)}) may contain column names or data. Use "
+                "`header=True` for column names, or `header=False` for data."
             )
     if header is not False:
         if len(table.lines) < 2:
@@ -236,9 +235,8 @@ def with_names(
     numbered = [f"x{place}" for place in range(len(first))]
     if len(names) != len(first) and not set(names) <= set(numbered):
         raise UsageError(
-            f"{where} has {len(first)} columns and no line of column names, but {some(names)} "
-            f"{'is' if len(names) == 1 else 'are'} expected. Add the line, or give "
-            f"{len(first)} names."
+            f"{where} has {len(first)} columns and no line of column names, but expected "
+            f"{some(names)}. Add the line, or give a name for each column."
         )
     given = names if len(names) == len(first) else numbered
     check_names(given, faults)
@@ -387,7 +385,7 @@ def gappy_values(
         if wanted.name not in known:
             continue
         column = known[wanted.name]
-        levels = getattr(wanted, "names", ())
+        levels = wanted.levels
         absences = {*MISSING, *absent}.difference(levels)
         gaps = np.array([text in absences for text in column.texts], dtype=bool)
         read = wanted.read(column.texts)

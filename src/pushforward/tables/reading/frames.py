@@ -158,7 +158,7 @@ def _objects(field: Column, values: Floats) -> tuple[list[Any], str]:
     absent = np.isnan(values)
     integer = "Int64" if absent.any() else "int64"
     texts = field.cells(values)
-    names = getattr(field, "names", ())
+    names = field.levels
     objects: Iterable[Any] = texts
     convert: Callable[[Any], Any] = str
     kind = ""

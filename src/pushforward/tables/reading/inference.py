@@ -125,13 +125,6 @@ def unit_of(texts: Sequence[str]) -> tuple[str, str]:
     return unit or ("", "")
 
 
-def point_of(texts: Sequence[str], group: str = "") -> str:
-    """Detect the decimal separator of a column: the one with which more texts are numbers."""
-    if group in (",", "."):
-        return _GROUPS[group]
-    return max(".", ",", key=lambda point: sum(is_number(text, point) for text in texts))
-
-
 def form_of(texts: Iterable[str], point: str = ".") -> Format:
     """Detect the format of a column of numbers, such as its decimals."""
     most = 0
@@ -235,7 +228,8 @@ def infer(column: RawColumn, lines: Sequence[int], faults: Faults) -> Finding:
     if any(map(_LIKE.match, texts)) or any(unit_of(texts)):
         signs, plain = signs_of(texts)
         found = [is_number(text, signs.point) for text in plain]
-        if signs.group == "," and _ambiguous(texts):
+        clear = any("." in text or text.count(",") > 1 for text in texts)
+        if signs.group == "," and not clear and any(map(_LONG.search, texts)):
             faults.add(
                 f'In the column "{name}", commas may separate thousands or decimals: it contains '
                 "numbers with a comma and numbers with four digits. Write all numbers in the same "
@@ -271,13 +265,13 @@ def signs_of(
         group = ""
     if group:
         plain = [text.replace(group, "") for text in plain]
-    point = given.get("point", point_of(plain, group))
+    if "point" in given:
+        point = given["point"]
+    elif group in (",", "."):
+        point = _GROUPS[group]
+    else:  # the one with which more texts are numbers
+        point = max(".", ",", key=lambda sign: sum(is_number(text, sign) for text in plain))
     return replace(unit, group=group, point=point), plain
-
-
-def _ambiguous(texts: Sequence[str]) -> bool:
-    clear = any("." in text or text.count(",") > 1 for text in texts)
-    return not clear and any(map(_LONG.search, texts))
 
 
 def of_levels(column: RawColumn, levels: Sequence[str], ordinal: bool) -> Finding | None:

@@ -62,17 +62,7 @@ NAMED = 20
 FEW = 10  # rows of a table below which a model can only repeat them
 MOST_NAMED = 10_000  # categories of a column that a schema makes a category
 _WHOLE = ("columns", "target", "missing", "constraints")
-_FORM = (
-    "decimals",
-    "pattern",
-    "least",
-    "digits",
-    "point",
-    "group",
-    "plus",
-    "prefix",
-    "suffix",
-)
+_FORM = tuple(vars(Format()))
 _DIGITS = {"decimals", "least", "digits"}
 _ENTRY = ("kind", "why", "names", *_FORM)
 
