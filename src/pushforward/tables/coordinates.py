@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -186,16 +187,13 @@ def _entropy(shares: Sequence[float]) -> float:
 
 
 def _spans(space: TableSpace) -> list[tuple[int, int, int]]:
-    spans: list[tuple[int, int, int]] = []
-    end = 0
-    for start, stop in [*space.blocks, (space.size, space.size)]:
-        for first, last, width in ((end, start, 0), (start, stop, stop - start)):
-            if first == last:
-                continue
-            if spans and spans[-1][1:] == (first, width):
-                first = spans.pop()[0]
-            spans.append((first, last, width))
-        end = stop
+    widths = [0] * space.size
+    for start, stop in space.blocks:
+        widths[start:stop] = [stop - start] * (stop - start)
+    spans = []
+    for width, neighbours in groupby(range(space.size), widths.__getitem__):
+        places = list(neighbours)
+        spans.append((places[0], places[-1] + 1, width))
     return spans
 
 

@@ -259,10 +259,9 @@ class TableSpace(ScaledSpace):
         return np.column_stack([field.unknown(column) for field, column in pairs])
 
     def cells(self, x: Tensor | Array) -> list[list[str]]:
-        values = self.values(x)
-        texts = self.layout.missing or ("",) * len(self.fields)
         columns = []
-        for field, column, text in zip(self.fields, values.T, texts, strict=True):
+        parts = zip(self.fields, self.values(x).T, self.missing_texts, strict=True)
+        for field, column, text in parts:
             columns.append(field.cells(column, text))
         return list(map(list, zip(*columns, strict=True)))
 
@@ -372,7 +371,7 @@ class TableSpace(ScaledSpace):
 
     @property
     def missing_texts(self) -> tuple[str, ...]:  # type: ignore[override]
-        return self.layout.missing
+        return self.layout.missing or ("",) * len(self.fields)
 
     @property
     def writers(self) -> Mapping[str, str]:
@@ -387,9 +386,8 @@ class TableSpace(ScaledSpace):
             at("tables.reading.frames:for_parquet")(path)
 
     def export_layout(self) -> dict[str, Any]:
-        texts = self.layout.missing or ("",) * len(self.fields)
         columns = []
-        for (field, start, stop), missing in zip(self.spans, texts, strict=True):
+        for (field, start, stop), missing in zip(self.spans, self.missing_texts, strict=True):
             known = {"name": field.name, "start": start, "stop": stop, "kind": field.kind}
             columns.append(known | field.exported(missing))
         form = {"separator": self.layout.separator, "header": self.layout.header}

@@ -202,14 +202,14 @@ def file_hashes(path: Path) -> dict[str, dict[str, Any]]:
     """Return size and sha256 of the images of a folder, its tars, or the file itself."""
     if not path.exists():
         return {}
+    names = [path.name]
+    folder = path.parent
     if path.is_dir():
         names = [tar.name for tar in tars_in(path)] or image_names(path)[0]
-        paths = [path / name for name in names]
-    else:
-        names = [path.name]
-        paths = [path]
+        folder = path
     with ThreadPoolExecutor(THREADS) as pool:
-        return dict(zip(names, pool.map(_described, paths), strict=True))
+        described = pool.map(_described, map(folder.joinpath, names))
+        return dict(zip(names, described, strict=True))
 
 
 def _described(path: Path) -> dict[str, Any]:

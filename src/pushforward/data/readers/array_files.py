@@ -84,23 +84,18 @@ def _zipped(archive: zipfile.ZipFile, path: Path) -> tuple[dict[str, Array], lis
     unused = []
     for spelling, info in inside.items():
         name = _ALIASES.get(spelling, spelling)
-        if name in _NAMES and (name == spelling or name not in inside):
-            members[name] = _member(archive, info, path)
-        else:
+        if name not in _NAMES or (name != spelling and name in inside):
             unused.append(spelling)
+            continue
+        if info.file_size > max(SMALL, RATIO * info.compress_size):
+            raise DataError(
+                f"{path}: {info.filename} would expand to {info.file_size:,} bytes and may be a "
+                "decompression bomb. If the data is real, save it with np.savez instead of "
+                "np.savez_compressed."
+            )
+        with archive.open(info) as member:
+            members[name] = np.lib.format.read_array(member, allow_pickle=False)
     return members, unused
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Array:
-    if info.file_size > max(64 * 2**20, 200 * info.compress_size):
-        raise DataError(
-            f"{path}: {info.filename} would expand to {info.file_size:,} bytes and may be a "
-            "decompression bomb. If the data is real, save it with np.savez instead of "
-            "np.savez_compressed."
-        )
-    with archive.open(info) as member:
-        array: Array = np.lib.format.read_array(member, allow_pickle=False)
-    return array
 
 
 NUMPY = Reader((".npz", ".npy"), _read, _examples)

@@ -60,8 +60,7 @@ class Stack(Distribution):
 
 def numbered(classes: Integers, count: int) -> Integers:
     """Read the classes of each example, below ``count``, as digits of a number."""
-    places = count ** np.arange(classes.shape[1] - 1, -1, -1, dtype=np.int64)
-    return np.asarray(classes, dtype=np.int64) @ places
+    return np.ravel_multi_index(tuple(classes.T), (count,) * classes.shape[1])
 
 
 def _stack_of(base: Source) -> Derived:
@@ -80,7 +79,7 @@ def _stack_of(base: Source) -> Derived:
 def _stack(base: Dataset, own: Derived, reading: DataOptions) -> Dataset:
     train = _stacked(base, base.train, 0, own.counts[0])
     held_out = _stacked(base, base.held_out, 1, own.counts[1])
-    modes = tuple(str(number) for number in range(len(base.space.classes) ** CHANNELS))
+    modes = tuple(map(str, range(len(base.space.classes) ** CHANNELS)))
     schema = Schema(modes)
     data = build(own.name, train, held_out, schema=schema, limit=reading.limit, seed=reading.seed)
     truth = Stack(base, _labels(data.train), _labels(data.held_out))

@@ -72,7 +72,7 @@ def _gaussians(name: str, what: str, centres: Floats, std: float) -> Source:
         modes = random.randint(count, size=n)
         return centres[modes] + std * random.standard_normal((n, 2)), modes
 
-    classes = tuple(str(k) for k in range(count))
+    classes = tuple(map(str, range(count)))
     return _toy(name, what, draw, Truth(centres, std, np.full(count, 1 / count)), classes)
 
 

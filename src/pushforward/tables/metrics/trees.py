@@ -37,18 +37,17 @@ def inputs(table: Table) -> tuple[Floats, Floats]:
     generated = table.generated.copy()
     reference = table.reference.copy()
     for place, discrete in enumerate(table.categorical):
-        x = generated[:, place]
-        y = reference[:, place]
+        sides = (generated[:, place], reference[:, place])
         absent = float(len(table.labels[place]))
         if not discrete:
-            least = np.fmin(np.fmin.reduce(x), np.fmin.reduce(y))
+            least = np.fmin(*map(np.fmin.reduce, sides))
             absent = float(np.nan_to_num(least - 1))
-        x[np.isnan(x)] = absent
-        y[np.isnan(y)] = absent
+        for side in sides:
+            side[np.isnan(side)] = absent
         if discrete and absent >= CODES:
-            places = np.minimum(rank(y, int(absent)), CODES - 1)
-            x[:] = places[x.astype(np.int64)]
-            y[:] = places[y.astype(np.int64)]
+            places = np.minimum(rank(reference[:, place], int(absent)), CODES - 1)
+            for side in sides:
+                side[:] = places[side.astype(np.int64)]
     return generated, reference
 
 
@@ -130,18 +129,18 @@ def detected(table: Table, importance: bool = True) -> tuple[list[Area], Floats,
     fold = np.concatenate([np.arange(len(of_x)) % FOLDS, np.arange(len(of_y)) % FOLDS])
     areas = []
     falls = np.zeros(rows.shape[1])
-    places: tuple[list[Integers], list[Integers]] = ([], [])
     with config_context(assume_finite=True, skip_parameter_validation=True):
         for number in range(FOLDS):
             out = fold == number
             trees = classifier(table.categorical).fit(rows[~out], own[~out])
             ranks = trees.decision_function(rows[out])
             areas.append(area(ranks[own[out]], ranks[~own[out]]))
-            places[0].append(of_x[number::FOLDS])
-            places[1].append(of_y[number::FOLDS])
             if importance:
                 falls += _falls(trees, rows[out], own[out]) / FOLDS
-    return areas, falls, [np.concatenate(parts) for parts in places]
+    places = []
+    for order in (of_x, of_y):
+        places.append(np.concatenate([order[number::FOLDS] for number in range(FOLDS)]))
+    return areas, falls, places
 
 
 def _falls(trees: Any, rows: Floats, own: Mask) -> Floats:

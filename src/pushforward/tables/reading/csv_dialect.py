@@ -32,13 +32,7 @@ from pushforward.tables.reading.string_columns import (
 )
 
 SEQUENCE = "sequence"  # what fills a column with consecutive numbers
-SEPARATORS = (
-    "\t",
-    ";",
-    "|",
-    ",",
-    " ",
-)  # in the order of preference where several split alike: 1,5;2,5 holds decimal commas
+# in the order of preference where several split alike: 1,5;2,5 holds decimal commas
 SEPARATOR_NAMES = {"\t": "tab", ";": "semicolon", "|": "pipe", ",": "comma", " ": "blanks"}
 COMMENTS = ("#", "%", "|", "//")
 LOOKED_AT = 200  # lines by which the separator is chosen
@@ -169,7 +163,7 @@ def _dialect(text: str) -> tuple[str, int]:
     content = "\n".join(head).encode()
     best = (",", 1)
     most = 0.0
-    for separator in SEPARATORS:
+    for separator in SEPARATOR_NAMES:
         widths = Counter[int]()
         with suppress(csv.Error):
             for row in _reader(content, "utf-8", separator):
@@ -417,10 +411,10 @@ def chosen_columns(
         return np.ones(len(names), dtype=bool)
     wanted = [only] if isinstance(only, str) else list(only)
     both = [name for name in names if name in there]
-    if not wanted or not set(wanted) <= set(both):
-        wrong = next((name for name in wanted if name not in both), "")
-        raise UsageError(
-            f'`only` must contain columns of both the model and the table, and "{wrong}" is not '
-            f"one.{did_you_mean(wrong, both)} Available columns: {', '.join(both)}."
-        )
+    for name in wanted or [""]:
+        if name not in both:
+            raise UsageError(
+                f'`only` must contain columns of both the model and the table, and "{name}" is not '
+                f"one.{did_you_mean(name, both)} Available columns: {', '.join(both)}."
+            )
     return np.isin(names, wanted)
