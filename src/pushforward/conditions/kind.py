@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pushforward.errors import UsageError, did_you_mean, quoted
+from pushforward.numbers import some
 from pushforward.registries import PARTS, concrete
 
 if TYPE_CHECKING:
@@ -284,18 +285,12 @@ def registry() -> dict[str, type[ConditionKind]]:
 class Request:
     """Parser of requests for conditions, by the kinds that a space declares.
 
-    ``columns`` of a table can only be given to some models, ``numbers`` of vectors to none.
+    The columns ``sampled`` are those that the model generates.
     """
 
-    def __init__(
-        self,
-        kinds: Mapping[str, ConditionKind],
-        columns: Collection[str] = (),
-        numbers: Collection[str] = (),
-    ) -> None:
+    def __init__(self, kinds: Mapping[str, ConditionKind], sampled: Collection[str] = ()) -> None:
         self.kinds = kinds
-        self.columns = columns
-        self.numbers = numbers
+        self.sampled = sampled
 
     def values(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
         """Return values and masks of n samples on the CPU; sample i depends only on ``seed + i``.
@@ -315,7 +310,7 @@ class Request:
         for name, kind in self.kinds.items():
             mask = mask_of(name)
             if mask in requested:
-                values[mask] = self._mask(name, requested[mask], n)
+                values[mask] = _mask(mask, requested[mask], n)
             if name in requested:
                 values[name] = _expanded(name, kind.read(requested[name]), n, len(kind.shape))
                 continue
@@ -335,10 +330,8 @@ class Request:
         from pushforward.draws import ExampleDraws
 
         whole = torch.tensor([0.0, 1.0], dtype=torch.float64).expand(n, 2)
-        if not self.kinds:
-            return whole[:, 0], whole
         label = self.kinds.get("label")
-        stream = next(iter(self.kinds)) if label is None else "label"
+        stream = next(iter(self.kinds), "") if label is None else "label"
         u = ExampleDraws(seed, n, stream).uniform().double()
         if label is None:
             return u, whole
@@ -346,7 +339,7 @@ class Request:
             bounds = label.bounds(_expanded("label", label.read(requested["label"]), n, 0))
             return bounds[:, 0] + u * (bounds[:, 1] - bounds[:, 0]), bounds
         mask = mask_of("label")
-        if mask in requested and bool(self._mask("label", requested[mask], n).all()):
+        if mask in requested and bool(_mask(mask, requested[mask], n).all()):
             return u, whole
         return u, label.bounds(label.draw(u, whole))
 
@@ -356,22 +349,20 @@ class Request:
                 f'A condition must be a dict, such as {{"label": 3}}; got {requested!r}. Pass a '
                 f"seed by keyword: sample({n}, seed=3)."
             )
-        known: list[str] = []
-        for condition, kind in self.kinds.items():
-            entries = request_names(condition, kind)
-            known.extend(entries)
-            for column in entries:
-                if column != condition and column in requested and condition in requested:
-                    raise UsageError(
-                        f'"{condition}" already contains "{column}". Specify only one.'
-                    )
+        for name, kind in self.kinds.items():
+            twice = requested.keys() & set(kind.entries) - {name}
+            if name in requested and twice:
+                raise UsageError(
+                    f'"{name}" already contains {some(map(quoted, twice))}. Specify only one.'
+                )
+        known = names_of(self.kinds)
         allowed = {*known, *self.kinds, *map(mask_of, self.kinds)}
         for name in requested:
             if name not in allowed:
                 raise UsageError(self._unknown(name, requested[name], known))
 
-    def _unknown(self, name: str, value: Any, known: list[str]) -> str:
-        if name in self.columns or name in self.numbers:
+    def _unknown(self, name: str, value: Any, known: Sequence[str]) -> str:
+        if name in self.sampled:
             return (
                 f'"{name}" is a column that this model samples, and cannot be given. Train flow, '
                 "ddpm or edm on a table (`table=True`), not on latents; then any columns can be "
@@ -383,15 +374,14 @@ class Request:
         hint = did_you_mean(name, known)
         return f"Unknown condition {quoted(name)}; this model supports {listed}.{hint}"
 
-    def _mask(self, name: str, value: Any, n: int) -> Tensor:
-        import torch
 
-        mask = torch.as_tensor(value)
-        if mask.dtype != torch.bool or mask.dim() > 1:
-            raise UsageError(
-                f'The mask "{mask_of(name)}" must be True or False for each sample; got {value!r}.'
-            )
-        return _expanded(mask_of(name), mask, n, 0)
+def _mask(name: str, value: Any, n: int) -> Tensor:
+    import torch
+
+    mask = torch.as_tensor(value)
+    if mask.dtype != torch.bool or mask.dim() > 1:
+        raise UsageError(f'The mask "{name}" must be True or False for each sample; got {value!r}.')
+    return _expanded(name, mask, n, 0)
 
 
 def _expanded(name: str, value: Tensor, n: int, dims: int) -> Tensor:

@@ -76,8 +76,8 @@ class Transport(nn.Module, ABC):
             UsageError: If a name is unknown, the number of values is not n, or values do not exist.
         """
         space = self.space
-        columns = () if space.names else space.columns
-        values = Request(space.conditions, space.names, columns).values(n, condition, seed)
+        sampled = space.names or space.columns
+        values = Request(space.conditions, sampled).values(n, condition, seed)
         if values is None:
             return None
         return {name: value.to(self.device) for name, value in values.items()}
