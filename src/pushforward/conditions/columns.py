@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.conditions.kind import ConditionKind, as_numbers
+from pushforward.conditions.kind import ConditionKind, Shape, as_numbers
 from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Columns(ConditionKind):
         return self.columns
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Shape:
         return (len(self.columns),)
 
     def read(self, request: Any) -> Tensor:

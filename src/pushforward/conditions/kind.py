@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _NULL = "_null"
+Shape = tuple[int, ...]
 
 
 class ConditionKind(ABC):
@@ -31,7 +32,7 @@ class ConditionKind(ABC):
 
     @property
     @abstractmethod
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Shape:
         """Shape of one example's value: () for a label, (k,) for k numbers."""
 
     @abstractmethod
@@ -147,6 +148,9 @@ class ConditionKind(ABC):
         return [dict(zip(self.entries, row.flatten().tolist(), strict=True)) for row in values]
 
 
+Kinds = Mapping[str, ConditionKind]  # kinds of condition by name
+
+
 def as_numbers(request: Any) -> Tensor | None:
     """Convert to finite float32 numbers; None if this is not possible."""
     import torch
@@ -160,7 +164,7 @@ def as_numbers(request: Any) -> Tensor | None:
     return numbers.to(torch.float32)
 
 
-def check_tensor(name: str, values: Tensor, shape: tuple[int, ...], kind: str) -> None:
+def check_tensor(name: str, values: Tensor, shape: Shape, kind: str) -> None:
     """Raise a `UsageError` if a tensor has another shape, or is not of "floats" or "integers"."""
     import torch
 
@@ -187,9 +191,7 @@ def hidden(condition: Mapping[str, Tensor], hide: Tensor) -> dict[str, Tensor]:
     return masked
 
 
-def known_to(
-    conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None
-) -> dict[str, Tensor] | None:
+def known_to(conditions: Kinds, condition: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
     """Return the declared values and masks of a condition; None if there are none."""
     known = {}
     for name, value in (condition or {}).items():
@@ -198,7 +200,7 @@ def known_to(
     return known or None
 
 
-def met(wanted: Mapping[str, ConditionKind], offered: Mapping[str, ConditionKind]) -> bool:
+def met(wanted: Kinds, offered: Kinds) -> bool:
     """Return whether data has all requested conditions."""
     for name, kind in wanted.items():
         if not kind.learned and (name not in offered or not kind.fits(offered[name])):
@@ -206,7 +208,7 @@ def met(wanted: Mapping[str, ConditionKind], offered: Mapping[str, ConditionKind
     return True
 
 
-def described(conditions: Mapping[str, ConditionKind]) -> str:
+def described(conditions: Kinds) -> str:
     """Describe conditions in a few words, such as "10 classes, given age"."""
     words = [kind.describe() for kind in conditions.values()]
     return ", ".join(words) or "no labels or other conditions"
@@ -217,7 +219,7 @@ def request_names(name: str, kind: ConditionKind) -> tuple[str, ...]:
     return kind.entries or (name,)
 
 
-def names_of(conditions: Mapping[str, ConditionKind]) -> tuple[str, ...]:
+def names_of(conditions: Kinds) -> tuple[str, ...]:
     """Return the sorted names for requests of all conditions."""
     names: list[str] = []
     for name, kind in conditions.items():
@@ -226,7 +228,7 @@ def names_of(conditions: Mapping[str, ConditionKind]) -> tuple[str, ...]:
 
 
 def cells_of(
-    conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None, n: int
+    conditions: Kinds, condition: Mapping[str, Tensor] | None, n: int
 ) -> list[dict[str, Any]]:
     """Return the values of n examples as text and numbers by column."""
     cells: list[dict[str, Any]] = [{} for _ in range(n)]
@@ -238,7 +240,7 @@ def cells_of(
     return cells
 
 
-def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]:
+def checked(conditions: Kinds) -> dict[str, ConditionKind]:
     """Validate kinds of condition by name."""
     taken = {"label", *conditions, *map(mask_of, conditions)}
     for name, kind in conditions.items():
@@ -288,7 +290,7 @@ class Request:
     The columns ``sampled`` are those that the model generates.
     """
 
-    def __init__(self, kinds: Mapping[str, ConditionKind], sampled: Collection[str] = ()) -> None:
+    def __init__(self, kinds: Kinds, sampled: Collection[str] = ()) -> None:
         self.kinds = kinds
         self.sampled = sampled
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.conditions.kind import ConditionKind, check_tensor
+from pushforward.conditions.kind import ConditionKind, Shape, check_tensor
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.numbers import some
 
@@ -50,7 +50,7 @@ class Label(ConditionKind):
         return cls(tuple(map(str, range(classes))), (1 / max(1, classes),) * classes)
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Shape:
         return ()
 
     @property

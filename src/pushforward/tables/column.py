@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from warnings import warn
@@ -11,7 +11,7 @@ from warnings import warn
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.conditions.kind import ConditionKind
+from pushforward.conditions.kind import ConditionKind, Kinds, Shape
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import some
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Integers = NDArray[np.int64]
+Array = NDArray[Any]
 
 
 class Column(ABC):
@@ -59,11 +60,11 @@ class Column(ABC):
         """
 
     @abstractmethod
-    def encode(self, values: Floats) -> NDArray[Any]:
+    def encode(self, values: Floats) -> Array:
         """Encode values (n,) as coordinates (n, width)."""
 
     @abstractmethod
-    def decode(self, coordinates: NDArray[Any]) -> Floats:
+    def decode(self, coordinates: Array) -> Floats:
         """Decode coordinates."""
 
     @abstractmethod
@@ -181,7 +182,7 @@ class Known(ConditionKind):
         return tuple(field.name for field in self.fields)
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Shape:
         return (sum(field.width for field in self.fields) + len(self.fields),)
 
     def read(self, request: Any) -> Tensor:
@@ -269,7 +270,7 @@ class Known(ConditionKind):
         return [{} for _ in range(len(values))]
 
 
-def known_in(conditions: Mapping[str, ConditionKind]) -> str | None:
+def known_in(conditions: Kinds) -> str | None:
     """Return the name of the condition that holds known columns; None without one."""
     for name, kind in conditions.items():
         if isinstance(kind, Known):
@@ -305,14 +306,11 @@ def _value(field: Column, cell: Any) -> float:
     if not np.isnan(value) or (not text and field.missing):
         return value
     if not field.levels:
-        such = f", such as {field.cells(np.array(field.range[:1]))[0]}" if field.range else ""
-        raise UsageError(f'"{field.name}" takes a {field.kind}{such}; got {cell!r}.')
+        such = some(field.cells(np.array(field.range or ())[:1]))
+        raise UsageError(f'"{field.name}" takes a {field.kind}, such as {such}; got {cell!r}.')
     rare = ""
     if field.rare:
-        rare = (
-            f" Not learned: {field.rare:,} texts that at most one training row has; train with "
-            "`rare=keep` to learn them."
-        )
+        rare = f" The {field.rare:,} texts of single rows are learned only with `rare=keep`."
     hint = did_you_mean(text, field.levels)
     raise UsageError(
         f'"{field.name}" has no category {quoted(text)}.{hint}{rare} Expected one of: '

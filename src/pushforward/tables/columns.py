@@ -12,11 +12,11 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.errors import DataError, quoted
 from pushforward.numbers import some
 from pushforward.tables.column import (
+    Array,
     Column,
     Floats,
     Integers,
@@ -115,14 +115,14 @@ class Category(Column):
         texts = self.exported("missing")["texts"]
         return tuple(f"{self.name} = {text}" for text in texts)
 
-    def encode(self, values: Floats) -> NDArray[np.float32]:
+    def encode(self, values: Floats) -> Array:
         absent = len(self.names)
         if not self.missing:  # takes the most frequent category
             absent = int(np.argmax(self.shares))
         chosen = np.where(np.isnan(values), absent, values).astype(np.int64)
         return indicators(np.minimum(chosen, len(self.shares) - 1), len(self.shares))
 
-    def decode(self, coordinates: NDArray[Any]) -> Floats:
+    def decode(self, coordinates: Array) -> Floats:
         chosen = np.argmax(coordinates, axis=1).astype(np.float64)
         return np.where(chosen == len(self.names), np.nan, chosen)
 
@@ -343,7 +343,7 @@ class Number(Column):
             return np.column_stack([scores, indicators(chosen, len(self.shares))])
         return scores[:, None]
 
-    def decode(self, coordinates: NDArray[Any]) -> Floats:
+    def decode(self, coordinates: Array) -> Floats:
         ordinary = self._values(np.asarray(coordinates[:, 0], dtype=np.float64))
         if not self.shares:
             return ordinary

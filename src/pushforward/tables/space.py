@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.conditions.kind import Shape
 from pushforward.data.spaces.scaled import ScaledSpace, VectorSpace
 from pushforward.data.spaces.space import Array, Samples, Space
 from pushforward.errors import DataError, quoted
@@ -122,7 +123,7 @@ class TableSpace(ScaledSpace):
             )
         return cls.of(**names)
 
-    def unscaled(self, shape: tuple[int, ...]) -> VectorSpace:  # type: ignore[override]
+    def unscaled(self, shape: Shape) -> VectorSpace:  # type: ignore[override]
         return VectorSpace(shape, (0.0,) * shape[0], (1.0,) * shape[0], conditions=self.conditions)
 
     @property
@@ -192,7 +193,7 @@ class TableSpace(ScaledSpace):
         self,
         x: Tensor,
         condition: Mapping[str, Tensor] | None,
-        normal: Callable[[tuple[int, ...]], Tensor],
+        normal: Callable[[Shape], Tensor],
     ) -> Tensor:
         """Add the digits to scores that float32 cannot represent.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.conditions.kind import Shape
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.images.image_store import without
 from pushforward.data.spaces.space import Array, Floats, Integers
@@ -46,7 +47,7 @@ class Encoder:
         return ""
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Shape:
         """Shape of one example."""
         return tuple(self.data.space.shape)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pushforward.conditions.kind import Shape
 from pushforward.data.core.dataset import Dataset, Distribution, Schema, Split, build
 from pushforward.data.core.hashes import Floats
 from pushforward.data.images import image_set
@@ -93,7 +94,7 @@ class Named(ABC):
 
     name: str
     what: str
-    shape: tuple[int, ...]
+    shape: Shape
     counts: tuple[int, int]
     classes: tuple[str, ...] = ()
     needs_download: bool = False

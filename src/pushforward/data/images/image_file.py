@@ -263,7 +263,7 @@ def pixel_hash(pixels: Pixels) -> Hashes:
     return example_hashes(pixels.transpose(2, 0, 1)[None])
 
 
-def fit(image: Image, size: tuple[int, int]) -> Image:
+def fit(image: Image, size: Size) -> Image:
     """Scale an image to cover (height, width), antialiased, and crop it at the centre."""
     from PIL import Image as Images, ImageOps
 

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
+from pushforward.conditions.kind import Shape
 from pushforward.data.core.hashes import Array, Hashes, Integers, Pixels, example_hashes
 from pushforward.data.images.image_file import (
     ENDINGS,
@@ -193,7 +194,7 @@ class Streamed:
     dtype: ClassVar = np.dtype(np.uint8)
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Shape:
         if self.flat:
             return (len(self.places), math.prod(self.sides))
         return (len(self.places), *self.sides)

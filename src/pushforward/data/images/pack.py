@@ -6,14 +6,14 @@ import io
 import json
 import os
 import tarfile
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pushforward.arguments import whole
-from pushforward.data.core.dataset import Split
+from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.hashes import Pixels
 from pushforward.data.core.load import load
 from pushforward.data.images.image_store import content_hashes
@@ -70,8 +70,23 @@ def pack(
     with replacing(folder) as temporary:
         temporary.mkdir()
         total = len(data.train) + len(data.held_out)
-        writer = _Writer(temporary, encoding, per_tar, progress, total)
-        shards = [*writer.write(data.train, "train"), *writer.write(data.held_out, "held-out")]
+        shards = []
+        done = 0
+        for file, split, part in _shards(temporary, data, per_tar):
+            for count in _write_tar(file, split, part, encoding):
+                done += count
+                if progress is not None:
+                    progress(done, total)
+            hashes = [f"{split.hashes[i]:016x}" for i in part]
+            file.with_suffix(".json").write_text(json.dumps({"hashes": hashes}))
+            shards.append(
+                {
+                    "file": file.name,
+                    "held_out": split is data.held_out,
+                    "images": len(part),
+                    "bytes": file.stat().st_size,
+                }
+            )
         content = [content_hashes(data.train.x), content_hashes(data.held_out.x)]
         manifest = {
             "format": FORMAT,
@@ -91,59 +106,39 @@ def pack(
     return manifest
 
 
-@dataclass
-class _Writer:
-    folder: Path
-    encoding: str
-    per_tar: int
-    progress: Progress | None
-    total: int
-    done: int = 0
-
-    def write(self, split: Split, name: str) -> list[dict[str, Any]]:
-        shards = []
+def _shards(folder: Path, data: Dataset, per_tar: int) -> Iterator[tuple[Path, Split, range]]:
+    for name, split in (("train", data.train), ("held-out", data.held_out)):
         examples = range(len(split))
-        for number, start in enumerate(examples[:: self.per_tar]):
-            part = examples[start : start + self.per_tar]
-            file = self.folder / f"{name}-{number:06}{TAR}"
-            self._tar(file, split, part)
-            hashes = [f"{split.hashes[i]:016x}" for i in part]
-            file.with_suffix(".json").write_text(json.dumps({"hashes": hashes}))
-            shards.append(
-                {
-                    "file": file.name,
-                    "held_out": name != "train",
-                    "images": len(part),
-                    "bytes": file.stat().st_size,
-                }
-            )
-        return shards
+        for number, start in enumerate(examples[::per_tar]):
+            file = folder / f"{name}-{number:06}{TAR}"
+            yield file, split, examples[start : start + per_tar]
 
-    def _tar(self, file: Path, split: Split, examples: range) -> None:
-        with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as archive:
-            for start in examples[::BLOCK]:
-                images = split.x[start : min(start + BLOCK, examples.stop)]
-                for i, image in enumerate(images, start):
-                    _add(archive, f"{i:09}.{self.encoding}", self._encoded(image))
-                    if split.labels is not None:
-                        _add(archive, f"{i:09}.cls", str(split.labels[i]).encode())
-                self.done += len(images)
-                if self.progress is not None:
-                    self.progress(self.done, self.total)
 
-    def _encoded(self, image: Pixels) -> bytes:
-        from PIL import Image
+def _write_tar(file: Path, split: Split, examples: range, encoding: str) -> Iterator[int]:
+    """Write images to a tar; yields the number of images of each block."""
+    with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for start in examples[::BLOCK]:
+            images = split.x[start : min(start + BLOCK, examples.stop)]
+            for i, image in enumerate(images, start):
+                _add(archive, f"{i:09}.{encoding}", _encoded(image, encoding))
+                if split.labels is not None:
+                    _add(archive, f"{i:09}.cls", str(split.labels[i]).encode())
+            yield len(images)
 
-        pixels = image.transpose(1, 2, 0)
-        if len(image) == 1:
-            pixels = image[0]
-        pixels = np.ascontiguousarray(pixels)
-        buffer = io.BytesIO()
-        if self.encoding == "npy":
-            np.lib.format.write_array(buffer, pixels, version=(1, 0), allow_pickle=False)
-        else:
-            Image.fromarray(pixels).save(buffer, "PNG")
-        return buffer.getvalue()
+
+def _encoded(image: Pixels, encoding: str) -> bytes:
+    from PIL import Image
+
+    pixels = image.transpose(1, 2, 0)
+    if len(image) == 1:
+        pixels = image[0]
+    pixels = np.ascontiguousarray(pixels)
+    buffer = io.BytesIO()
+    if encoding == "npy":
+        np.lib.format.write_array(buffer, pixels, version=(1, 0), allow_pickle=False)
+    else:
+        Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from pushforward.arguments import whole
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.hashes import Floats, Hashes, draws_repeat
-from pushforward.data.images.image_file import ENDINGS, Conversion, Size
+from pushforward.data.images.image_file import Conversion, Size
 from pushforward.errors import DataError, UsageError
 from pushforward.files import plain_path
 from pushforward.registries import READERS, at
@@ -256,14 +256,11 @@ def read(path: Path, reading: DataOptions) -> Dataset:
     ending = ending_of(path)
     if ending not in READERS:
         reading.refuse_table(str(path))
-        hint = ""
-        if ending in ENDINGS:
-            hint = " To read images, pass the folder that contains them."
-        elif ending in (".gz", ".bz2", ".xz", ".zst", ".zip"):
-            hint = " Decompress it first."
-        elif ending == ".py":
-            hint = " If this Python file defines data, pass it as a plugin: `plugins=[FILE.py]`."
-        raise DataError(f"{path} is not a supported data file: expected {described()}.{hint}")
+        raise DataError(
+            f"{path} is not a supported data file: expected {described()}. Decompress archives, "
+            "pass the folder of image files, and pass Python files that define data as plugins: "
+            "`plugins=[FILE.py]`."
+        )
     data: Dataset = READERS[ending].read(path, reading)
     return data
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.conditions.kind import ConditionKind, checked
+from pushforward.conditions.kind import Kinds, Shape, checked
 from pushforward.data.images.image_store import level_counts
 from pushforward.data.spaces.space import Array, Floats, Space
 from pushforward.errors import DataError
@@ -42,12 +42,12 @@ class ScaledSpace(Space):
         DataError: lengths that do not fit the shape, or a standard deviation that is not positive.
     """
 
-    shape: tuple[int, ...]
+    shape: Shape
     mean: tuple[float, ...]
     std: tuple[float, ...]
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
-    conditions: Mapping[str, ConditionKind] = field(default_factory=dict, hash=False)
+    conditions: Kinds = field(default_factory=dict, hash=False)
     binary: bool = False
 
     sides: ClassVar[tuple[str, ...]]  # names of the sides of a sample
@@ -124,7 +124,7 @@ class ScaledSpace(Space):
             return x
         return (x.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
 
-    def unscaled(self, shape: tuple[int, ...]) -> Self:
+    def unscaled(self, shape: Shape) -> Self:
         count = shape[self.axis]
         return type(self)(shape, (0.0,) * count, (1.0,) * count, conditions=self.conditions)
 
@@ -151,7 +151,7 @@ class ScaledSpace(Space):
     def _stored(cls) -> np.dtype[Any]:
         return np.dtype(np.float32 if cls.levels is None else np.uint8)
 
-    def _view(self) -> tuple[int, ...]:
+    def _view(self) -> Shape:
         return (1,) * (1 + self.axis) + (-1,) + (1,) * (len(self.shape) - 1 - self.axis)
 
     def _broadcast(self, values: Sequence[float], like: Tensor) -> Tensor:
@@ -222,7 +222,7 @@ class ImageSpace(ScaledSpace):
     augmentations = ("flip", "shift", "dequantise")
 
     @property
-    def grid(self) -> tuple[int, ...]:
+    def grid(self) -> Shape:
         return self.shape[1:]
 
     @property

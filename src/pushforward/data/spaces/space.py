@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward import spec
-from pushforward.conditions.kind import ConditionKind
+from pushforward.conditions.kind import Kinds, Shape
 from pushforward.conditions.label import Label
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import SPACES, at
@@ -86,8 +86,8 @@ class Space(ABC):
     missing_texts: tuple[str, ...] = ()
     export_scripts: ClassVar[tuple[str, ...]] = ()
 
-    shape: tuple[int, ...]
-    conditions: Mapping[str, ConditionKind]
+    shape: Shape
+    conditions: Kinds
     binary: bool
     low: tuple[float, ...] | None = None
     high: tuple[float, ...] | None = None
@@ -133,14 +133,14 @@ class Space(ABC):
         """Convert data units (n, *shape) to stored values."""
 
     @abstractmethod
-    def unscaled(self, shape: tuple[int, ...]) -> Self:
+    def unscaled(self, shape: Shape) -> Self:
         """Return a space of this kind for another shape, without scaling or bounds."""
 
     def finished(
         self,
         x: Tensor,
         condition: Mapping[str, Tensor] | None,
-        normal: Callable[[tuple[int, ...]], Tensor],
+        normal: Callable[[Shape], Tensor],
     ) -> Tensor:
         """Complete samples in data units with digits that a float32 model cannot generate.
 
@@ -215,7 +215,7 @@ class Space(ABC):
         return "gaussian"
 
     @property
-    def grid(self) -> tuple[int, ...]:
+    def grid(self) -> Shape:
         """Height and width for two-dimensional convolutions.
 
         Empty for data without a grid, such as vectors.
@@ -390,7 +390,7 @@ class Space(ABC):
             )
         return self.label.index(label)
 
-    def with_conditions(self, conditions: Mapping[str, ConditionKind] | None = None) -> Self:
+    def with_conditions(self, conditions: Kinds | None = None) -> Self:
         return dataclasses.replace(self, conditions=conditions or {})  # type: ignore[type-var]
 
     def without_labels(self) -> Self:
@@ -422,7 +422,7 @@ def kind_of(x: Array) -> type[Space]:
 
 def measure(
     x: Array,
-    conditions: Mapping[str, ConditionKind] | None = None,
+    conditions: Kinds | None = None,
     *,
     columns: Sequence[str] = (),
     integer: Sequence[int] = (),

@@ -161,7 +161,6 @@ class ColumnShapes:
 
         ``extra`` has the column names as "columns", their errors as "errors", and `histograms`.
         """
-        assert samples.table is not None
         each, *terms = shape_errors(samples.table)
         extra: dict[str, Any] = {"columns": samples.table.names, "errors": tuple(each.tolist())}
         if samples.errors:
@@ -279,7 +278,6 @@ class PairTrends:
         ``extra`` has the names of the first columns as "columns", and as "matrix" the error of each
         two of them, (k, k), NaN for pairs that were not compared.
         """
-        assert samples.table is not None
         pairs, each, *terms = pair_errors(samples.table)
         if not pairs:
             return {}

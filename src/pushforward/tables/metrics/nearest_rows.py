@@ -368,7 +368,6 @@ class Fidelity:
         return samples.table is not None and samples.equal and len(samples.generated) >= 10
 
     def __call__(self, samples: Samples) -> Scores:
-        assert samples.table is not None
         generated, real = embedded(samples.table)
         x = generated[shuffled(generated, 0)[:COMPARED]]
         y = real[shuffled(real, 1)[:COMPARED]]

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pushforward.conditions.kind import Shape
 from pushforward.data.core.encoder import Encoder
+from pushforward.data.core.hashes import Array
 from pushforward.data.images.image_store import without
 from pushforward.metrics.subsets import random_for
 from pushforward.tables.column import Floats, Integers, Mask
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
 
     from pushforward.data import Dataset, Split
 
-CODES = (
-    100  # Categories of a column that are told apart in an embedding, at most; the rarest are one
-)
+CODES = 100  # Maximum number of categories of a column in an embedding; the rarest are one
+Embedding = Callable[[Floats], Floats]  # from rows (n, columns) to points (n, f)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def embedding(
     known: Floats,
     gaps: Sequence[bool],
     unit: Callable[[Floats], float] = np.std,
-) -> Callable[[Floats], Floats]:
+) -> Embedding:
     """Build a map from rows (n, columns) to points (n, f).
 
     Numbers are centred on the mean of the known rows and divided by their unit. Categories become
@@ -99,7 +99,7 @@ def embedding(
     Args:
         known: Rows in the format of `Table`, float64 (m, columns).
     """
-    parts: list[Callable[[Floats], Floats]] = []
+    parts: list[Embedding] = []
     for place, discrete in enumerate(table.categorical):
         column = known[:, place]
         if discrete:
@@ -202,22 +202,22 @@ class RowEncoder(Encoder):
         return hashlib.sha256(content).hexdigest()
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Shape:
         return self.training.shape[1:]
 
     @cached_property
-    def training(self) -> NDArray[Any]:
+    def training(self) -> Array:
         return self.at(self.data.train, slice(None))
 
     def values(self, x: Tensor) -> Floats:
         return self.space.values(x)
 
-    def of(self, x: Tensor, values: Floats | None = None) -> NDArray[Any]:
+    def of(self, x: Tensor, values: Floats | None = None) -> Array:
         if values is None:
             values = self.space.values(x)
         return self.points(values)
 
-    def at(self, split: Split, index: Any) -> NDArray[Any]:
+    def at(self, split: Split, index: Any) -> Array:
         return self.points(self.rows(split, index))
 
     def rows(self, split: Split, index: Any = slice(None)) -> Floats:
@@ -265,7 +265,7 @@ class RowEncoder(Encoder):
         table = table_of(self.space, every[picked], held_out, every, without(every, picked))
         return super().of_real(split, picked, reference) | {"table": table}
 
-    def points(self, values: Floats) -> NDArray[np.float32]:
+    def points(self, values: Floats) -> Array:
         """Convert values (n, columns)."""
         low, high, embed = self._embedding
         blocks = []
@@ -275,7 +275,7 @@ class RowEncoder(Encoder):
         return np.concatenate(blocks)
 
     @cached_property
-    def _embedding(self) -> tuple[Floats, Floats, Callable[[Floats], Floats]]:
+    def _embedding(self) -> tuple[Floats, Floats, Embedding]:
         known = self.rows(self.data.train)
         table = table_of(self.space, known[:1], known[:1])
         embed = embedding(table, known, table.missing)

@@ -180,7 +180,6 @@ class Detection:
         ``extra`` has the mean area under the ROC curve as "auc", the column names as "columns", and
         the decrease of the area when each column is shuffled as "falls".
         """
-        assert samples.table is not None
         areas, falls, (at_x, at_y) = detected(samples.table, samples.errors)
         means = []
         variances = np.zeros(2)
@@ -329,7 +328,6 @@ class Utility:
         The error over new samples is unknown, so intervals come from several samplings and the
         error of held-out rows.
         """
-        assert samples.table is not None
         result = utility(samples.table)
         if result is None:
             return {}

@@ -222,19 +222,18 @@ def with_names(
         if len(table.lines) < 2:
             faults.refuse(where)
             raise DataError(f"{where} has a header but no rows.")
-        check_names(first, faults)
-        pairs = zip(first, table.columns, strict=True)
-        columns = tuple(column.below(name) for name, column in pairs)
-        return replace(table, columns=columns, lines=table.lines[1:], header=True)
-    numbered = [f"x{place}" for place in range(len(first))]
-    if len(names) != len(first) and not set(names) <= set(numbered):
-        raise UsageError(
-            f"{where} has {len(first)} columns and no line of column names, but expected "
-            f"{some(names)}. Add the line, or give a name for each column."
-        )
-    given = names if len(names) == len(first) else numbered
-    check_names(given, faults)
-    pairs = zip(given, table.columns, strict=True)
+        table = table.below_header()
+        names = first
+    elif len(names) != len(first):
+        numbered = [f"x{place}" for place in range(len(first))]
+        if not set(names) <= set(numbered):
+            raise UsageError(
+                f"{where} has {len(first)} columns and no line of column names, but expected "
+                f"{some(names)}. Add the line, or give a name for each column."
+            )
+        names = numbered
+    check_names(names, faults)
+    pairs = zip(names, table.columns, strict=True)
     return replace(table, columns=tuple(replace(column, name=name) for name, column in pairs))
 
 

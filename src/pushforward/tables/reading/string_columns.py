@@ -72,12 +72,12 @@ class RawColumn:
     def counts(self) -> Integers:
         return np.bincount(self.codes + 1, minlength=len(self.texts) + 1)[1:]
 
-    def below(self, name: str) -> RawColumn:
-        """Remove the first cell, and name the column."""
+    def below(self) -> RawColumn:
+        """Remove the first cell."""
         codes = self.codes[1:]
         if codes.all():  # no other cell has the text of the first
-            return RawColumn(name, self.texts[1:], codes - 1)
-        return RawColumn(name, self.texts, codes)
+            return RawColumn(self.name, self.texts[1:], codes - 1)
+        return RawColumn(self.name, self.texts, codes)
 
     def followed_by(self, other: RawColumn) -> RawColumn:
         """Append the cells of another column."""
@@ -181,6 +181,11 @@ class RawTable:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    def below_header(self) -> RawTable:
+        """Remove the first row, which contains column names."""
+        columns = tuple(column.below() for column in self.columns)
+        return replace(self, columns=columns, lines=self.lines[1:], header=True)
 
     def followed_by(self, other: RawTable) -> RawTable:
         """Append the rows of another table with the same column names, in any order."""
