@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from pushforward.arguments import whole
 from pushforward.data.core.dataset import Dataset, Split
-from pushforward.data.core.hashes import Integers, Mask
+from pushforward.data.core.hashes import Integers, Mask, blocks
 from pushforward.data.spaces import Space
 from pushforward.errors import DataError
 from pushforward.extractors.extractor import Extractor, in_model_units
@@ -229,8 +229,8 @@ def named(network: nn.Module, space: Space, split: Split) -> Mask:
     """Find which labelled examples the network classifies correctly, (n,)."""
     assert split.labels is not None
     classes = []
-    for start in range(0, len(split), EXAMPLES):
-        x = space.to_model(split.data_units(slice(start, start + EXAMPLES)))
+    for block in blocks(len(split), EXAMPLES):
+        x = space.to_model(split.data_units(block))
         with torch.no_grad():
             classes.append(network(x).argmax(1).numpy())
     return np.asarray(np.concatenate(classes) == split.labels)

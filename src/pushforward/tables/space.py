@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.conditions.kind import Shape
+from pushforward.data.core.hashes import blocks
 from pushforward.data.spaces.scaled import ScaledSpace, VectorSpace
 from pushforward.data.spaces.space import Array, Samples, Space
 from pushforward.errors import DataError, quoted
@@ -235,10 +236,9 @@ class TableSpace(ScaledSpace):
                 f"missing: {', '.join(lacking)}."
             )
         out = np.empty((len(values), self.starts[-1]), dtype=np.float32)
-        for first in range(0, len(values), ROWS):
-            rows = values[first : first + ROWS]
+        for block in blocks(len(values), ROWS):
             for place, (field, start, stop) in enumerate(self.spans):
-                out[first : first + ROWS, start:stop] = field.encode(rows[:, place])
+                out[block, start:stop] = field.encode(values[block, place])
         return out
 
     def values(self, x: Tensor | Array) -> Floats:

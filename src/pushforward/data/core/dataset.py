@@ -24,6 +24,7 @@ from pushforward.data.core.hashes import (
     Integers,
     Pixels,
     among,
+    blocks,
     distinct,
     held_out_indices,
     permutation,
@@ -294,8 +295,8 @@ def _add(array: Any, *digests: Any) -> None:
     step = max(1, _BYTES // max(1, example_bytes))
     for digest in digests:
         digest.update(f"{dtype.str}{array.shape}".encode())
-    for start in range(0, len(array), step):
-        part = np.ascontiguousarray(array[start : start + step].astype(dtype, copy=False))
+    for block in blocks(len(array), step):
+        part = np.ascontiguousarray(array[block].astype(dtype, copy=False))
         for digest in digests:
             digest.update(part.data)
 

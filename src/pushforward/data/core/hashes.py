@@ -76,10 +76,13 @@ def example_hashes(x: Array) -> Hashes:
     0.
     """
     step = max(1, _BYTES // max(1, x[:1].nbytes))
-    blocks = [_block(x[start : start + step]) for start in range(0, len(x), step)]
-    if blocks:
-        return np.concatenate(blocks)
-    return np.zeros(0, dtype=np.uint64)
+    hashes = [_block(x[block]) for block in blocks(len(x), step)]
+    return np.concatenate([np.zeros(0, dtype=np.uint64), *hashes])
+
+
+def blocks(n: int, size: int) -> list[slice]:
+    """Divide n examples into slices of at most ``size``."""
+    return [slice(start, start + size) for start in range(0, n, size)]
 
 
 def _block(x: Array) -> Hashes:

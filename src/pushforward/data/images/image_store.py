@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 
 from pushforward.conditions.kind import Shape
-from pushforward.data.core.hashes import Array, Hashes, Integers, Pixels, example_hashes
+from pushforward.data.core.hashes import Array, Hashes, Integers, Pixels, blocks, example_hashes
 from pushforward.data.images.image_file import (
     ENDINGS,
     UNCHANGED,
@@ -116,9 +116,9 @@ class ImageStore(ABC):
     def read_all(self, conversion: Conversion = UNCHANGED) -> Iterator[ImageFile]:
         with ThreadPoolExecutor(THREADS) as pool:
             # in blocks, so that a reader who stops early has not decoded all
-            for start in range(0, len(self), BLOCK):
-                block = range(len(self))[start : start + BLOCK]
-                yield from pool.map(lambda i: self.read(i, conversion), block)
+            for block in blocks(len(self), BLOCK):
+                numbers = range(len(self))[block]
+                yield from pool.map(lambda i: self.read(i, conversion), numbers)
 
 
 class FolderStore(ImageStore):
@@ -244,9 +244,6 @@ class Streamed:
             )
         return replace(self, flat=True)
 
-    def only(self, index: Any) -> Streamed:
-        return replace(self, places=self.places[index], content=self.content[index])
-
     def level_counts(self) -> Integers:
         """Count each of the 256 levels per channel, (C, 256)."""
         if self.counted is not None:
@@ -256,8 +253,8 @@ class Streamed:
                 rest = replace(self, places=places[others], content=hashes[others], counted=None)
                 return counts - rest.level_counts()
         counts = np.zeros((self.sides[0], 256), dtype=np.int64)
-        for start in range(0, len(self), BLOCK):
-            counts += level_counts(self[start : start + BLOCK])
+        for block in blocks(len(self), BLOCK):
+            counts += level_counts(self[block])
         return counts
 
     def _stacked(self, images: Iterable[Pixels]) -> Pixels:
@@ -281,7 +278,7 @@ def level_counts(x: Pixels, axis: int = 1) -> Integers:
 def selected(x: Any, index: Any) -> Any:
     """Return the examples of an index, as a contiguous array or still on disk."""
     if isinstance(x, Streamed):
-        return x.only(index)
+        return replace(x, places=x.places[index], content=x.content[index])
     return np.ascontiguousarray(x[index])
 
 

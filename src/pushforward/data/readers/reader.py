@@ -22,7 +22,7 @@ FOLDER = "/"  # extension of folders
 IDX = ".idx3-ubyte"  # extension of IDX files, whatever else stands in their names
 _IDX_NAME = re.compile(r"idx\d-ubyte(\.gz)?$")
 MAX_BYTES = 8 * 2**30  # of one file or array of numbers
-_TABLE_OPTIONS = ("columns", "drop", "missing", "schema", "constraints", "table")
+TABLE_OPTIONS = {"columns", "drop", "missing", "schema", "constraints", "table"}
 # Values of options that are names
 _CHOICES = {
     "channels": ("rgb", "grey", "gray"),
@@ -130,11 +130,6 @@ class DataOptions:
                 values[option.name] = value
         return values
 
-    @property
-    def of_tables(self) -> list[str]:
-        """The names of the given options that apply only to tables of mixed types."""
-        return [name for name in self.given_options if name in _TABLE_OPTIONS]
-
     @cached_property
     def conversion(self) -> Conversion:
         """Size, channels and background of images."""
@@ -170,7 +165,7 @@ class DataOptions:
         self._refuse(("stream", "channels", "background"), "image files", text)
 
     def refuse_table(self, text: str) -> None:
-        names = ("target", "header", "copies", *_TABLE_OPTIONS)
+        names = ("target", "header", "copies", *TABLE_OPTIONS)
         self._refuse(names, "tables such as .csv files", text)
 
     def _refuse(self, names: Sequence[str], kind: str, text: str) -> None:

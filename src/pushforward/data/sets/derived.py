@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pushforward.data.core.dataset import Dataset, Distribution, Schema, Split, build
-from pushforward.data.core.hashes import Integers, Pixels, bits, mix
+from pushforward.data.core.hashes import Integers, Pixels, bits, blocks, mix
 from pushforward.data.core.named_set import Derived, Source
 from pushforward.data.readers.reader import DataOptions
 from pushforward.data.sets.image_sets import DIGITS, MNIST
@@ -130,10 +130,9 @@ def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
 
 def _drawn(split: Split, seed: int, part: int) -> Split:
     chunks = []
-    for start in range(0, len(split), _CHUNK):
-        grey = split.x[start : start + _CHUNK]
-        rows = np.arange(len(split))[start : start + _CHUNK]
-        chunks.append(bits(grey, _BINARY_KEY, seed, part, rows))
+    rows = np.arange(len(split))
+    for block in blocks(len(split), _CHUNK):
+        chunks.append(bits(split.x[block], _BINARY_KEY, seed, part, rows[block]))
     return Split(np.concatenate(chunks), split.labels, split.hashes, split.given)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.conditions.kind import Kinds, Shape, checked
+from pushforward.data.core.hashes import blocks
 from pushforward.data.images.image_store import level_counts
 from pushforward.data.spaces.space import Array, Floats, Space
 from pushforward.errors import DataError
@@ -267,4 +268,4 @@ def _column_statistics(x: Array, axis: int) -> tuple[Floats, Floats, bool]:
 
 def _blocks(x: Array) -> list[slice]:
     chunk = max(1, _CHUNK_ELEMENTS // max(1, math.prod(x.shape[1:])))
-    return [slice(start, start + chunk) for start in range(0, len(x), chunk)]
+    return blocks(len(x), chunk)

@@ -13,7 +13,7 @@ import numpy as np
 
 from pushforward.conditions.kind import Shape
 from pushforward.data.core.encoder import Encoder
-from pushforward.data.core.hashes import Array
+from pushforward.data.core.hashes import Array, blocks
 from pushforward.data.images.image_store import without
 from pushforward.metrics.subsets import random_for
 from pushforward.tables.column import Floats, Integers, Mask
@@ -268,11 +268,10 @@ class RowEncoder(Encoder):
     def points(self, values: Floats) -> Array:
         """Convert values (n, columns)."""
         low, high, embed = self._embedding
-        blocks = []
-        for start in range(0, max(1, len(values)), BLOCK):
-            rows = np.clip(values[start : start + BLOCK], low, high)
-            blocks.append(embed(rows).astype(np.float32))
-        return np.concatenate(blocks)
+        parts = []
+        for block in blocks(max(1, len(values)), BLOCK):
+            parts.append(embed(np.clip(values[block], low, high)).astype(np.float32))
+        return np.concatenate(parts)
 
     @cached_property
     def _embedding(self) -> tuple[Floats, Floats, Embedding]:

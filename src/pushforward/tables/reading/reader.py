@@ -12,7 +12,7 @@ import numpy as np
 from pushforward.data.core.arrays import numbered, refuse_rounding
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.hashes import numbered_copies
-from pushforward.data.readers.reader import MAX_BYTES, DataOptions, Examples, Reader
+from pushforward.data.readers.reader import MAX_BYTES, TABLE_OPTIONS, DataOptions, Examples, Reader
 from pushforward.data.spaces import TableSpace
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import counted, finite, some
@@ -55,7 +55,11 @@ def _read(path: Path, reading: DataOptions) -> Dataset:
     if reading.table is not None:
         vectors = not reading.table
         read_as = ""
-    elif not vectors and path.suffix.lower() == ".csv" and not reading.of_tables:
+    elif (
+        not vectors
+        and path.suffix.lower() == ".csv"
+        and not reading.given_options.keys() & TABLE_OPTIONS
+    ):
         vectors = are_vectors(table, reading.target)
     if vectors and not faults.sentences:
         split, schema = vectors_of(path, table, reading)

@@ -151,12 +151,9 @@ class TableFacts:
         sentences = [f"left out {some(names)}: {why}" for why, names in dropped.items()]
         return sentences + list(self.notes)
 
-    def columns(self, fields: Sequence[Column]) -> list[dict[str, Any]]:
-        """Describe each column as a dict.
-
-        Name, kind, range or categories, missing, atoms, examples and why.
-        """
-        content = {field.name: _content(field) for field in fields}
+    def report(self, space: TableSpace) -> dict[str, Any]:
+        """Describe the table and its columns for `pushforward.data.check`."""
+        content = {field.name: _content(field) for field in space.fields}
         columns = []
         for finding in self.findings:
             column = {
@@ -169,10 +166,6 @@ class TableFacts:
                 "personal": finding.personal,
             }
             columns.append(column)
-        return columns
-
-    def report(self, space: TableSpace) -> dict[str, Any]:
-        """Describe the table for `pushforward.data.check`."""
         table = {
             "rows": self.rows,
             "separator": SEPARATOR_NAMES.get(self.separator, self.separator) or None,
@@ -180,7 +173,7 @@ class TableFacts:
             "target": space.target or None,
             "constraints": [constraint.text for constraint in space.constraints],
             "notes": list(self.notes),
-            "fields": self.columns(space.fields),
+            "fields": columns,
         }
         return {"table": table, "columns": list(space.names)}
 
