@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from warnings import warn
 
 import numpy as np
@@ -38,7 +38,10 @@ class Column(ABC):
         missing: Whether values may be missing.
         shares: Frequency of each indicator in the training split; empty without indicators.
         rare: Number of different values of the table that are not learned.
+        scores: Number of coordinates that are scores, 0 or 1; scores come before indicators.
     """
+
+    scores: ClassVar[int]
 
     name: str
     kind: str
@@ -50,14 +53,6 @@ class Column(ABC):
     @abstractmethod
     def coordinates(self) -> tuple[str, ...]:
         """A name for each coordinate."""
-
-    @property
-    @abstractmethod
-    def scores(self) -> int:
-        """Return the number of coordinates that are scores, 0 or 1.
-
-        Scores come first, then indicators.
-        """
 
     @abstractmethod
     def encode(self, values: Floats) -> Array:
@@ -208,9 +203,10 @@ class Known(ConditionKind):
         """
         import torch
 
-        parts = []
-        for field, column, mark in zip(self.fields, values.T, marks.T, strict=True):
-            parts.append(field.encode(field.nearest(column)) * (mark[:, None] > 0))
+        parts = [
+            field.encode(field.nearest(column)) * (mark[:, None] > 0)
+            for field, column, mark in zip(self.fields, values.T, marks.T, strict=True)
+        ]
         return torch.from_numpy(np.concatenate([*parts, marks], axis=1).astype(np.float64))
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:

@@ -71,6 +71,8 @@ class Category(Column):
     kind: str = "category"
     rare: int = 0
 
+    scores = 0
+
     def __post_init__(self) -> None:
         fits = len(self.shares) == len(self.names) + self.missing
         if not fits or not self.shares or len(set(self.names)) < len(self.names):
@@ -101,10 +103,6 @@ class Category(Column):
             counts = np.append(counts, absent.sum())
         shares = counts / max(1, len(values))
         return cls(name, tuple(names), tuple(shares.tolist()), missing, kind)
-
-    @property
-    def scores(self) -> int:
-        return 0
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -234,6 +232,8 @@ class Number(Column):
     missing: bool = False
     spans: tuple[float, ...] = ()
 
+    scores = 1
+
     def __post_init__(self) -> None:
         special = len(self.atoms) + self.missing
         top = 1.0 if self.closed else math.nextafter(1.0, 0.0)
@@ -305,10 +305,6 @@ class Number(Column):
             if not rounded.any():
                 return column
             places = np.union1d(places, np.flatnonzero(rounded))
-
-    @property
-    def scores(self) -> int:
-        return 1
 
     @property
     def range(self) -> tuple[float, float] | None:

@@ -227,20 +227,12 @@ def _of_columns(space: TableSpace) -> dict[str, np.ndarray]:
 
 def _of_values(space: TableSpace) -> dict[str, np.ndarray]:
     numbers = [field for field in space.fields if isinstance(field, Number)]
-    closed = []
-    edges = []
-    codes = []
-    ranks = []
-    for field in numbers:
-        field_edges, field_codes = _ends(field)
-        closed.append(field.closed)
-        edges.append(field_edges)
-        codes.append(field_codes)
-        ranks.append([*field.bounds.tolist(), 1.0])
+    ends = list(map(_ends, numbers))
+    ranks = [[*field.bounds.tolist(), 1.0] for field in numbers]
     return {
-        "closed": np.array(closed, dtype=bool),
-        "edges": _filled(edges, 2).astype(np.float32),
-        "codes": _filled(codes, 1).astype(np.float32),
+        "closed": np.array([field.closed for field in numbers], dtype=bool),
+        "edges": _filled([edges for edges, _ in ends], 2).astype(np.float32),
+        "codes": _filled([codes for _, codes in ends], 1).astype(np.float32),
         "ranks": _filled(ranks, 1),
     }
 

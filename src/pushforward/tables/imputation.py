@@ -17,7 +17,7 @@ from pushforward.data.spaces import TableSpace
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.files import replacing
-from pushforward.tables.column import Floats, Integers, Mask, known_in
+from pushforward.tables.column import Floats, Integers, Mask, known_in, with_gaps
 from pushforward.tables.columns import Category
 from pushforward.tables.constraints import beyond_ranges
 from pushforward.tables.reading.csv_dialect import (
@@ -94,8 +94,7 @@ class Imputed:
     def cells(self, draw: int = 0) -> dict[str, dict[int, str]]:
         """Return the filled-in values in the format of the table, by column and row."""
         filled: dict[str, dict[int, str]] = {}
-        for place, field in enumerate(self.space.fields):
-            rows = np.flatnonzero(self.missing[:, place])
+        for place, field, rows in with_gaps(self.space.fields, self.missing):
             texts = field.cells(self.values[draw, rows, place])
             filled[field.name] = dict(zip(rows.tolist(), texts, strict=True))
         return filled

@@ -249,25 +249,20 @@ class TableSpace(ScaledSpace):
             examples = x.detach().cpu().double().numpy()
         else:
             examples = np.asarray(x)
-        columns = []
-        for field, start, stop in self.spans:
-            columns.append(field.decode(examples[:, start:stop]))
-        return np.column_stack(columns)
+        decoded = [field.decode(examples[:, start:stop]) for field, start, stop in self.spans]
+        return np.column_stack(decoded)
 
     def unknown(self, values: Floats) -> Mask:
         """Mark the values (n, columns) that a model cannot learn."""
         pairs = zip(self.fields, values.T, strict=True)
         return np.column_stack([field.unknown(column) for field, column in pairs])
 
-    def cells(self, x: Tensor | Array) -> list[list[str]]:
-        columns = []
+    def cells(self, x: Tensor | Array) -> list[list[Any]]:
         parts = zip(self.fields, self.values(x).T, self.missing_texts, strict=True)
-        for field, column, text in parts:
-            columns.append(field.cells(column, text))
+        columns = [field.cells(column, text) for field, column, text in parts]
         return list(map(list, zip(*columns, strict=True)))
 
-    def records(self, x: Tensor) -> list[list[Any]]:
-        return self.cells(x)
+    records = cells
 
     def frame(self, x: Tensor, fill: Mapping[str, str] | None = None) -> Any:
         frame_of = at("tables.reading.frames:frame_of")

@@ -50,8 +50,6 @@ def from_examples(source: Any) -> Any:
     for column in zip(*parts, strict=True):
         join: Any = torch.cat if torch.is_tensor(column[0]) else np.concatenate
         columns.append(join(column))
-    if len(columns) == 1:
-        return from_arrays(*columns)
     return from_arrays(*columns, classes=_classes(source))
 
 

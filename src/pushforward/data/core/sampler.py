@@ -232,9 +232,8 @@ class Prefetch:
 
     def batch(self, number: int, part: slice | None) -> Tensor:
         key = (number, repr(part))
-        ahead = {}
-        for later in range(number, number + 1 + 2 * self.x.workers):
-            ahead[later, repr(part)] = later
+        numbers = range(number, number + 1 + 2 * self.x.workers)
+        ahead = {(later, repr(part)): later for later in numbers}
         for other in self._coming.keys() - ahead:
             self._coming.pop(other).cancel()
         for other, later in ahead.items():

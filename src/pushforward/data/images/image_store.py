@@ -236,12 +236,9 @@ class Streamed:
     def decoded(self, index: Integers) -> Pixels:
         return self._stacked(map(self._image, index))
 
-    def reshape(self, n: int, *sides: int) -> Streamed:
-        if n != len(self) or sides != (-1,):
-            raise DataError(
-                f"Images that stay on disk support only x.reshape({len(self)}, -1); got the shape "
-                f"{(n, *sides)}."
-            )
+    def reshape(self, *sides: int) -> Streamed:
+        if sides != (len(self), -1):
+            raise DataError("Images that stay on disk support only x.reshape(len(x), -1).")
         return replace(self, flat=True)
 
     def level_counts(self) -> Integers:

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.arguments import whole
+from pushforward.arguments import one_of, whole
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.hashes import Pixels
 from pushforward.data.core.load import load
 from pushforward.data.images.image_store import content_hashes
 from pushforward.data.images.tars import FORMAT, MANIFEST, TAR, content_digest
 from pushforward.data.readers.reader import Progress
-from pushforward.errors import UsageError, unknown
+from pushforward.errors import UsageError
 from pushforward.files import replacing
 
 ENCODINGS = ("png", "npy")
@@ -52,8 +52,7 @@ def pack(
         The manifest, as a plain dict.
     """
     per_tar = whole("per_tar", per_tar, 1)
-    if encoding not in ENCODINGS:
-        raise unknown("encoding", encoding, ENCODINGS)
+    one_of("encoding", encoding, ENCODINGS)
     folder = Path(out).expanduser()
     if folder.exists() or not folder.name:
         raise UsageError(

@@ -83,7 +83,7 @@ class ScaledSpace(Space):
     @property
     def scale(self) -> NDArray[np.float32]:
         std = np.asarray(self.std, dtype=np.float32).reshape(self._view()[1:])
-        return np.array(np.broadcast_to(std, self.shape)).reshape(-1)
+        return np.broadcast_to(std, self.shape).flatten()
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor] | None:

@@ -268,10 +268,9 @@ class RowEncoder(Encoder):
     def points(self, values: Floats) -> Array:
         """Convert values (n, columns)."""
         low, high, embed = self._embedding
-        parts = []
-        for block in blocks(max(1, len(values)), BLOCK):
-            parts.append(embed(np.clip(values[block], low, high)).astype(np.float32))
-        return np.concatenate(parts)
+        parts = blocks(max(1, len(values)), BLOCK)
+        points = [embed(np.clip(values[part], low, high)).astype(np.float32) for part in parts]
+        return np.concatenate(points)
 
     @cached_property
     def _embedding(self) -> tuple[Floats, Floats, Embedding]:

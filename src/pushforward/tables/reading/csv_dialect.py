@@ -142,9 +142,10 @@ def text_table(content: bytes, faults: Faults) -> RawTable:
             f"The quote opened after line {reader.line_num - breaks} is never closed. Close or "
             "remove it."
         )
-    columns = []
-    for numbers_of, column_codes in zip(texts, codes, strict=True):
-        columns.append(RawColumn("", tuple(numbers_of), np.asarray(column_codes, dtype=np.int32)))
+    columns = [
+        RawColumn("", tuple(numbers), np.asarray(own, dtype=np.int32))
+        for numbers, own in zip(texts, codes, strict=True)
+    ]
     notes = (f"ignored comment lines: {some(comments)}",) if comments else ()
     return RawTable(
         tuple(columns),

@@ -76,10 +76,8 @@ def _type_of(series: Any) -> tuple[str, list[Any]]:
         return f"{_POLARS}category:{name}", []
     if name == "Enum":
         return f"{_POLARS}category:{name}", dtype.categories.to_list()
-    words = [name]
-    for detail in _DETAILS.get(name, ()):
-        words.append(str(getattr(dtype, detail) or "-"))
-    return _POLARS + " ".join(words), []
+    details = [str(getattr(dtype, detail) or "-") for detail in _DETAILS.get(name, ())]
+    return _POLARS + " ".join([name, *details]), []
 
 
 def _missing(value: Any) -> bool:
