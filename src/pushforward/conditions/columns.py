@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.conditions.kind import ConditionKind, Shape, as_numbers
+from pushforward.conditions.kind import Cells, ConditionKind, Shape, as_numbers
 from pushforward.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Columns(ConditionKind):
         at = first + (within * (end - first)).long().minimum(end - first - 1).clamp(min=0)
         return table[at.clamp(max=len(table) - 1)]
 
-    def cells(self, values: Tensor) -> list[dict[str, Any]]:
+    def cells(self, values: Tensor) -> Cells:
         short = values.float().numpy().astype(str)
         return [dict(zip(self.columns, _floats(example), strict=True)) for example in short]
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _NULL = "_null"
 Shape = tuple[int, ...]
+Cells = list[dict[str, Any]]  # text and numbers of each example by column
 
 
 class ConditionKind(ABC):
@@ -141,7 +142,7 @@ class ConditionKind(ABC):
         """Return the value used for an entry, and warnings about a replaced value."""
         return request, []
 
-    def cells(self, values: Tensor) -> list[dict[str, Any]]:
+    def cells(self, values: Tensor) -> Cells:
         """Convert values to text and numbers: one dict by column per example, for files."""
         if not self.entries:
             return [{} for _ in values]
@@ -227,11 +228,9 @@ def names_of(conditions: Kinds) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def cells_of(
-    conditions: Kinds, condition: Mapping[str, Tensor] | None, n: int
-) -> list[dict[str, Any]]:
+def cells_of(conditions: Kinds, condition: Mapping[str, Tensor] | None, n: int) -> Cells:
     """Return the values of n examples as text and numbers by column."""
-    cells: list[dict[str, Any]] = [{} for _ in range(n)]
+    cells: Cells = [{} for _ in range(n)]
     given = condition or {}
     for name, kind in conditions.items():
         if name in given:

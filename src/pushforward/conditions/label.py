@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.conditions.kind import ConditionKind, Shape, check_tensor
+from pushforward.conditions.kind import Cells, ConditionKind, Shape, check_tensor
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.numbers import some
 
@@ -141,5 +141,5 @@ class Label(ConditionKind):
 
         return F.one_hot(values.long(), len(self.names))
 
-    def cells(self, values: Tensor) -> list[dict[str, Any]]:
+    def cells(self, values: Tensor) -> Cells:
         return [{self.target or "label": self.names[number]} for number in values.tolist()]

@@ -11,7 +11,7 @@ from warnings import warn
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.conditions.kind import ConditionKind, Kinds, Shape
+from pushforward.conditions.kind import Cells, ConditionKind, Kinds, Shape
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import some
 
@@ -262,7 +262,7 @@ class Known(ConditionKind):
     def describe(self) -> str:
         return "any column can be given"
 
-    def cells(self, values: Tensor) -> list[dict[str, Any]]:
+    def cells(self, values: Tensor) -> Cells:
         return [{} for _ in range(len(values))]
 
 

@@ -102,10 +102,15 @@ def student_of_table(teacher: TableDenoiser) -> TableDenoiser:
     See `student_of`.
     """
     network, straight = straightened(teacher)
-    options: Any = {"unconditional": teacher.unconditional, "waves": teacher.waves}
-    sampling = MapSampling(jump_grid(teacher.table))
     student = TableDenoiser(
-        network, straight, "velocity", teacher.table, clock="t", sampling=sampling, **options
+        network,
+        straight,
+        "velocity",
+        teacher.table,
+        clock="t",
+        unconditional=teacher.unconditional,
+        waves=teacher.waves,
+        sampling=MapSampling(jump_grid(teacher.table)),
     )
     student.shift.copy_(teacher.shift)
     return student

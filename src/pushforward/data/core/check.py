@@ -37,9 +37,9 @@ FORMAT = "pushforward-files-1"
 def check(
     name_or_path: Any,
     *,
-    out: str | os.PathLike[str] | None = None,
-    against: str | os.PathLike[str] | None = None,
-    write_schema: str | os.PathLike[str] | None = None,
+    out: str | Path | None = None,
+    against: str | Path | None = None,
+    write_schema: str | Path | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Read all data as training would, and report on it, even if training would refuse the data.

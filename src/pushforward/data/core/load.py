@@ -209,8 +209,8 @@ def _with_given(
 
 
 def real_data(
-    real: str | os.PathLike[str],
-    train: str | os.PathLike[str] | None = None,
+    real: str | Path,
+    train: str | Path | None = None,
     **options: Any,
 ) -> Dataset:
     """Read real data to compare the samples of any program with.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +26,8 @@ BLOCK = 1024  # images in memory at a time
 
 
 def pack(
-    name_or_path: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    name_or_path: str | Path,
+    out: str | Path,
     *,
     encoding: str = "png",
     per_tar: int = 10_000,

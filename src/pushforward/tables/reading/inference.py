@@ -149,11 +149,7 @@ def date_patterns(texts: Sequence[str]) -> list[str]:
     strict = map("".join, product(_DAYS, " T", _TIMES, ("", "Z")))
     loose = map(" ".join, product((*_LOOSE, *_DAYS), (*_TIMES, *_LOOSE_TIMES)))
     patterns = [*_DAYS, *strict, *_LOOSE, *loose, *_WORDS, "%Y-%m", *_TIMES, *_LOOSE_TIMES]
-    fitting = []
-    for pattern in dict.fromkeys(patterns):
-        if _fits(pattern, texts[:_FIRST]) and _fits(pattern, texts):
-            fitting.append(pattern)
-    return fitting
+    return [pattern for pattern in dict.fromkeys(patterns) if _fits(pattern, texts)]
 
 
 def _fits(pattern: str, texts: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,6 @@ def vectors_of(path: Path, table: RawTable, reading: DataOptions) -> tuple[Split
         labels, classes = numbered(cells, where)
     x = np.empty((len(table.lines), len(columns)))
     integer = []
-    hashes = np.zeros(len(x), dtype=np.uint64)
     for place, column in enumerate(columns):
         where = f'{path}, column "{column.name}"'
         values = _numbers(column)
@@ -224,8 +224,7 @@ def vectors_of(path: Path, table: RawTable, reading: DataOptions) -> tuple[Split
         if exact and (values == np.rint(values)).all():
             integer.append(place)
             refuse_rounding(x[:, place], where)
-    for column in table.columns:
-        hashes += column.hashes
+    hashes = reduce(np.add, (column.hashes for column in table.columns))
     apart = reading.apart(hashes, list(x.T))
     names = tuple(column.name for column in columns)
     schema = Schema(classes, names, tuple(integer), target or "", apart=apart)

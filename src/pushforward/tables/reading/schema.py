@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
@@ -202,7 +201,7 @@ def _rounded(shares: Sequence[float]) -> list[float]:
     return rounded
 
 
-def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
+def read_schema(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     """Read and check a schema."""
     content: Any = source
     if not isinstance(source, Mapping):
