@@ -168,10 +168,8 @@ class Numbers(Columns):
         return replace(self, examples=())
 
     def as_channels(self, values: Tensor) -> Tensor:
-        import torch
-
-        mean = torch.tensor(self.mean, dtype=values.dtype, device=values.device)
-        std = torch.tensor(self.std, dtype=values.dtype, device=values.device)
+        mean = values.new_tensor(self.mean)
+        std = values.new_tensor(self.std)
         return (values - mean) / std
 
 

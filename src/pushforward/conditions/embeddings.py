@@ -47,8 +47,8 @@ class NumbersEmbedding(nn.Module):
 
     def forward(self, values: Tensor, null: Tensor | None = None) -> Tensor:
         values = values.to(self.inner.weight.dtype)
-        mean = torch.tensor(self.mean, dtype=values.dtype, device=values.device)
-        std = torch.tensor(self.std, dtype=values.dtype, device=values.device)
+        mean = values.new_tensor(self.mean)
+        std = values.new_tensor(self.std)
         u = (values - mean) / std
         parts = [u]
         for frequency in FREQUENCIES:

@@ -130,7 +130,7 @@ def indicators(chosen: Integers, count: int) -> NDArray[np.float32]:
     return rows
 
 
-def looked_up(entries: Sequence[float], values: Floats) -> Floats:
+def looked_up(entries: Sequence[float] | Floats, values: Floats) -> Floats:
     """Return the entries at the places (n,), NaN for missing and further places."""
     padded = np.append(np.asarray(entries, dtype=np.float64), np.nan)
     return padded[np.where(np.isnan(values), len(entries), values).astype(np.int64)]
@@ -266,12 +266,12 @@ class Known(ConditionKind):
         return [{} for _ in range(len(values))]
 
 
-def known_in(conditions: Kinds) -> str | None:
-    """Return the name of the condition that holds known columns; None without one."""
+def known_in(conditions: Kinds) -> str:
+    """Return the name of the condition that holds known columns; empty without one."""
     for name, kind in conditions.items():
         if isinstance(kind, Known):
             return name
-    return None
+    return ""
 
 
 def _replaced(field: Column, cells: Sequence[Any], numbers: Floats) -> list[str]:

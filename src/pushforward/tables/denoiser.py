@@ -222,7 +222,7 @@ class TableDenoiser(Denoiser):
         Args:
             rows: Function that returns a number of rows in data units.
         """
-        if self.known is None:
+        if not self.known:
             return condition
         known = known_columns(draws, self.layout.count, KNOWN)
         which = known.any(1).nonzero()[:, 0]
@@ -386,7 +386,7 @@ class TableDenoiser(Denoiser):
 
     def given(self, condition: Condition) -> tuple[Given | None, Condition]:
         """Split a condition into given columns and its other parts."""
-        if condition is None or self.known is None or self.known not in condition:
+        if condition is None or self.known not in condition:
             return None, condition
         mask = mask_of(self.known)
         values = condition[self.known]

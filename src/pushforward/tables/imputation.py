@@ -171,7 +171,7 @@ def impute(
     transport = getattr(run, "transport", run)
     space = transport.space
     name = known_in(space.conditions)
-    if name is None:
+    if not name:
         raise UsageError(
             "Only table models trained with flow, ddpm or edm can fill in missing cells. Train "
             "one: `pushforward train flow --data FILE` (with `table=True` if the file is read as "

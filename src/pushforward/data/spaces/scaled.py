@@ -156,9 +156,7 @@ class ScaledSpace(Space):
         return (1,) * (1 + self.axis) + (-1,) + (1,) * (len(self.shape) - 1 - self.axis)
 
     def _broadcast(self, values: Sequence[float], like: Tensor) -> Tensor:
-        import torch
-
-        return torch.tensor(values, dtype=like.dtype, device=like.device).view(self._view())
+        return like.new_tensor(values).view(self._view())
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,8 @@ def shape_errors(table: Table) -> tuple[Floats, Floats, Floats]:
             distance, of_x, of_y = variation(codes(x, count), codes(y, count), count + 1)
         else:
             distance, at, sign = kolmogorov_smirnov(x, y)
-            of_x = sign * ~(x > at)
-            of_y = -sign * ~(y > at)
+            of_x = np.where(x > at, 0.0, sign)
+            of_y = np.where(y > at, 0.0, -sign)
         each.append(distance)
         of_generated += of_x
         of_reference += of_y
@@ -111,8 +111,8 @@ def histograms(table: Table) -> dict[str, Any]:
             count += 1
         parts["counts"].append(count)
         parts["texts"].append(tuple(texts))
-        for name, side in zip(("share", "real"), bins, strict=True):
-            parts[name] += (np.bincount(side, minlength=count)[:count] / len(side)).tolist()
+        for name, places in zip(("share", "real"), bins, strict=True):
+            parts[name] += (np.bincount(places, minlength=count)[:count] / len(places)).tolist()
     lists = {name: tuple(part) for name, part in parts.items()}
     return {"kinds": table.kinds[:DRAWN], **lists}
 
@@ -173,7 +173,7 @@ def _mean_score(
 ) -> Score:
     error = shared = None
     if samples.errors:
-        error, shared = errors(*terms)
+        error, shared = errors(terms[0], terms[1])
     return Score(float(each.mean()), error=error, reference_error=shared, extra=extra)
 
 
