@@ -9,19 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from warnings import warn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.conditions.kind import Cells, ConditionKind, Kinds, Shape
+from pushforward.data.core.hashes import Array, Floats, Integers, Mask
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import some
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-Integers = NDArray[np.int64]
-Array = NDArray[Any]
 
 
 class Column(ABC):
@@ -123,7 +118,7 @@ def check_shares(name: str, shares: Sequence[float]) -> None:
         raise DataError(f'"{name}": the fractions of its values must be at least 0 and sum to 1.')
 
 
-def indicators(chosen: Integers, count: int) -> NDArray[np.float32]:
+def indicators(chosen: Integers, count: int) -> Array:
     """Build one-hot rows, (n, count)."""
     rows = np.zeros((len(chosen), count), dtype=np.float32)
     rows[np.arange(len(chosen)), chosen] = 1.0

@@ -13,18 +13,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from pushforward.data.core.hashes import Array, Floats, Integers, Mask
 from pushforward.errors import DataError, quoted
 from pushforward.numbers import some
-from pushforward.tables.column import (
-    Array,
-    Column,
-    Floats,
-    Integers,
-    Mask,
-    check_shares,
-    indicators,
-    looked_up,
-)
+from pushforward.tables.column import Column, check_shares, indicators, looked_up
 from pushforward.tables.reading.rows import between
 from pushforward.tables.reading.string_columns import Format, iso_date
 

@@ -14,9 +14,10 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
+from pushforward.data.core.hashes import Floats, Mask
 from pushforward.errors import UsageError, did_you_mean, quoted as in_quotes
 from pushforward.numbers import finite, some
-from pushforward.tables.column import Column, Floats, Mask, looked_up
+from pushforward.tables.column import Column, looked_up
 
 Fields = Mapping[str, Column]
 Values = Mapping[str, Floats]

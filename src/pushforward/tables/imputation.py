@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from pushforward.arguments import whole
+from pushforward.data.core.hashes import Floats, Integers, Mask
 from pushforward.data.readers.reader import is_frame
 from pushforward.data.spaces import TableSpace
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.files import replacing
-from pushforward.tables.column import Floats, Integers, Mask, known_in, with_gaps
+from pushforward.tables.column import known_in, with_gaps
 from pushforward.tables.columns import Category
 from pushforward.tables.constraints import beyond_ranges
 from pushforward.tables.reading.csv_dialect import (

@@ -9,15 +9,14 @@ from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.conditions.kind import Shape
-from pushforward.data.core.hashes import blocks
+from pushforward.data.core.hashes import Array, Floats, Integers, Mask, blocks
 from pushforward.data.spaces.scaled import ScaledSpace, VectorSpace
-from pushforward.data.spaces.space import Array, Samples, Space
+from pushforward.data.spaces.space import Samples, Space
 from pushforward.errors import DataError, quoted
 from pushforward.registries import at
-from pushforward.tables.column import Column, Floats, Integers, Mask, known_in
+from pushforward.tables.column import Column, known_in
 from pushforward.tables.columns import renumbered
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.tables.reading.csv_dialect import Layout
@@ -221,7 +220,7 @@ class TableSpace(ScaledSpace):
         """Index of the column of each coordinate, (d,)."""
         return np.repeat(np.arange(len(self.fields)), np.diff(self.starts))
 
-    def encoded(self, values: Floats, *, foreign: bool = False) -> NDArray[np.float32]:
+    def encoded(self, values: Floats, *, foreign: bool = False) -> Array:
         """Encode values (n, columns) as coordinates in data units, float32 (n, d).
 
         Args:

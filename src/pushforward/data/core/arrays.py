@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.conditions.columns import Numbers
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
@@ -203,7 +202,7 @@ def splits_of(
     return splits[0], held_out, Schema(classes, columns, converted[0][1], kinds=kinds)
 
 
-def _attributes(values: Array, names: Sequence[str], place: str) -> NDArray[np.float32]:
+def _attributes(values: Array, names: Sequence[str], place: str) -> Array:
     _check_finite(values, f"{place}given")
     table = np.ascontiguousarray(values.reshape(len(values), -1), dtype=np.float32)
     if len(set(names)) != table.shape[1]:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pushforward.conditions.kind import Shape
 from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.hashes import Array, Floats, Integers
 from pushforward.data.images.image_store import without
-from pushforward.data.spaces.space import Array, Floats, Integers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +33,7 @@ class Encoder:
 
     def __init__(self, data: Dataset) -> None:
         self.data = data
-        self.scale: NDArray[np.float32] | None = data.space.scale
+        self.scale: Array | None = data.space.scale
 
     @property
     def digest(self) -> str:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.conditions.kind import Kinds, Shape, checked
-from pushforward.data.core.hashes import blocks
+from pushforward.data.core.hashes import Array, Floats, blocks
 from pushforward.data.images.image_store import level_counts
-from pushforward.data.spaces.space import Array, Floats, Space
+from pushforward.data.spaces.space import Space
 from pushforward.errors import DataError
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class ScaledSpace(Space):
         return {"mean": self.mean, "std": self.std}
 
     @property
-    def scale(self) -> NDArray[np.float32]:
+    def scale(self) -> Array:
         std = np.asarray(self.std, dtype=np.float32).reshape(self._view()[1:])
         return np.broadcast_to(std, self.shape).flatten()
 
@@ -237,7 +236,7 @@ class ImageSpace(ScaledSpace):
         return images
 
 
-def _level_statistics(x: NDArray[np.uint8], axis: int) -> tuple[Floats, Floats, bool]:
+def _level_statistics(x: Array, axis: int) -> tuple[Floats, Floats, bool]:
     # images that stay on disk were counted when they were first read
     if hasattr(x, "level_counts"):
         counts = x.level_counts()

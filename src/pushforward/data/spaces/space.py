@@ -7,12 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pushforward import spec
 from pushforward.conditions.kind import Kinds, Shape
 from pushforward.conditions.label import Label
+from pushforward.data.core.hashes import Array, Floats, Mask
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import SPACES, at
 
@@ -31,9 +29,6 @@ PICTURE_FILES = {
     ".gif": ".gif (noise to data)",
 }
 REDRAWS = 20
-Array = NDArray[Any]
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 # Samples in data units, and their exact values if they have any (see `Encoder.values`)
 Samples = tuple[Array, Floats | None]
 
@@ -172,7 +167,7 @@ class Space(ABC):
 
     @property
     @abstractmethod
-    def scale(self) -> NDArray[np.float32]:
+    def scale(self) -> Array:
         """Standard deviation of each dimension in data units, (size,)."""
 
     @property
@@ -351,7 +346,7 @@ class Space(ABC):
         """
         return None
 
-    def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
+    def valid(self, x: Tensor) -> Mask | None:
         """Return which samples in data units meet the constraints of the data, (n,).
 
         None without constraints.

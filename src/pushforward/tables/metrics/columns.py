@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from pushforward.data.core.hashes import Floats, Integers
 from pushforward.metrics.modes import variation
 from pushforward.metrics.score import Infos, Samples, Score, Scores, share_info
 from pushforward.metrics.uncertainty import errors
-from pushforward.tables.column import Floats, Integers
 from pushforward.tables.metrics.table import Table, codes
 
 # Of the pictures: columns at most, bins of a number, and categories, of which the rarest are one

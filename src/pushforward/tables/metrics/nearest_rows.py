@@ -6,12 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from pushforward.data.core.hashes import Array, example_hashes, repeated
+from pushforward.data.core.hashes import Array, Floats, example_hashes, repeated
 from pushforward.metrics.memorisation import nearest_distance
 from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores, share_info
 from pushforward.metrics.subsets import nearest
 from pushforward.metrics.uncertainty import Errors, area, area_errors, by_blocks, share_error
-from pushforward.tables.column import Floats
 from pushforward.tables.metrics.table import embedded, shuffled
 
 # Rows of either side that are compared, and training rows among which they look for the nearest, at

@@ -13,10 +13,9 @@ import numpy as np
 
 from pushforward.conditions.kind import Shape
 from pushforward.data.core.encoder import Encoder
-from pushforward.data.core.hashes import Array, blocks
+from pushforward.data.core.hashes import Array, Floats, Integers, Mask, blocks
 from pushforward.data.images.image_store import without
 from pushforward.metrics.subsets import random_for
-from pushforward.tables.column import Floats, Integers, Mask
 from pushforward.tables.columns import RARE_TEXT
 from pushforward.tables.space import TableSpace
 

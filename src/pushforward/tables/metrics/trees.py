@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from pushforward.data.core.hashes import Floats, Integers, Mask
 from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores, share_info
 from pushforward.metrics.subsets import by_examples, placed
 from pushforward.metrics.uncertainty import area, area_errors
-from pushforward.tables.column import Floats, Integers, Mask
 from pushforward.tables.metrics.table import Table, rank, shuffled
 
 # Rows that trees are given at most to tell rows apart, and to predict a column, which takes one fit

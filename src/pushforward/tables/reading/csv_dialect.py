@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.data.core.hashes import Floats, Mask
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.files import plain_path
 from pushforward.numbers import counted, finite, some
-from pushforward.tables.column import Column, Floats, Mask
+from pushforward.tables.column import Column
 from pushforward.tables.reading.string_columns import (
     MISSING,
     Faults,

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pushforward.data.core.hashes import Floats, Mask
 from pushforward.errors import DataError, imported
-from pushforward.tables.column import Column, Floats, Mask, with_gaps
+from pushforward.tables.column import Column, with_gaps
 from pushforward.tables.columns import Number
 from pushforward.tables.reading.csv_dialect import SEQUENCE, Layout
 from pushforward.tables.reading.string_columns import RawColumn, RawTable

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.data.core.hashes import Floats, Mask
 from pushforward.numbers import counted
-from pushforward.tables.column import Column, Floats, Mask
+from pushforward.tables.column import Column
 from pushforward.tables.columns import TWO, Category, Format, Number
 from pushforward.tables.reading.string_columns import Faults, RawColumn
 

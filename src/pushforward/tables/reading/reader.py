@@ -12,12 +12,12 @@ import numpy as np
 
 from pushforward.data.core.arrays import numbered, refuse_rounding
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
-from pushforward.data.core.hashes import numbered_copies
+from pushforward.data.core.hashes import Floats, Mask, numbered_copies
 from pushforward.data.readers.reader import MAX_BYTES, TABLE_OPTIONS, DataOptions, Examples, Reader
 from pushforward.data.spaces import TableSpace
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import counted, finite, some
-from pushforward.tables.column import Column, Floats, Mask
+from pushforward.tables.column import Column
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.tables.reading.csv_dialect import (
     Layout,

@@ -31,10 +31,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pushforward.data.core.hashes import Floats
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.files import replacing
 from pushforward.numbers import counted, some
-from pushforward.tables.column import Column, Floats
+from pushforward.tables.column import Column
 from pushforward.tables.columns import Format, Number
 from pushforward.tables.constraints import Constraint
 from pushforward.tables.reading.csv_dialect import SEPARATOR_NAMES

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.core.hashes import mix
+from pushforward.data.core.hashes import Floats, Hashes, Integers, mix
 from pushforward.errors import DataError
 from pushforward.numbers import some
-from pushforward.tables.column import Floats, Integers
 from pushforward.tables.reading import rows
 
 # Cells that mean that there is no value, unless others are named.
@@ -103,7 +102,7 @@ class RawColumn:
         return ""
 
     @property
-    def hashes(self) -> NDArray[np.uint64]:
+    def hashes(self) -> Hashes:
         """Hash of each cell.
 
         The hash does not depend on other cells or on the column's kind, so it stays the same when
