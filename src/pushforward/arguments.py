@@ -31,8 +31,8 @@ def number(name: str, value: Any) -> float:
 
 def weight(name: str, value: float) -> float:
     """Validate a weight, finite and at least 0, and return it."""
-    if not 0 <= number(name, value) < math.inf:
-        raise UsageError(f"`{name}` must be finite and at least 0, got {value}.")
+    if number(name, value) < 0:
+        raise UsageError(f"`{name}` must be at least 0, got {value}.")
     return value
 
 

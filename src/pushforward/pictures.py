@@ -40,16 +40,26 @@ PALETTE = (
     "{ .e0 { --c: #2f97d6; } .e1 { --c: #e8742a; } .e2 { --c: #17b287; } }\n"
 )
 COLOURS = re.findall("#[0-9a-f]{6}", PALETTE)[:6]
+Corners = list[tuple[float, float]]
+
+
+def _four_times(corners: Corners) -> Corners:
+    shape = []
+    for _ in range(4):
+        shape += corners
+        corners = [(-y, x) for x, y in corners]
+    return shape
+
+
 # Corners of the signs of models, in their order
-SHAPES: tuple[Sequence[tuple[float, float]], ...] = (
-    (),  # a circle
-    [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
+SHAPES: tuple[Corners, ...] = (
+    [],  # a circle
+    _four_times([(-0.9, -0.9)]),
     [(0, -1.2), (1.15, 0.9), (-1.15, 0.9)],
-    [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)],
+    _four_times([(0, -1.3)]),
     [(0, 1.2), (1.15, -0.9), (-1.15, -0.9)],
-    [(-1.2, -0.4), (-0.4, -0.4), (-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4),
-     (1.2, 0.4), (0.4, 0.4), (0.4, 1.2), (-0.4, 1.2), (-0.4, 0.4), (-1.2, 0.4)],
-)  # fmt: skip
+    _four_times([(-1.2, -0.4), (-0.4, -0.4), (-0.4, -1.2)]),
+)
 
 
 def image(picture: np.ndarray) -> Image.Image:
@@ -107,10 +117,8 @@ def grid_picture(
 
 def limits_of(*clouds: np.ndarray | None) -> Limits:
     """Find the limits of a square with nearly all points of all clouds."""
-    points = np.empty((0, 2))
-    for cloud in clouds:
-        if cloud is not None and len(cloud):
-            points = np.concatenate([points, cloud[:, :2]])
+    known = [cloud[:, :2] for cloud in clouds if cloud is not None]
+    points = np.concatenate([np.empty((0, 2)), *known])
     points = points[np.isfinite(points).all(1)]
     if not len(points):
         return -1.0, 1.0, -1.0, 1.0
@@ -148,10 +156,9 @@ def scatter_picture(
         limits = limits_of(points if real is None else real)
     large = size * SMOOTH
     sheet = Image.new("RGBA", (large, large), (*PAPER, 0 if transparent else 255))
-    if real is not None and len(real):
+    if real is not None:
         sheet = Image.alpha_composite(sheet, _dots(real, limits, large, REAL, hollow=True))
-    if len(points):
-        sheet = Image.alpha_composite(sheet, _dots(points, limits, large, ink, hollow=False))
+    sheet = Image.alpha_composite(sheet, _dots(points, limits, large, ink, hollow=False))
     if not transparent:
         sheet = sheet.convert("RGB")
     return sheet.reduce(SMOOTH)
@@ -249,18 +256,25 @@ def columns_picture(
     The axes span the data's range, by its mean and standard deviation, and nearly all points.
     """
     import torch
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 5.6), dpi=100, layout="constrained")
     axes = figure.subplots()
-    points, groups = _groups(points, labels, len(space.classes))
-    for number, colour, members in groups:
+    colours = colormaps["tab10" if len(space.classes) <= 10 else "tab20"]
+    groups = np.zeros(len(points), dtype=int) if labels is None else labels
+    known = np.isfinite(points).all(1)
+    points = points[known]
+    groups = groups[known]
+    present = np.unique(groups).tolist()
+    for number in present:
         name = None
         if labels is not None and space.classes:
             name = space.classes[number]
-        x, y = members.T
+        x, y = points[groups == number].T
+        colour = colours(number % colours.N)
         axes.scatter(x, y, s=16, color=colour, alpha=0.6, linewidths=0, label=name)
-    if labels is not None and 1 < len(groups) <= NAMED:
+    if labels is not None and 1 < len(present) <= NAMED:
         title = space.label.target if space.label else None
         axes.legend(title=title or None, fontsize=8, framealpha=0.85)
     centre = space.to_data(torch.zeros(1, 2))[0].tolist()
@@ -278,26 +292,6 @@ def figure_picture(figure: Figure) -> Image.Image:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-
-
-Group = tuple[int, Any, np.ndarray]  # Its number, colour and points
-
-
-def _groups(
-    points: np.ndarray, labels: np.ndarray | None, count: int
-) -> tuple[np.ndarray, list[Group]]:
-    from matplotlib import colormaps
-
-    if labels is None:
-        labels = np.zeros(len(points), dtype=int)
-    known = np.isfinite(points).all(1)
-    points = points[known]
-    labels = labels[known]
-    colours = colormaps["tab10" if count <= 10 else "tab20"]
-    groups = []
-    for number in np.unique(labels).tolist():
-        groups.append((number, colours(number % colours.N), points[labels == number]))
-    return points, groups
 
 
 def _range(values: np.ndarray, mean: float, std: float) -> tuple[float, float]:

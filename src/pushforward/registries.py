@@ -50,14 +50,10 @@ class Registry(Mapping[str, Any]):
     def __contains__(self, name: object) -> bool:
         return name in self.homes or name in self.added
 
-    def check(self, name: str) -> None:
-        """Raise an error with the known names if a name is unknown."""
-        if name not in self:
-            raise unknown(self.kind, name, self)
-
     def find(self, name: str) -> Any:
         """Return the part with a name; an error lists the known names."""
-        self.check(name)
+        if name not in self:
+            raise unknown(self.kind, name, self)
         return self[name]
 
     def add(self, name: str, part: Any, file: str = "") -> None:

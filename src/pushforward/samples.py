@@ -67,7 +67,7 @@ class Samples(Tensor):
         if not self.space.as_points:
             pictures = self.space.drawing(values)
             return grid_picture(pictures, columns, scale=zoom)
-        if tuple(self.space.shape) != (2,):
+        if self.space.shape != (2,):
             raise UsageError(
                 f"Cannot plot vectors with {self.space.shape[0]} dimensions; expected images or "
                 "2-dimensional vectors."
@@ -102,7 +102,7 @@ class Samples(Tensor):
         return Samples.of, (self.as_subclass(Tensor), self.space)
 
     def _repr_png_(self) -> bytes | None:
-        if not len(self) or (self.space.as_points and tuple(self.space.shape) != (2,)):
+        if not len(self) or (self.space.as_points and self.space.shape != (2,)):
             return None
         file = io.BytesIO()
         self.to_pil().save(file, format="PNG")
@@ -171,6 +171,11 @@ def check_target(
             f'`zoom={zoom}` is not supported for "{path}": zoom applies only to image files '
             f"and must be from 1 to {LARGEST_ZOOM}."
         )
+
+
+def columns_of(space: Space) -> list[str]:
+    """Return the column names of a table or of vectors, by default x0, x1, ..."""
+    return list(space.names or space.columns) or [f"x{i}" for i in range(space.size)]
 
 
 def usual_ending(space: Space) -> str:
@@ -273,7 +278,7 @@ def write_samples(
         raise UsageError(f"`fill` supports only .csv and .tsv files, got {path}.")
     with replacing(path) as temporary:
         if ending in space.writers:
-            at(space.writers[ending])(temporary, space, parts, fill or {})
+            at(space.writers[ending])(temporary, space, parts, fill)
         else:
             WRITERS[ending](temporary, space, n, parts, zoom)
 
@@ -309,7 +314,7 @@ def check_fill(space: Space, fill: Mapping[str, str]) -> None:
 
 
 def _csv(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
-    names = list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
+    names = columns_of(space)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         for number, (x, condition) in enumerate(parts):

@@ -166,26 +166,14 @@ def _demo_data() -> str:
 
 
 def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
-    from pushforward import Report
+    from pushforward import Report, recipes
+    from pushforward.data import load
     from pushforward.evaluation.comparison import compare
-
-    say(f"first, eight points on a circle, {seconds:g} s per model")
-    trainers = _story_trainers(folder, seconds, seed)
-    say_estimate(trainers)
-    runs = train_all(trainers, STORY_TURN)
-    models = dict(zip(DEMO_MODELS, runs, strict=True))
-    comparison = compare(models, n=STORY_N, repeats=1, curve=False, tell=tell)
-    Report(comparison).save_all(folder)
-    say(f"report on the circle: {folder}/report.html")
-    return comparison
-
-
-def _story_trainers(folder: Path, seconds: float, seed: int) -> list[Trainer]:
-    from pushforward import data as named_sets, recipes
     from pushforward.training import Progress
     from pushforward.training.loop.machine import seeded
 
-    data = named_sets.load("ring")  # eight Gaussians on a circle, so that lost modes are visible
+    say(f"first, eight points on a circle, {seconds:g} s per model")
+    data = load("ring")
     progress = Progress()
     trainers = []
     for name, (kind, settings, training) in DEMO_MODELS.items():
@@ -200,7 +188,13 @@ def _story_trainers(folder: Path, seconds: float, seed: int) -> list[Trainer]:
             asked={"size": "tiny", **settings, **training},
         )
         trainers.append(trainer)
-    return trainers
+    say_estimate(trainers)
+    runs = train_all(trainers, STORY_TURN)
+    models = dict(zip(DEMO_MODELS, runs, strict=True))
+    comparison = compare(models, n=STORY_N, repeats=1, curve=False, tell=tell)
+    Report(comparison).save_all(folder)
+    say(f"report on the circle: {folder}/report.html")
+    return comparison
 
 
 def _continued(

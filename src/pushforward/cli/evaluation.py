@@ -332,8 +332,10 @@ def nearest(
 
 
 def _rows(data: Dataset, near: Nearest, seed: int) -> list[dict[str, Any]]:
+    from pushforward.samples import columns_of
+
     space = data.space
-    names = list(space.names) or list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
+    names = columns_of(space)
     rows = []
     for i, sample in enumerate(space.records(near.x)):
         facts: dict[str, Any] = {

@@ -152,26 +152,18 @@ def configured_run(
     loaded = loaded_run(run, loading)
     from pushforward.transports import has_steps, inner_of
 
-    options = {**dataclasses.asdict(solving), **guidance_of(guiding)}
+    options = {**dataclasses.asdict(solving), **dataclasses.asdict(guiding)}
+    if guiding.interval is not None:
+        options["interval"] = numbers("--interval", guiding.interval, 2, float, ":")
     if guiding.weaker is not None:
         options["weaker"] = loaded_run(guiding.weaker, loading)
     configured = loaded.configured(**options)
-    for note in configured.warnings[len(loaded.warnings) :]:
-        say(f"note: {note}")
     flow = inner_of(configured.transport)
     if has_steps(flow) and (solving.steps is not None or solving.grid is not None):
         steps = f"{flow.steps} steps of {type(flow.solver).__name__}"
         if flow.grid is not None and flow.grid == configured.learned_grid(flow.steps, flow.solver):
             say(f"using the times that pushforward tune learned for {steps}")
     return configured
-
-
-def guidance_of(guiding: Guiding) -> dict[str, Any]:
-    """Return the guidance options, with an interval such as 0.2:5 as two numbers."""
-    options = dataclasses.asdict(guiding)
-    if guiding.interval is not None:
-        options["interval"] = numbers("--interval", guiding.interval, 2, float, ":")
-    return options
 
 
 def precision_of(loading: Loading) -> AbstractContextManager[Any]:

@@ -15,6 +15,7 @@ from pushforward.conditions.kind import ConditionKind, names_of
 from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import UsageError
 from pushforward.registries import SOLVERS
+from pushforward.samples import columns_of
 from pushforward.sampling_options import configure
 from pushforward.serving.engine import Engine, Request, Schedule
 from pushforward.solvers import as_solver
@@ -80,8 +81,7 @@ class Model:
         """Column names of rows; empty for images."""
         if self.space.has_pixels:
             return []
-        named = self.space.names or self.space.columns
-        return list(named) or [f"x{i}" for i in range(self.space.size)]
+        return columns_of(self.space)
 
     def described(self) -> dict[str, Any]:
         """Describe the model with its outputs and inputs, as plain values."""

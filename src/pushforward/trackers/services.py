@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.trackers.tracker import FOLDER, Tracker, imported
+from pushforward.trackers.tracker import FOLDER, Tracker
 
 LONGEST = 500  # Characters of a parameter that are stored
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
@@ -28,7 +28,7 @@ class TensorBoard(Tracker):
     def start(
         self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None
     ) -> str:
-        self._writer = imported("torch.utils.tensorboard", "tensorboard").SummaryWriter(
+        self._writer = self.module("torch.utils.tensorboard").SummaryWriter(
             str(folder / FOLDER / "tensorboard")
         )
         if known is None:
@@ -70,7 +70,7 @@ class WandB(Tracker):
         self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None
     ) -> str:
         (folder / FOLDER).mkdir(exist_ok=True)
-        library = imported("wandb", "wandb")
+        library = self.module("wandb")
         self._run = library.init(
             project=os.environ.get("WANDB_PROJECT", "pushforward"),
             name=folder.name,
@@ -87,7 +87,7 @@ class WandB(Tracker):
         self._run.log(dict(numbers), step=step)
 
     def pictures(self, step: int, paths: Sequence[Path]) -> None:
-        image = imported("wandb", "wandb").Image
+        image = self.module("wandb").Image
         self._run.log({"pictures/samples": [image(str(path)) for path in paths]}, step=step)
 
     def finish(self, status: str) -> None:
@@ -114,7 +114,7 @@ class MLflow(Tracker):
         if place is None:
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
             place = (folder / FOLDER / "mlruns").absolute().as_uri()
-        self._client = imported("mlflow", "mlflow").MlflowClient(place)
+        self._client = self.module("mlflow").MlflowClient(place)
         if known is not None:
             self._id = known
             self._client.update_run(known, status="RUNNING")
@@ -135,7 +135,7 @@ class MLflow(Tracker):
         return str(self._id)
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        metric = imported("mlflow.entities", "mlflow").Metric
+        metric = self.module("mlflow.entities").Metric
         now = int(1000 * time.time())
         self._client.log_batch(
             self._id, metrics=[metric(name, value, now, step) for name, value in numbers.items()]

@@ -70,10 +70,10 @@ def recipe_from(
 
 
 def _takes_space(function: Callable[..., Any]) -> bool:
-    for parameter in inspect.signature(function).parameters.values():
-        positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        if positional and parameter.default is parameter.empty:
-            return True
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return True
     return False
 
 
@@ -256,8 +256,7 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         trained = run.method.space
     else:
         transport = run.transport
-        same = tuple(transport.space.shape) == tuple(space.shape)
-        if not same or _other_units(transport.space, space):
+        if not _same_units(transport.space, space):
             transport = inner_of(transport)  # codes may have the shape of data
         trained = transport.space
         if trained.names and "FlowMap" in kinds:
@@ -268,28 +267,30 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         latent = "Latent" in kinds and isinstance(transport, Latent)
         if kinds & {"Denoiser", "FlowMap"} and not latent:
             part = getattr(transport, "denoiser", None)
-    same = tuple(trained.shape) == tuple(space.shape) and met(trained.conditions, space.conditions)
+    same = trained.shape == space.shape
     if "Autoencoder" not in kinds:
-        same = same and not _other_units(trained, space)
+        same = _same_units(trained, space)
     expected = sorted(kinds & recipes.MODELS)
     suits = any(base.__name__ in expected for base in type(part).__mro__)
-    if not same or not suits:
+    if not (same and suits and met(trained.conditions, space.conditions)):
         wanted = " or ".join(dict.fromkeys(KINDS[kind] for kind in expected))
         advice = ""
         if "FlowMap" in expected and not suits:
             advice = f" Distil it first: `pushforward distil {shlex.quote(str(run.folder))}`."
         raise UsageError(
             f"The frozen part {name} must be {wanted} that was trained on the same training split, "
-            f"of shape {tuple(space.shape)} with {described(space.conditions)}; {run.folder} is a "
-            f"run of {run.spec['recipe']} on data of shape {tuple(trained.shape)} with "
+            f"of shape {space.shape} with {described(space.conditions)}; {run.folder} is a "
+            f"run of {run.spec['recipe']} on data of shape {trained.shape} with "
             f"{described(trained.conditions)}.{advice}"
         )
     return part  # type: ignore[no-any-return]
 
 
-def _other_units(trained: Space, space: Space) -> bool:
+def _same_units(trained: Space, space: Space) -> bool:
+    if trained.shape != space.shape:
+        return False
     units = space.units
-    return not all(close(getattr(trained, name), units[name], units["std"]) for name in units)
+    return all(close(getattr(trained, name), units[name], units["std"]) for name in units)
 
 
 def pairs_of(given: Sequence[str]) -> dict[str, str]:
@@ -382,10 +383,10 @@ def in_latent(
     autoencoder = run if isinstance(run, Autoencoder) else autoencoder_of(run, data.space, plugins)
     there = autoencoder.space
     here = data.space
-    if tuple(there.shape) != tuple(here.shape) or not met(there.conditions, here.conditions):
+    if there.shape != here.shape or not met(there.conditions, here.conditions):
         raise UsageError(
-            f"The autoencoder takes examples of shape {tuple(there.shape)} with "
-            f"{described(there.conditions)}; {data.name} has {tuple(here.shape)}, with "
+            f"The autoencoder takes examples of shape {there.shape} with "
+            f"{described(there.conditions)}; {data.name} has {here.shape}, with "
             f"{described(here.conditions)}. Train an autoencoder on this data, resize the images "
             "(`resize=N`), or train one without labels (`labelled=False`)."
         )

@@ -222,9 +222,8 @@ class Checkpointer:
     def restore(self, state: TrainState, stored: Checkpoint) -> None:
         """Restore a checkpoint, which becomes the newest."""
         self.wait()
-        counters = {name: stored.state[name] for name in ("step", "seconds")}
         with fitting(stored.folder):
-            state.load_state_dict({**stored.tensors, **counters})
+            state.load_state_dict({**stored.state, **stored.tensors})
         self.step = state.step
         self._seconds = state.seconds
         self._before = (self.step, self._seconds)

@@ -79,9 +79,9 @@ def _check_space(method: Method, data: Dataset) -> None:
             differing.append(name)
     if differing:
         raise UsageError(
-            f"The method was built for data of shape {tuple(trained.shape)} with "
+            f"The method was built for data of shape {trained.shape} with "
             f"{described(trained.conditions)}; {data.name} differs in {', '.join(differing)}: "
-            f"shape {tuple(space.shape)} with {described(space.conditions)}. Build the recipe from "
+            f"shape {space.shape} with {described(space.conditions)}. Build the recipe from "
             "data.space."
         )
 

@@ -94,7 +94,7 @@ class Clock:
         self.state = state
         self.budget = budget
         self.batch = batch
-        self.fixed = budget.total_steps(batch)  # None for a budget in seconds
+        self.total = budget.total_steps(batch)  # None for a budget in seconds
 
     @property
     def step(self) -> int:
@@ -109,22 +109,17 @@ class Clock:
         return self.state.step * self.batch
 
     @property
-    def total(self) -> int | None:
-        """Return the number of steps; None for a budget in seconds."""
-        return self.fixed
-
-    @property
     def progress(self) -> float:
         """Return the fraction of the budget used, in [0, 1]."""
-        if self.fixed is not None:
-            return min(1.0, self.step / self.fixed)
+        if self.total is not None:
+            return min(1.0, self.step / self.total)
         assert self.budget.seconds is not None
         return min(1.0, self.seconds / self.budget.seconds)
 
     @property
     def risen(self) -> float:
         """Return the fraction of the warm-up that is done by time; 0 if steps are counted."""
-        if self.fixed is not None:
+        if self.total is not None:
             return 0.0
         return self.progress / WARMUP
 

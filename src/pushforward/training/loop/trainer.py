@@ -106,7 +106,8 @@ class Trainer:
                 self.checkpointer.check()
                 progress = self.clock.progress
                 started = time.perf_counter()
-                use_threads(requests)
+                for number in numbers_in(requests, Action.THREADS):
+                    torch.set_num_threads(number)
                 batch = self.next_batch()
                 result = self.train_step(batch)
                 elapsed = self._exchanged(time.perf_counter() - started)
@@ -250,13 +251,20 @@ class Trainer:
             content = begin(self.holding, self.recipe, data, budget, self.settings, described)
             content = self.processes.first(content)
         self.content: dict[str, Any] = content
+        facts = {
+            "budget": asdict(budget),
+            "spec_sha256": digest(content),
+            "precision": self.precision,
+            "batch": self.training.batch,
+            **self.store.state(),
+        }
         self.checkpointer = Checkpointer(
             self.folder,
             self.clock,
             self.processes,
             writes=writes,
             every=self.settings.checkpoint_every,
-            facts=self._facts(),
+            facts=facts,
             journal=self.journal,
         )
 
@@ -314,15 +322,6 @@ class Trainer:
         facts["method"] = described
         self.processes.compare(facts)
 
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "budget": asdict(self.budget),
-            "spec_sha256": digest(self.content),
-            "precision": self.precision,
-            "batch": self.training.batch,
-            **self.store.state(),
-        }
-
     @property
     def method(self) -> Method:
         return self.state.method
@@ -338,10 +337,6 @@ class Trainer:
     @property
     def samples(self) -> int:
         return self.clock.samples
-
-    @property
-    def saved(self) -> bool:
-        return self.checkpointer.step >= 0
 
     @property
     def done(self) -> bool:
@@ -391,7 +386,7 @@ class Trainer:
 
     def _begin(self) -> None:
         self.holding.reopen()
-        if not self.saved:
+        if self.checkpointer.step < 0:
             self.save()  # a kill before the first step loses nothing
         self.clock.budget = self.store.completed(
             self.folder.name, self.budget, self.progress, self._stopping
@@ -481,12 +476,6 @@ class Trainer:
         same = asdict(self.budget) == stored.get("budget", self.content["budget"])
         if same and limit is not None and stored["total"] == stored["step"]:
             self.state.seconds = max(self.state.seconds, limit)
-
-
-def use_threads(requests: Iterable[CallbackRequest]) -> None:
-    """Set torch's number of threads as requested."""
-    for number in numbers_in(requests, Action.THREADS):
-        torch.set_num_threads(number)
 
 
 def trained(trainer: Trainer) -> Run:

@@ -312,7 +312,8 @@ class FixedNoise(Observer):
         for count, scores in by_count.items():
             name = "frechet" if count == 1 else f"frechet_{count}"
             measures[name] = scores["frechet"]
-        if 2 in by_count and not self._fresh(method):
+        flow = inner_of(method.transport())
+        if 2 in by_count and not (isinstance(flow, Flow) and flow.solver.stochastic):
             measures["disagreement"] = disagreement(samples[1], samples[2])
         return measures
 
@@ -353,10 +354,6 @@ class FixedNoise(Observer):
             if isinstance(flow, Flow):
                 transport = with_inner(transport, flow.with_solver(flow.solver, count))
             return sampled(transport, *self._starts)
-
-    def _fresh(self, method: Method) -> bool:
-        flow = inner_of(method.transport())
-        return isinstance(flow, Flow) and flow.solver.stochastic
 
 
 def disagreement(once: Tensor, twice: Tensor) -> float:

@@ -142,34 +142,29 @@ class RunLock:
         return latest(self.folder / "checkpoints"), size
 
 
-FOLDERS = {
-    "checkpoints": "training checkpoints, with hashes",
-    "parts": "frozen modules",
-    "cache": "what is computed once: prepared inputs, trajectories",
-    "samples": "pictures and rows sampled during training",
-    "export": "the sampler for use without pushforward",
-}
-"""The folders of a run that are read or written, with all their content."""
-ENTRIES = {
-    **FOLDERS,
-    "spec.json": "recipe, method, data, budget, settings",
-    "manifest.json": "versions, machine, command",
-    "metrics.jsonl": "the log, with one row per step",
-    "rows.safetensors": "hashes of the training examples",
-    "files.json": "image files of the data, in older runs",
-    "threads.json": "the thread counts that were tried",
-    "stages.json": "when a budget in seconds was turned into steps, in older runs",
-    "rollbacks.json": "how training went back",
-    "trackers.json": "the tracker's run",
-    "trackers": "files of trackers",
-    "grids.json": "learned times",
-    "tables.json": "learned solver tables, in older runs",
-    "report.json": "a report",
-    "report.html": "a report",
-    "demo.json": "options of a demo",
-    "failure": "statistics of a diverged run",
-    LOCK: "its lock",
-}
+# The folders of a run that are read or written, with all their content: checkpoints; frozen
+# modules; inputs and trajectories that are computed once; samples drawn during training; the export
+FOLDERS = ("checkpoints", "parts", "cache", "samples", "export")
+ENTRIES = (
+    *FOLDERS,
+    "spec.json",  # recipe, method, data, budget, settings
+    "manifest.json",  # versions, machine, command
+    "metrics.jsonl",  # the log, with one row per step
+    "rows.safetensors",  # hashes of the training examples
+    "files.json",  # in older runs: image files of the data
+    "threads.json",  # thread counts that were tried
+    "stages.json",  # in older runs: when a budget in seconds was turned into steps
+    "rollbacks.json",  # in older runs: how training went back
+    "trackers.json",  # identities of the runs of trackers
+    "trackers",  # files of trackers
+    "grids.json",  # learned times
+    "tables.json",  # in older runs: learned solver tables
+    "report.json",
+    "report.html",
+    "demo.json",  # options of a demo
+    "failure",  # in older runs: statistics of a diverged run
+    LOCK,
+)
 """The content of a run folder. Entries with other names belong to the user and are never opened."""
 NAMED = 8  # runs in a folder that an error names at most
 
