@@ -51,6 +51,13 @@ def one_of(what: str, name: str, known: Iterable[str], of: str = "") -> str:
     return name
 
 
+def split_names(given: str | Iterable[Any]) -> list[Any]:
+    """Split a text at commas, without spaces; return other items as a list."""
+    if isinstance(given, str):
+        return [word for word in given.replace(" ", "").split(",") if word]
+    return list(given)
+
+
 def refuse_unknown(
     names: Iterable[str],
     options: type,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from pushforward.arguments import split_names
 from pushforward.cli.inputs import (
     condition_of,
     data_file,
@@ -17,7 +18,6 @@ from pushforward.cli.inputs import (
     real_source,
     source,
     typed_options,
-    words,
 )
 from pushforward.cli.options import (
     ALL_DATA,
@@ -156,7 +156,7 @@ def evaluate(
             data,
             n=n,
             repeats=repeats,
-            metrics=words(metrics) or None,
+            metrics=split_names(metrics) or None,
             features=features,
             seed=seed,
             plugins=loading.plugin,

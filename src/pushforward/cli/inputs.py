@@ -38,11 +38,6 @@ def typed_options(group: Any) -> dict[str, Any]:
     }
 
 
-def words(text: str) -> tuple[str, ...]:
-    """Split a text at commas, without spaces."""
-    return tuple(filter(None, text.replace(" ", "").split(",")))
-
-
 def numbers(option: str, text: str, count: int, kind: type = int, separator: str = ",") -> Any:
     """Parse a number of numbers of an option."""
     try:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pushforward.arguments import split_names
 from pushforward.errors import imported
 from pushforward.registries import TRACKERS
 
@@ -97,12 +98,10 @@ def trackers_of(given: str | Tracker | Iterable[str | Tracker] | None) -> tuple[
     """
     if given is None:
         return ()
-    if isinstance(given, str):
-        given = filter(None, given.replace(" ", "").split(","))
-    elif isinstance(given, Tracker):
+    if isinstance(given, Tracker):
         given = [given]
     trackers = []
-    for word in given:
+    for word in split_names(given):
         tracker = TRACKERS.find(word)() if isinstance(word, str) else word
         tracker.check()
         trackers.append(tracker)

@@ -13,7 +13,7 @@ from warnings import warn
 from torch import nn
 
 from pushforward import recipes, spec
-from pushforward.arguments import one_of, refuse_unknown, whole
+from pushforward.arguments import one_of, refuse_unknown, split_names, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.data.core.examples import batch_size_of
 from pushforward.data.core.load import DataLike
@@ -114,7 +114,7 @@ def prepare(
         settings = Settings(
             seed=seed,
             device=device,
-            augment=_augmentations(options.get("augment", ())),
+            augment=split_names(options.get("augment", ())),
             checkpoint_every=options.get("checkpoint_every"),
             plugins=plugins,
             asked=asked,
@@ -135,12 +135,6 @@ def prepare(
 
 def _as_options(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name.replace("_", "-"): value for name, value in settings.items()}
-
-
-def _augmentations(given: str | Sequence[str]) -> Sequence[str]:
-    if isinstance(given, str):
-        return [word for word in given.replace(" ", "").split(",") if word]
-    return given
 
 
 def _new_trainer(
@@ -496,35 +490,34 @@ def distil(
 
 def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]:
     """Train several models in alternating rounds, so that they meet the same machine speed."""
-    fallen: dict[int, Diverged] = {}
+    fallen: dict[Trainer, Diverged] = {}
 
-    def attempt(number: int, work: Callable[[], object]) -> None:
+    def attempt(trainer: Trainer, work: Callable[[], object]) -> None:
         try:
             work()
         except Diverged as error:
-            fallen[number] = error
-            trainers[number].progress.say(f"{trainers[number].folder.name}: {error}")
+            fallen[trainer] = error
+            trainer.progress.say(f"{trainer.folder.name}: {error}")
 
     try:
         while not any(trainer.stop for trainer in trainers):
-            waiting = [
-                number
-                for number, trainer in enumerate(trainers)
-                if number not in fallen and not trainer.done
-            ]
+            waiting = [each for each in trainers if each not in fallen and not each.done]
             if not waiting:
                 break
-            for number in waiting:
-                attempt(number, partial(trainers[number].advance, turn))
-        for number, trainer in enumerate(trainers):
-            if number not in fallen:
-                attempt(number, trainer.finish)
+            for trainer in waiting:
+                attempt(trainer, partial(trainer.advance, turn))
+        for trainer in trainers:
+            if trainer not in fallen:
+                attempt(trainer, trainer.finish)
         if fallen and len(fallen) == len(trainers):
             raise next(iter(fallen.values()))
-        return [
-            salvaged(trainer, fallen[number]) if number in fallen else finished(trainer)
-            for number, trainer in enumerate(trainers)
-        ]
+        runs = []
+        for trainer in trainers:
+            if trainer in fallen:
+                runs.append(salvaged(trainer, fallen[trainer]))
+            else:
+                runs.append(finished(trainer))
+        return runs
     except (CheckpointError, DataError):
         for trainer in trainers:
             with suppress(CheckpointError, Diverged):

@@ -42,8 +42,7 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
     margin = MARGIN * np.where(high > low, high - low, 1.0)
     low = low - margin
     high = high + margin
-    xs = np.linspace(low[0], high[0], SIDE)
-    ys = np.linspace(low[1], high[1], SIDE)
+    xs, ys = np.linspace(low, high, SIDE).T
     grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32)
     with as_sampled(method):
         transport = method.transport()
