@@ -58,6 +58,11 @@ def split_names(given: str | Iterable[Any]) -> list[Any]:
     return list(given)
 
 
+def given_in(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def refuse_unknown(
     names: Iterable[str],
     options: type,
@@ -74,6 +79,6 @@ def refuse_unknown(
         if name not in known:
             hint = (hints or {}).get(name) or suggestion(name, known)
             raise UsageError(
-                f'pf.{function} got an unexpected argument "{name}"; '
+                f'{function} got an unexpected argument "{name}"; '
                 f"expected {', '.join(known)}.{hint}"
             )

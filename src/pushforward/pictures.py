@@ -16,8 +16,6 @@ from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from pushforward.data.spaces import Space
 
 
@@ -172,8 +170,7 @@ def landscape_shares(heights: np.ndarray) -> np.ndarray:
     low, high = np.percentile(heights[known], [1, 99])
     if high <= low:
         high = low + 1.0
-    shares: np.ndarray = (np.where(known, heights, low) - low) / (high - low)
-    return shares
+    return (np.where(known, heights, low) - low) / (high - low)
 
 
 def _dots(
@@ -257,6 +254,7 @@ def columns_picture(
     """
     import torch
     from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 5.6), dpi=100, layout="constrained")
@@ -278,17 +276,9 @@ def columns_picture(
         title = space.label.target if space.label else None
         axes.legend(title=title or None, fontsize=8, framealpha=0.85)
     centre = space.to_data(torch.zeros(1, 2))[0].tolist()
-    across = _range(points[:, 0], centre[0], space.scale[0])
-    upwards = _range(points[:, 1], centre[1], space.scale[1])
+    across, upwards = map(_range, points.T, centre, space.scale)
     names = space.columns or ("x0", "x1")
     axes.set(xlim=across, ylim=upwards, xlabel=names[0], ylabel=names[1])
-    return figure_picture(figure)
-
-
-def figure_picture(figure: Figure) -> Image.Image:
-    """Convert a matplotlib figure to RGB."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
@@ -305,28 +295,23 @@ def _range(values: np.ndarray, mean: float, std: float) -> tuple[float, float]:
     return float(low - margin), float(high + margin)
 
 
-# Models -------------------------------------------------------------------------------------------
-# --------------
-
-
-def marker(index: int, x: float = 0, y: float = 0, r: float = 4.5) -> str:
-    """Draw the marker of a model at a point."""
-    corners = SHAPES[(index + index // len(COLOURS)) % len(SHAPES)]
-    if not corners:
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r}"/>'
-    points = [f"{x + r * a:.1f},{y + r * b:.1f}" for a, b in corners]
-    return f'<polygon points="{" ".join(points)}"/>'
+RADIUS = 4.8  # Of the sign of a model
 
 
 def sign(index: int | None) -> Markup:
     """Draw the marker of a model for use in text; empty for None."""
     if index is None:
         return Markup()
+    corners = SHAPES[(index + index // len(COLOURS)) % len(SHAPES)]
+    shape = f'<circle cx="0.0" cy="0.0" r="{RADIUS}"/>'
+    if corners:
+        points = [f"{RADIUS * x:.1f},{RADIUS * y:.1f}" for x, y in corners]
+        shape = f'<polygon points="{" ".join(points)}"/>'
     fill = COLOURS[index % len(COLOURS)]  # without a style sheet
     size = f'width="12" height="12" fill="{fill}"'
     return Markup(
         f'<svg class="sign {colour(index)}" {size} viewBox="-6 -6 12 12" aria-hidden="true">'
-        f"{marker(index, r=4.8)}</svg>"
+        f"{shape}</svg>"
     )
 
 

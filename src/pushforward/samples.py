@@ -18,7 +18,7 @@ from pushforward.arguments import whole
 from pushforward.conditions.kind import cells_of
 from pushforward.data import Space
 from pushforward.errors import UsageError
-from pushforward.files import check_replaceable, replacing
+from pushforward.files import check_absent, check_replaceable, replacing
 from pushforward.numbers import some
 from pushforward.pictures import columns_picture, grid_picture, write_gif
 from pushforward.registries import at
@@ -102,10 +102,12 @@ class Samples(Tensor):
         return Samples.of, (self.as_subclass(Tensor), self.space)
 
     def _repr_png_(self) -> bytes | None:
-        if not len(self) or (self.space.as_points and self.space.shape != (2,)):
+        try:
+            picture = self.to_pil()
+        except UsageError:  # samples that cannot be drawn
             return None
         file = io.BytesIO()
-        self.to_pil().save(file, format="PNG")
+        picture.save(file, format="PNG")
         return file.getvalue()
 
 
@@ -150,8 +152,7 @@ def check_target(
             f'"{path}" has no file name before its extension. '
             "Write samples.png, or ./samples for a new folder."
         )
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} already exists. Choose another `out`, or add `overwrite=True`.")
+    check_absent(path, overwrite)
     if path.is_dir():
         check_replaceable(path)
     if ending not in known:
@@ -291,7 +292,7 @@ def _npz(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> No
         for name, value in (condition or {}).items():
             if name in space.conditions:
                 conditions.setdefault(name, []).append(value.cpu().numpy())
-    arrays: dict[str, Any] = {"x": np.concatenate(values)}
+    arrays = {"x": np.concatenate(values)}
     for name, given in conditions.items():
         kind = np.int64 if name == "label" else np.float32
         arrays[name] = np.concatenate(given).astype(kind)

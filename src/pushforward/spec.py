@@ -151,7 +151,7 @@ def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
             others.append(stored)
         return part
 
-    complete: dict[str, Any] = json.loads(json.dumps(content), object_hook=completed)
+    complete = json.loads(json.dumps(content), object_hook=completed)
     if complete == content:
         raise UsageError(
             f"Got `network` {described}; this run was trained with another one: {others} (opaque "

@@ -343,15 +343,15 @@ def _rows(data: Dataset, near: Nearest, seed: int) -> list[dict[str, Any]]:
             "rank": 0,
             "training_example": None,
             "distance": None,
+            "near_copy": int(near.copies[i]),
         }
-        copy = {"near_copy": int(near.copies[i])}
-        rows.append(facts | copy | dict(zip(names, sample, strict=True)))
+        rows.append(facts | dict(zip(names, sample, strict=True)))
         examples = near.examples[i].tolist()
         for rank, values in enumerate(space.records(data.train.data_units(examples))):
             distance = float(near.distances[i, rank])
             facts |= {"rank": rank + 1, "training_example": examples[rank], "distance": distance}
-            copy = {"near_copy": int(distance <= near.threshold)}
-            rows.append(facts | copy | dict(zip(names, values, strict=True)))
+            facts["near_copy"] = int(distance <= near.threshold)
+            rows.append(facts | dict(zip(names, values, strict=True)))
     return rows
 
 

@@ -38,6 +38,7 @@ from pushforward.cli.options import (
     written,
 )
 from pushforward.errors import UsageError
+from pushforward.files import check_absent, unused
 from pushforward.numbers import some
 from pushforward.runtime import device_named
 
@@ -194,11 +195,7 @@ def target_of(
         target = Path(out)
     else:
         ending = usual_ending(run.space) if endings is None else endings[0]
-        target = run.folder / "samples" / f"{stem}{ending}"
-        number = 1
-        while target.exists():
-            number += 1
-            target = target.with_name(f"{stem}-{number}{ending}")
+        target = unused(run.folder / "samples", stem, ending)
     if endings is not None and target.suffix.lower() not in endings:
         known = " or ".join(filter(None, endings))
         raise UsageError(
@@ -282,11 +279,8 @@ def impute(
         raise UsageError(
             f"Cannot fill {table} into --out {path}: expected two text files or two Parquet files."
         )
-    taken = [str(target) for target in targets if target.exists()]
-    if taken and not overwrite:
-        raise UsageError(
-            f"{', '.join(taken)} already exists. Choose another --out, or add --overwrite."
-        )
+    for target in targets:
+        check_absent(target, overwrite)
     chosen = None if only is None else column_names(only, "--only")
     with precision_of(loading):
         imputed = filled_in(loaded, table, only=chosen, draws=draws, seed=seed, batch=loading.batch)

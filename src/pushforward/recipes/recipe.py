@@ -58,7 +58,7 @@ class Schedule:
                 warm-up by time, at most a tenth of training.
             now: State of training at this step.
         """
-        warmup: float = self.warmup
+        warmup = self.warmup
         if clock.total is not None:
             warmup = min(warmup, clock.total // 10)
         rise = max((clock.step + 1) / max(1, warmup), clock.risen)
@@ -270,8 +270,7 @@ def on_space(function: RecipeFunction) -> RecipeFunction:
         if home is None:
             return function(space, *arguments, **settings)
         inspect.signature(function).bind(space, *arguments, **settings)  # refuses unknown settings
-        own: Recipe = at(home)(space, *arguments, **settings)
-        return own
+        return at(home)(space, *arguments, **settings)
 
     return recipe
 

@@ -87,7 +87,7 @@ class Model:
         """Describe the model with its outputs and inputs, as plain values."""
         conditions = self.space.conditions
         flow = self.engine.flow
-        facts: dict[str, Any] = {
+        facts = {
             "id": self.name,
             "object": "model",
             "owned_by": "pushforward",
@@ -170,8 +170,8 @@ class Model:
         kinds: dict[str, ConditionKind] = {}
         for name, kind in self.space.conditions.items():
             kinds |= dict.fromkeys(kind.entries or [name], kind)
-        wanted: dict[str, Any] = {}
-        warnings: list[str] = []
+        wanted = {}
+        warnings = []
         for name, value in given.items():
             if name not in kinds:
                 supported = ", ".join(kinds) or "no conditions"

@@ -21,9 +21,7 @@ class TensorBoard(Tracker):
     """Write scalars, samples and the spec to ``trackers/tensorboard`` in the run folder."""
 
     library = "tensorboard"
-
-    def __init__(self) -> None:
-        self._writer: Any = None
+    _writer: Any = None
 
     def start(
         self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None
@@ -62,9 +60,7 @@ class WandB(Tracker):
     """
 
     library = "wandb"
-
-    def __init__(self) -> None:
-        self._run: Any = None
+    _run: Any = None
 
     def start(
         self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None
@@ -77,14 +73,14 @@ class WandB(Tracker):
             id=known,
             resume="allow",
             dir=str(folder / FOLDER),
-            config={**config, "manifest": dict(facts)},
+            config={**config, "manifest": facts},
             mode=os.environ.get("WANDB_MODE", "offline"),
             settings=library.Settings(console="off", silent=True, save_code=False),
         )
         return str(self._run.id)
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        self._run.log(dict(numbers), step=step)
+        self._run.log(numbers, step=step)
 
     def pictures(self, step: int, paths: Sequence[Path]) -> None:
         image = self.module("wandb").Image
@@ -102,10 +98,8 @@ class MLflow(Tracker):
     """
 
     library = "mlflow"
-
-    def __init__(self) -> None:
-        self._client: Any = None
-        self._id = ""
+    _client: Any = None
+    _id = ""
 
     def start(
         self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None
@@ -127,7 +121,7 @@ class MLflow(Tracker):
         self._id = self._client.create_run(number, run_name=folder.name).info.run_id
         settings = {
             **{name: value for name, value in config.items() if name != "method"},
-            "manifest": dict(facts),
+            "manifest": facts,
         }
         for name, value in _flat(settings):
             self._client.log_param(self._id, name, str(value)[:LONGEST])

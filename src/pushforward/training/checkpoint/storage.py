@@ -276,7 +276,7 @@ def fault(folder: Path) -> str | None:
         manifest = read_json(folder / MANIFEST)
         files = dict(manifest["files"])
         version = manifest["format_version"]
-    except (CheckpointError, LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         if isinstance(error.__cause__, PermissionError):
             raise
         return MANIFEST
@@ -330,7 +330,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     state = read_json(folder / "state.json")
     if is_checkpoint(folder.name) and state["step"] != step_of(folder):
         raise damaged(folder, "state.json")
-    return dict(state)
+    return state
 
 
 def unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:

@@ -27,7 +27,7 @@ MEASURED = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
 two equal training runs."""
 
 
-def whole(tensor: Tensor) -> Tensor:
+def unsharded(tensor: Tensor) -> Tensor:
     """Gather a tensor from all its shards; every process must call this."""
     if hasattr(tensor, "full_tensor"):
         return tensor.full_tensor()
@@ -57,7 +57,7 @@ def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
         return torch.zeros(())
     norms = []
     for group in by_place(gradients):
-        norms.append(whole(nn.utils.get_total_norm(group, foreach=True)))
+        norms.append(unsharded(nn.utils.get_total_norm(group, foreach=True)))
     if len(norms) == 1:
         return norms[0]
     return torch.stack(norms).norm()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -104,7 +104,7 @@ class PlayerOptimizer:
 
     def state(self) -> dict[str, Tensor]:
         """Return the optimisers' tensors, named PLAYER/PARAMETER/KIND."""
-        states: dict[str, Tensor] = {}
+        states = {}
         for optimizer, parameters in self._optimizers:
             for at, kinds in optimizer.state_dict()["state"].items():
                 number = self._numbers[parameters[at]]
@@ -214,7 +214,7 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _iterated(gram: Tensor, count: int) -> Tensor:
-    q: Tensor | None = None
+    q = None
     for left in reversed(range(count)):
         p = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)  # P without its A
         if q is None:
@@ -236,7 +236,7 @@ class Average:
         method: Method to average.
         half_life: Half-life for long training, in training examples.
         share: Maximum half-life as a fraction of the training examples so far.
-        build: Function that builds a method for sharded weights, which cannot be copied.
+        twin: Copy of the method, which must be made before weights are sharded; None to copy it.
 
     References:
         Karras et al., EDM (2022), appendix F.2.
@@ -247,20 +247,20 @@ class Average:
         method: Method,
         half_life: float,
         share: float,
-        build: Callable[[], Method] | None = None,
+        twin: Method | None = None,
     ) -> None:
         self.half_life = half_life
         self.share = share
-        self.method = copy.deepcopy(method) if build is None else build()
+        self.method = copy.deepcopy(method) if twin is None else twin
         self.method.eval().requires_grad_(False)
         parts = getattr(method, "averaged", (method,))
         averaged = set()
         for part in parts:
             averaged |= {id(tensor) for tensor in (*part.parameters(), *part.buffers())}
-        self._left_out: set[str] = set()
-        self._averages: list[Tensor] = []
-        self._theirs: list[Tensor] = []
-        self._counts: list[tuple[Tensor, Tensor]] = []
+        self._left_out = set()
+        self._averages = []
+        self._theirs = []
+        self._counts = []
         for (name, average), (_, theirs) in zip(_named(self.method), _named(method), strict=True):
             if id(theirs) not in averaged:
                 average.data = theirs.data

@@ -81,7 +81,7 @@ class Reference:
         if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0:
             self.truth = truth
         x = train.data_units(permutation(len(train), 0)[: self.count])
-        self._centre, self._axes = principal(self.space.to_model(x).flatten(1).double().numpy())
+        self._centre, self._axes = principal(self._rows(x))
         self._real = self._projected(x)
         if self.count > NEIGHBOURS:
             # the nearest example of all is the example itself
@@ -92,9 +92,9 @@ class Reference:
         from pushforward.metrics.modes import count_modes
         from pushforward.metrics.two_sample import frechet_distance
 
-        if not bool(x.isfinite().all()):
+        if not x.isfinite().all():
             return {}
-        measures: dict[str, float] = {}
+        measures = {}
         if self.truth is not None:
             of = count_modes(
                 x.flatten(1).numpy(), self.truth.centres, float(self.truth.std), self.truth.weights
@@ -118,7 +118,10 @@ class Reference:
         return reached(self._projected(x), self._real, NEIGHBOURS)
 
     def _projected(self, x: Tensor) -> np.ndarray:
-        return (self.space.to_model(x).flatten(1).double().numpy() - self._centre) @ self._axes
+        return (self._rows(x) - self._centre) @ self._axes
+
+    def _rows(self, x: Tensor) -> np.ndarray:
+        return self.space.to_model(x).flatten(1).double().numpy()
 
 
 def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:

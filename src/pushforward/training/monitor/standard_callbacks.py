@@ -55,7 +55,7 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
             raw = transport.sample(min(SAMPLES, len(data.train)), seed=0)
     return {
         "scores": scores.reshape(SIDE, SIDE).float().cpu().numpy(),
-        "limits": np.array([low[0], high[0], low[1], high[1]]),
+        "limits": np.stack([low, high], axis=1).ravel(),
         "raw": data.space.quantise(raw),
     }
 
@@ -223,7 +223,7 @@ class Tracked(Observer):
         return {}
 
     def due(self, view: StateView) -> bool:
-        self._rates[view.step] = dict(self.rates())
+        self._rates[view.step] = self.rates()
         return drawn_at(view)
 
     def look(self, view: StateView) -> Mapping[str, Any]:

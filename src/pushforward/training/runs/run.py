@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
@@ -304,7 +304,31 @@ class Run:
             A matplotlib figure. Only some recipes, such as gan and meanflow, measure scores while
             training; `evaluate` scores every run.
         """
-        return figure_of(self.name, self.losses())
+        from matplotlib import pyplot
+
+        rows = self.losses()
+        panels = {"loss": [(row["step"], row["loss"]) for row in rows]}
+        scored = []
+        for row in rows:
+            health = row.get("health", {})
+            if "frechet" in health:
+                distances = {name: health[name] for name in health if name.startswith("frechet")}
+                scored.append((row["step"], distances))
+        if scored:
+            panels["Fréchet distance"] = scored
+        figure, axes = pyplot.subplots(
+            1, len(panels), figsize=(9, 4), layout="constrained", squeeze=False
+        )
+        for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
+            steps, values = zip(*points, strict=True)
+            for name in values[-1]:
+                course = [each.get(name) for each in values]
+                axis.plot(steps, course, label=name, marker=".", markersize=3)
+            axis.set(title=self.name, xlabel="step", ylabel=title)
+            axis.legend()
+        if in_notebook():  # which shows the returned figure, and all open ones a second time
+            pyplot.close(figure)
+        return figure
 
     def evaluate(self, data: Any = None, **options: Any) -> Any:
         """Score the run against held-out data; see `pushforward.evaluate`.
@@ -339,37 +363,6 @@ class Run:
             "seconds": f"{now['seconds']:.1f}",
         }
         return facts(f"Run {self.folder}", summary | {"sampler": repr(self.transport)})
-
-
-def figure_of(name: str, rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Draw losses, and Fréchet distances if any were measured, side by side."""
-    from matplotlib import pyplot
-
-    panels = {"loss": [(row["step"], row["loss"]) for row in rows]}
-    scored = []
-    for row in rows:
-        health = row.get("health", {})
-        if "frechet" in health:
-            scored.append((row["step"], _distances(health)))
-    if scored:
-        panels["Fréchet distance"] = scored
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(9, 4), layout="constrained", squeeze=False
-    )
-    for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
-        steps, values = zip(*points, strict=True)
-        for what in values[-1]:
-            course = [each.get(what) for each in values]
-            axis.plot(steps, course, label=what, marker=".", markersize=3)
-        axis.set(title=name, xlabel="step", ylabel=title)
-        axis.legend()
-    if in_notebook():  # which shows the returned figure, and all open ones a second time
-        pyplot.close(figure)
-    return figure
-
-
-def _distances(health: Mapping[str, Any]) -> dict[str, Any]:
-    return {what: value for what, value in health.items() if what.startswith("frechet")}
 
 
 def pick(folder: Path, name: str | None) -> Path:
