@@ -213,7 +213,7 @@ def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, A
         "flops_per_training_sample": step,
         "parameters": parameters(transport),
         "steps_per_second": trainer.clock.step / trainer.clock.seconds,
-        "samples_per_second": trainer.samples / trainer.clock.seconds,
+        "samples_per_second": trainer.clock.samples / trainer.clock.seconds,
         "kept_per_training_sample_mb": kept_for_gradients(trainer, few, now) / len(few.x) / 2**20,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }

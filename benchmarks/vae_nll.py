@@ -138,7 +138,7 @@ def run_case(name: str, given: argparse.Namespace) -> dict[str, Any]:
         "model": name,
         "step": trainer.clock.step,
         "seconds": trainer.clock.seconds,
-        "epochs": trainer.samples / len(data.train),
+        "epochs": trainer.clock.samples / len(data.train),
         "nats": nats,
         "error": error,
         "codes": given.codes,

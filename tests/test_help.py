@@ -14,7 +14,7 @@ from programs import forking
 import pushforward as pf
 from pushforward import errors, recipes
 from pushforward.cli import app, main
-from pushforward.recipes.recipe import GROUPS, LOSS, options_of
+from pushforward.recipes.recipe import GROUPS, LOSS, settings
 from pushforward.registries import RECIPES
 from pushforward.testing import recipe_for, space_data
 
@@ -109,7 +109,7 @@ def test_options_are_read_from_a_signature():
             rate: None of these.
         """
 
-    options = options_of(recipe)
+    options = settings(recipe)
     assert {name: (o.kind, o.group, o.default, o.help) for name, o in options.items()} == {
         "width": (int, "", 3, "How wide, in numbers."),
         "level": (str, "", 3, ""),

@@ -124,7 +124,7 @@ def test_a_run_may_be_reached_through_a_link_and_hold_links_of_the_user(tmp_path
     run = tmp_path / "run"
     data = space_data((2,), labels=False)
     pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "disk", progress=False)
-    assert {path.name for path in (tmp_path / "disk").iterdir()} <= folders.ENTRIES.keys()
+    assert {path.name for path in (tmp_path / "disk").iterdir()} <= set(folders.ENTRIES)
     run.symlink_to(tmp_path / "disk")
     (run / "notes").symlink_to("nowhere")
     step = pf.resume(run, data=data, steps=2, progress=False).state["step"]

@@ -23,6 +23,7 @@ from pushforward.training.loop.budget import Settings
 from pushforward.training.loop.callbacks import Observer
 from pushforward.training.monitor import standard_callbacks as observers
 from pushforward.training.monitor.standard_callbacks import Pictures
+from pushforward.training.runs.folder import claim
 from pushforward.training.runs.log import Journal, read
 
 DATA = space_data((2,), labels=False)
@@ -57,7 +58,7 @@ def trainer(folder, *observers, steps=5, **options):
         recipe_for("flow", DATA),
         DATA,
         Budget(steps=steps),
-        out=folder,
+        out=claim(folder, "data", "flow"),
         observers=observers,
         settings=settings,
         **options,

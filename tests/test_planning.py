@@ -11,6 +11,7 @@ from pushforward.errors import UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer
 from pushforward.training.estimates import plan
+from pushforward.training.runs.folder import claim
 
 DATA = space_data((17,), labels=False, n=300)
 
@@ -25,7 +26,8 @@ def numbers_of(module):
 
 def test_the_memory_of_one_process_is_that_of_its_tensors(tmp_path):
     planned = plan(recipe(batch=16), DATA, Budget(steps=2))
-    trainer = Trainer(recipe(batch=16), DATA, Budget(steps=2), out=tmp_path / "run")
+    lock = claim(tmp_path / "run", "data", "flow")
+    trainer = Trainer(recipe(batch=16), DATA, Budget(steps=2), out=lock)
     trainer.advance()
     states = [
         value

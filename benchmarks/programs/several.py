@@ -41,7 +41,7 @@ from pushforward.testing.models import assert_same, final_state
 from pushforward.training import Trainer
 from pushforward.training.api import prepare
 from pushforward.training.checkpoint.checkpointer import Checkpointer
-from pushforward.training.checkpoint.tensors import whole
+from pushforward.training.checkpoint.tensors import unsharded
 from pushforward.training.runs.log import read
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
@@ -150,7 +150,7 @@ def trained(case: str, kind: str, steps: int, out: Path) -> dict[str, Any]:
             )
             if name not in gradients:
                 gradients[name] = torch.cat(
-                    [whole(p.grad).flatten() for p in parameters if p.grad is not None]
+                    [unsharded(p.grad).flatten() for p in parameters if p.grad is not None]
                 ).tolist()
 
         trainer.processes.add_gradients = noted  # type: ignore[method-assign]

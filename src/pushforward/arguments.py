@@ -31,8 +31,8 @@ def number(name: str, value: Any) -> float:
 
 def weight(name: str, value: float) -> float:
     """Validate a weight, finite and at least 0, and return it."""
-    if not 0 <= number(name, value) < math.inf:
-        raise UsageError(f"`{name}` must be finite and at least 0, got {value}.")
+    if number(name, value) < 0:
+        raise UsageError(f"`{name}` must be at least 0, got {value}.")
     return value
 
 
@@ -51,6 +51,18 @@ def one_of(what: str, name: str, known: Iterable[str], of: str = "") -> str:
     return name
 
 
+def split_names(given: str | Iterable[Any]) -> list[Any]:
+    """Split a text at commas, without spaces; return other items as a list."""
+    if isinstance(given, str):
+        return [word for word in given.replace(" ", "").split(",") if word]
+    return list(given)
+
+
+def given_in(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def refuse_unknown(
     names: Iterable[str],
     options: type,
@@ -67,6 +79,6 @@ def refuse_unknown(
         if name not in known:
             hint = (hints or {}).get(name) or suggestion(name, known)
             raise UsageError(
-                f'pf.{function} got an unexpected argument "{name}"; '
+                f'{function} got an unexpected argument "{name}"; '
                 f"expected {', '.join(known)}.{hint}"
             )

@@ -29,7 +29,7 @@ class _Philox:
     def __init__(self) -> None:
         self._bits = np.random.Philox(0)
         self._generator = np.random.Generator(self._bits)
-        self._state: Any = self._bits.state
+        self._state = self._bits.state
 
     def at(self, first: int, second: int, call: int) -> np.random.Generator:
         inner = self._state["state"]
@@ -147,16 +147,14 @@ class BlockDraws(Draws):
         return blocks
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        if torch.device(self.device).type != "cpu":
-            return self._on_device(torch.randn, shape)
-        return self._on_cpu("standard_normal", shape)
+        return self._drawn(shape, "standard_normal", torch.randn)
 
     def uniform(self) -> Tensor:
-        if torch.device(self.device).type != "cpu":
-            return self._on_device(torch.rand, ())
-        return self._on_cpu("random", ())
+        return self._drawn((), "random", torch.rand)
 
-    def _on_cpu(self, distribution: str, shape: Sequence[int]) -> Tensor:
+    def _drawn(self, shape: Sequence[int], distribution: str, on_device: Any) -> Tensor:
+        if torch.device(self.device).type != "cpu":
+            return self._on_device(on_device, shape)
         out = np.empty((self.n, *shape), dtype=np.float32)
         for block, word in self._blocks():
             draw = getattr(self._philox.at(word, 0, 0), distribution)

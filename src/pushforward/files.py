@@ -214,6 +214,22 @@ def _replace_folder(path: Path, temporary: Path) -> None:
     shutil.rmtree(aside)
 
 
+def unused(folder: Path, stem: str, ending: str = "") -> Path:
+    """Return a path that does not exist: STEM, STEM-2, STEM-3, ..."""
+    path = folder / f"{stem}{ending}"
+    number = 1
+    while os.path.lexists(path):
+        number += 1
+        path = folder / f"{stem}-{number}{ending}"
+    return path
+
+
+def check_absent(path: Path, overwrite: bool = False) -> None:
+    """Raise an error if an output exists, unless it is to be replaced."""
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} already exists. Choose another `out`, or add `overwrite=True`.")
+
+
 def check_replaceable(path: Path) -> None:
     """Raise an error unless a folder contains only samples (numbered PNGs)."""
     names = sorted(entry.name for entry in path.iterdir())

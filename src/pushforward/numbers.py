@@ -11,7 +11,7 @@ NOTHING = "–"
 
 def finite(x: Any) -> float | None:
     """Return a finite number as a float; None for anything else."""
-    if isinstance(x, bool) or x is None:
+    if isinstance(x, bool):
         return None
     try:
         value = float(x)

@@ -16,8 +16,6 @@ from markupsafe import Markup
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from pushforward.data.spaces import Space
 
 
@@ -40,16 +38,26 @@ PALETTE = (
     "{ .e0 { --c: #2f97d6; } .e1 { --c: #e8742a; } .e2 { --c: #17b287; } }\n"
 )
 COLOURS = re.findall("#[0-9a-f]{6}", PALETTE)[:6]
+Corners = list[tuple[float, float]]
+
+
+def _four_times(corners: Corners) -> Corners:
+    shape = []
+    for _ in range(4):
+        shape += corners
+        corners = [(-y, x) for x, y in corners]
+    return shape
+
+
 # Corners of the signs of models, in their order
-SHAPES: tuple[Sequence[tuple[float, float]], ...] = (
-    (),  # a circle
-    [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
+SHAPES: tuple[Corners, ...] = (
+    [],  # a circle
+    _four_times([(-0.9, -0.9)]),
     [(0, -1.2), (1.15, 0.9), (-1.15, 0.9)],
-    [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)],
+    _four_times([(0, -1.3)]),
     [(0, 1.2), (1.15, -0.9), (-1.15, -0.9)],
-    [(-1.2, -0.4), (-0.4, -0.4), (-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4),
-     (1.2, 0.4), (0.4, 0.4), (0.4, 1.2), (-0.4, 1.2), (-0.4, 0.4), (-1.2, 0.4)],
-)  # fmt: skip
+    _four_times([(-1.2, -0.4), (-0.4, -0.4), (-0.4, -1.2)]),
+)
 
 
 def image(picture: np.ndarray) -> Image.Image:
@@ -107,10 +115,8 @@ def grid_picture(
 
 def limits_of(*clouds: np.ndarray | None) -> Limits:
     """Find the limits of a square with nearly all points of all clouds."""
-    points = np.empty((0, 2))
-    for cloud in clouds:
-        if cloud is not None and len(cloud):
-            points = np.concatenate([points, cloud[:, :2]])
+    known = [cloud[:, :2] for cloud in clouds if cloud is not None]
+    points = np.concatenate([np.empty((0, 2)), *known])
     points = points[np.isfinite(points).all(1)]
     if not len(points):
         return -1.0, 1.0, -1.0, 1.0
@@ -148,10 +154,9 @@ def scatter_picture(
         limits = limits_of(points if real is None else real)
     large = size * SMOOTH
     sheet = Image.new("RGBA", (large, large), (*PAPER, 0 if transparent else 255))
-    if real is not None and len(real):
+    if real is not None:
         sheet = Image.alpha_composite(sheet, _dots(real, limits, large, REAL, hollow=True))
-    if len(points):
-        sheet = Image.alpha_composite(sheet, _dots(points, limits, large, ink, hollow=False))
+    sheet = Image.alpha_composite(sheet, _dots(points, limits, large, ink, hollow=False))
     if not transparent:
         sheet = sheet.convert("RGB")
     return sheet.reduce(SMOOTH)
@@ -165,8 +170,7 @@ def landscape_shares(heights: np.ndarray) -> np.ndarray:
     low, high = np.percentile(heights[known], [1, 99])
     if high <= low:
         high = low + 1.0
-    shares: np.ndarray = (np.where(known, heights, low) - low) / (high - low)
-    return shares
+    return (np.where(known, heights, low) - low) / (high - low)
 
 
 def _dots(
@@ -249,55 +253,35 @@ def columns_picture(
     The axes span the data's range, by its mean and standard deviation, and nearly all points.
     """
     import torch
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 5.6), dpi=100, layout="constrained")
     axes = figure.subplots()
-    points, groups = _groups(points, labels, len(space.classes))
-    for number, colour, members in groups:
+    colours = colormaps["tab10" if len(space.classes) <= 10 else "tab20"]
+    groups = np.zeros(len(points), dtype=int) if labels is None else labels
+    known = np.isfinite(points).all(1)
+    points = points[known]
+    groups = groups[known]
+    present = np.unique(groups).tolist()
+    for number in present:
         name = None
         if labels is not None and space.classes:
             name = space.classes[number]
-        x, y = members.T
+        x, y = points[groups == number].T
+        colour = colours(number % colours.N)
         axes.scatter(x, y, s=16, color=colour, alpha=0.6, linewidths=0, label=name)
-    if labels is not None and 1 < len(groups) <= NAMED:
+    if labels is not None and 1 < len(present) <= NAMED:
         title = space.label.target if space.label else None
         axes.legend(title=title or None, fontsize=8, framealpha=0.85)
     centre = space.to_data(torch.zeros(1, 2))[0].tolist()
-    across = _range(points[:, 0], centre[0], space.scale[0])
-    upwards = _range(points[:, 1], centre[1], space.scale[1])
+    across, upwards = map(_range, points.T, centre, space.scale)
     names = space.columns or ("x0", "x1")
     axes.set(xlim=across, ylim=upwards, xlabel=names[0], ylabel=names[1])
-    return figure_picture(figure)
-
-
-def figure_picture(figure: Figure) -> Image.Image:
-    """Convert a matplotlib figure to RGB."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-
-
-Group = tuple[int, Any, np.ndarray]  # Its number, colour and points
-
-
-def _groups(
-    points: np.ndarray, labels: np.ndarray | None, count: int
-) -> tuple[np.ndarray, list[Group]]:
-    from matplotlib import colormaps
-
-    if labels is None:
-        labels = np.zeros(len(points), dtype=int)
-    known = np.isfinite(points).all(1)
-    points = points[known]
-    labels = labels[known]
-    colours = colormaps["tab10" if count <= 10 else "tab20"]
-    groups = []
-    for number in np.unique(labels).tolist():
-        groups.append((number, colours(number % colours.N), points[labels == number]))
-    return points, groups
 
 
 def _range(values: np.ndarray, mean: float, std: float) -> tuple[float, float]:
@@ -311,28 +295,23 @@ def _range(values: np.ndarray, mean: float, std: float) -> tuple[float, float]:
     return float(low - margin), float(high + margin)
 
 
-# Models -------------------------------------------------------------------------------------------
-# --------------
-
-
-def marker(index: int, x: float = 0, y: float = 0, r: float = 4.5) -> str:
-    """Draw the marker of a model at a point."""
-    corners = SHAPES[(index + index // len(COLOURS)) % len(SHAPES)]
-    if not corners:
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r}"/>'
-    points = [f"{x + r * a:.1f},{y + r * b:.1f}" for a, b in corners]
-    return f'<polygon points="{" ".join(points)}"/>'
+RADIUS = 4.8  # Of the sign of a model
 
 
 def sign(index: int | None) -> Markup:
     """Draw the marker of a model for use in text; empty for None."""
     if index is None:
         return Markup()
+    corners = SHAPES[(index + index // len(COLOURS)) % len(SHAPES)]
+    shape = f'<circle cx="0.0" cy="0.0" r="{RADIUS}"/>'
+    if corners:
+        points = [f"{RADIUS * x:.1f},{RADIUS * y:.1f}" for x, y in corners]
+        shape = f'<polygon points="{" ".join(points)}"/>'
     fill = COLOURS[index % len(COLOURS)]  # without a style sheet
     size = f'width="12" height="12" fill="{fill}"'
     return Markup(
         f'<svg class="sign {colour(index)}" {size} viewBox="-6 -6 12 12" aria-hidden="true">'
-        f"{marker(index, r=4.8)}</svg>"
+        f"{shape}</svg>"
     )
 
 

@@ -50,14 +50,10 @@ class Registry(Mapping[str, Any]):
     def __contains__(self, name: object) -> bool:
         return name in self.homes or name in self.added
 
-    def check(self, name: str) -> None:
-        """Raise an error with the known names if a name is unknown."""
-        if name not in self:
-            raise unknown(self.kind, name, self)
-
     def find(self, name: str) -> Any:
         """Return the part with a name; an error lists the known names."""
-        self.check(name)
+        if name not in self:
+            raise unknown(self.kind, name, self)
         return self[name]
 
     def add(self, name: str, part: Any, file: str = "") -> None:
@@ -150,7 +146,7 @@ def concrete(parts: Mapping[str, type], kind: type) -> dict[str, Any]:
 def objects_of(module: ModuleType, kind: type) -> list[Any]:
     """Return the objects of a kind in a module, also in tuples and lists."""
     public = getattr(module, "__all__", vars(module))
-    found: dict[int, Any] = {}
+    found = {}
     for name, value in vars(module).items():
         if name not in public:
             continue
@@ -237,29 +233,6 @@ def own_name(recipe: str) -> str:
     return name
 
 
-SOLVERS = Registry(
-    "solver",
-    {
-        "adaptive": "solvers.runge_kutta:Adaptive",
-        "ancestral": "solvers.stochastic:Ancestral",
-        "churn": "solvers.stochastic:Churn",
-        "ddim": "solvers.stochastic:DDIM",
-        "deis": "solvers.exponential:DEIS",
-        "dpm": "solvers.exponential:DPM",
-        "dpmsde": "solvers.stochastic:DPMSDE",
-        "euler": "solvers.runge_kutta:Euler",
-        "eulermaruyama": "solvers.stochastic:EulerMaruyama",
-        "heun": "solvers.runge_kutta:Heun",
-        "ipndm": "solvers.exponential:IPNDM",
-        "jump": "solvers.stochastic:Jump",
-        "midpoint": "solvers.runge_kutta:Midpoint",
-        "predictorcorrector": "solvers.stochastic:PredictorCorrector",
-        "rk4": "solvers.runge_kutta:RK4",
-        "singlestep": "solvers.exponential:SingleStep",
-        "unipc": "solvers.exponential:UniPC",
-    },
-    _subclasses("solvers.solver:Solver"),
-)
 METRICS = Registry(
     "metric",
     {
@@ -433,10 +406,12 @@ RETIRED: dict[str, dict[str, Any]] = {
 }
 # Classes of earlier versions that are no longer offered
 REMOVED = frozenset({"PretrainedFeatures", "ProjectedCritic"})
-PARTS = Registry(
-    "class",
-    {name: f"{module}:{name}" for module, names in _PARTS.items() for name in names.split()},
-    classes_of,
+_HOMES = {name: f"{module}:{name}" for module, names in _PARTS.items() for name in names.split()}
+PARTS = Registry("class", _HOMES, classes_of)
+SOLVERS = Registry(
+    "solver",
+    {name.lower(): _HOMES[name] for name in sorted(_HOMES) if _HOMES[name].startswith("solvers.")},
+    _subclasses("solvers.solver:Solver"),
 )
 # The registries by the kinds of their parts, in the order in which a plug-in's parts are added
 KINDS = {
@@ -456,7 +431,7 @@ def exports(package: str, file: str) -> Callable[[str], Any]:
         file: Path of its ``__init__.py``.
     """
     stub = Path(file).with_suffix(".pyi").read_text(encoding="utf-8")
-    homes: dict[str, str] = {}
+    homes = {}
     for node in ast.parse(stub).body:
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:

@@ -18,7 +18,7 @@ from pushforward.arguments import whole
 from pushforward.conditions.kind import cells_of
 from pushforward.data import Space
 from pushforward.errors import UsageError
-from pushforward.files import check_replaceable, replacing
+from pushforward.files import check_absent, check_replaceable, replacing
 from pushforward.numbers import some
 from pushforward.pictures import columns_picture, grid_picture, write_gif
 from pushforward.registries import at
@@ -67,7 +67,7 @@ class Samples(Tensor):
         if not self.space.as_points:
             pictures = self.space.drawing(values)
             return grid_picture(pictures, columns, scale=zoom)
-        if tuple(self.space.shape) != (2,):
+        if self.space.shape != (2,):
             raise UsageError(
                 f"Cannot plot vectors with {self.space.shape[0]} dimensions; expected images or "
                 "2-dimensional vectors."
@@ -102,10 +102,12 @@ class Samples(Tensor):
         return Samples.of, (self.as_subclass(Tensor), self.space)
 
     def _repr_png_(self) -> bytes | None:
-        if not len(self) or (self.space.as_points and tuple(self.space.shape) != (2,)):
+        try:
+            picture = self.to_pil()
+        except UsageError:  # samples that cannot be drawn
             return None
         file = io.BytesIO()
-        self.to_pil().save(file, format="PNG")
+        picture.save(file, format="PNG")
         return file.getvalue()
 
 
@@ -150,8 +152,7 @@ def check_target(
             f'"{path}" has no file name before its extension. '
             "Write samples.png, or ./samples for a new folder."
         )
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} already exists. Choose another `out`, or add `overwrite=True`.")
+    check_absent(path, overwrite)
     if path.is_dir():
         check_replaceable(path)
     if ending not in known:
@@ -171,6 +172,11 @@ def check_target(
             f'`zoom={zoom}` is not supported for "{path}": zoom applies only to image files '
             f"and must be from 1 to {LARGEST_ZOOM}."
         )
+
+
+def columns_of(space: Space) -> list[str]:
+    """Return the column names of a table or of vectors, by default x0, x1, ..."""
+    return list(space.names or space.columns) or [f"x{i}" for i in range(space.size)]
 
 
 def usual_ending(space: Space) -> str:
@@ -273,7 +279,7 @@ def write_samples(
         raise UsageError(f"`fill` supports only .csv and .tsv files, got {path}.")
     with replacing(path) as temporary:
         if ending in space.writers:
-            at(space.writers[ending])(temporary, space, parts, fill or {})
+            at(space.writers[ending])(temporary, space, parts, fill)
         else:
             WRITERS[ending](temporary, space, n, parts, zoom)
 
@@ -286,7 +292,7 @@ def _npz(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> No
         for name, value in (condition or {}).items():
             if name in space.conditions:
                 conditions.setdefault(name, []).append(value.cpu().numpy())
-    arrays: dict[str, Any] = {"x": np.concatenate(values)}
+    arrays = {"x": np.concatenate(values)}
     for name, given in conditions.items():
         kind = np.int64 if name == "label" else np.float32
         arrays[name] = np.concatenate(given).astype(kind)
@@ -309,7 +315,7 @@ def check_fill(space: Space, fill: Mapping[str, str]) -> None:
 
 
 def _csv(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
-    names = list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
+    names = columns_of(space)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         for number, (x, condition) in enumerate(parts):

@@ -9,12 +9,12 @@ from warnings import warn
 import torch
 
 from pushforward import solvers
-from pushforward.arguments import whole
+from pushforward.arguments import given_in, refuse_unknown, whole
 from pushforward.conditions.kind import names_of
 from pushforward.data import Space
 from pushforward.denoisers import AtScale, Autoguided, Guided, Thresholded
 from pushforward.denoisers.denoiser import Predictor, trained
-from pushforward.errors import UsageError, suggestion
+from pushforward.errors import UsageError
 from pushforward.numbers import counted
 from pushforward.solvers import Solver
 from pushforward.transports import ConditionLike, Flow, Transport, has_steps, inner_of, with_inner
@@ -64,14 +64,8 @@ def given_options(options: Sampling, also: Sequence[str] = ()) -> dict[str, Any]
     Raises:
         UsageError: If `Sampling` does not have an option.
     """
-    known = (*also, *Sampling.__annotations__)
-    for name in options:
-        if name not in known:
-            hint = suggestion(name, known)
-            raise UsageError(
-                f'Unexpected sampling option "{name}"; expected {", ".join(known)}.{hint}'
-            )
-    return {name: value for name, value in options.items() if value is not None}
+    refuse_unknown(options, Sampling, "sample", also=also)
+    return given_in(options)
 
 
 def with_conditions(

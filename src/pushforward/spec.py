@@ -115,12 +115,13 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
     if check:
         return None
     part = PARTS[name]
-    unfit = f"The run's spec does not fit {name} of this version"
     drop_retired(name, arguments)
     try:
         return part(**arguments)
     except TypeError as error:
-        raise CheckpointError(f"{unfit}: {error}.") from error
+        raise CheckpointError(
+            f"The run's spec does not fit {name} of this version: {error}."
+        ) from error
 
 
 def drop_retired(name: str, arguments: dict[str, Any]) -> None:
@@ -150,7 +151,7 @@ def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
             others.append(stored)
         return part
 
-    complete: dict[str, Any] = json.loads(json.dumps(content), object_hook=completed)
+    complete = json.loads(json.dumps(content), object_hook=completed)
     if complete == content:
         raise UsageError(
             f"Got `network` {described}; this run was trained with another one: {others} (opaque "

@@ -18,10 +18,11 @@ import torch
 
 from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Trainer
-from pushforward.training.checkpoint.tensors import whole
+from pushforward.training.checkpoint.tensors import unsharded
 from pushforward.training.distributed.processes import Group
 from pushforward.training.loop.budget import Settings
 from pushforward.training.loop.trainer import finished
+from pushforward.training.runs.folder import RunLock, claim
 
 STEPS = {"flow": 20, "gan": 20, "vae": 3, "vqvae": 3}
 """How many steps each recipe is trained for."""
@@ -44,11 +45,14 @@ def trained(name, folder, processes, scale=1.0, parts=1):
             parameter.mul_(scale)
         if name == "vqvae":
             scaled.method.codebook.counts[:DEAD] = 0
+    lock = RunLock(Path(folder), None, writes=False)
+    if processes.rank == 0:
+        lock = claim(folder, "data", name)
     trainer = Trainer(
         scaled,
         data,
         Budget(steps=STEPS[name]),
-        out=Path(folder),
+        out=lock,
         settings=Settings(seed=4),
         processes=processes,
     )
@@ -64,7 +68,7 @@ def trained(name, folder, processes, scale=1.0, parts=1):
         )
         if player not in gradients:
             gradients[player] = torch.cat(
-                [whole(p.grad).flatten() for p in parameters if p.grad is not None]
+                [unsharded(p.grad).flatten() for p in parameters if p.grad is not None]
             )
 
     trainer.processes.add_gradients = noted

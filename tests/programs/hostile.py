@@ -91,7 +91,7 @@ def loaded(run):
     fault = None
     for read in (
         model.losses,
-        model.learned.read,
+        model.learned_grids,
         lambda: model.seen,
         lambda: list(moments_of(model)),
     ):

@@ -313,7 +313,7 @@ def _check_reports(reports: Mapping[str, Comparison], data: Dataset | None = Non
 
 
 def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
+    named = {}
     for given, run in runs:
         taken = run.name in fresh or run.name in named
         named[given if taken else run.name] = run
@@ -407,7 +407,7 @@ def write_live_page(report: Report, folder: Path, runs: Mapping[str, Run]) -> No
 
     say("making a page that runs the models in a browser")
     transports = {}
-    left_out: list[str] = []
+    left_out = []
 
     def leave_out(line: str) -> None:
         say(line)

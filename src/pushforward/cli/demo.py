@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +36,7 @@ from pushforward.errors import MissingExtra
 if TYPE_CHECKING:
     from pushforward.data import Dataset
     from pushforward.evaluation import Comparison
-    from pushforward.training import Progress, Run, Trainer
+    from pushforward.training import Run, Trainer
     from pushforward.training.runs.folder import RunLock
 
 
@@ -50,18 +48,24 @@ STORY_N = 500  # Samples per model, enough for pictures and for counting modes
 STEPS = (1, 4, 8)
 SEEN = 40_000
 FILE = "demo.json"  # The options of a demo, stored in its folder
-# Models of the demo in the order of the report: recipe, changed settings, changed training settings
-DEMO_MODELS: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
-    "gan": ("gan", {}, {"batch": 128}),
+# Models of the demo in the order of the report: recipe, and options of `pushforward.fit`
+DEMO_MODELS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "gan": ("gan", {"batch": 128}),
     # Goodfellow et al. (2014), section 3; at this rate it loses modes within 1,500 steps
     "original GAN": (
         "gan",
-        {"loss": "non_saturating", "penalty": "none", "sign_codes": 0, "fourier_features": 0},
-        {"batch": 64, "lr": 0.02},
+        {
+            "loss": "non_saturating",
+            "penalty": "none",
+            "sign_codes": 0,
+            "fourier_features": 0,
+            "batch": 64,
+            "lr": 0.02,
+        },
     ),
-    "vae": ("vae", {}, {"batch": 128}),
-    "ddpm": ("ddpm", {}, {"batch": 128}),
-    "flow": ("flow", {}, {"batch": 128}),
+    "vae": ("vae", {"batch": 128}),
+    "ddpm": ("ddpm", {"batch": 128}),
+    "flow": ("flow", {"batch": 128}),
 }
 
 
@@ -114,7 +118,10 @@ def demo(
         try:
             opening = _opening(folder / "two-dimensions", opening_seconds, seed)
             STOPWATCH.lap()
-            trainers = _demo_trainers(folder, loaded, sizes, seconds, seed)
+            models = {family: (family, {"size": size}) for family, size in sizes.items()}
+            trainers = _trainers(folder, loaded, models, seconds=seconds, seed=seed)
+            for trainer in trainers:
+                announce(trainer)
             say_estimates(trainers, thorough)
             runs = train_all(trainers, TURN)
             report = Report(_compared(runs, loaded, budget, thorough), opening)
@@ -167,10 +174,11 @@ def _demo_data() -> str:
 
 def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     from pushforward import Report
+    from pushforward.data import load
     from pushforward.evaluation.comparison import compare
 
     say(f"first, eight points on a circle, {seconds:g} s per model")
-    trainers = _story_trainers(folder, seconds, seed)
+    trainers = _trainers(folder, load("ring"), DEMO_MODELS, size="tiny", seconds=seconds, seed=seed)
     say_estimate(trainers)
     runs = train_all(trainers, STORY_TURN)
     models = dict(zip(DEMO_MODELS, runs, strict=True))
@@ -180,57 +188,20 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     return comparison
 
 
-def _story_trainers(folder: Path, seconds: float, seed: int) -> list[Trainer]:
-    from pushforward import data as named_sets, recipes
-    from pushforward.training import Progress
-    from pushforward.training.loop.machine import seeded
-
-    data = named_sets.load("ring")  # eight Gaussians on a circle, so that lost modes are visible
-    progress = Progress()
-    trainers = []
-    for name, (kind, settings, training) in DEMO_MODELS.items():
-        recipe = seeded(partial(recipes.named(kind), data.space, "tiny", **settings), seed)
-        trainer = _continued(
-            folder / name.replace(" ", "-"),
-            replace(recipe, training=recipe.training.changed(**training)),
-            data,
-            seconds=seconds,
-            seed=seed,
-            progress=progress,
-            asked={"size": "tiny", **settings, **training},
-        )
-        trainers.append(trainer)
-    return trainers
-
-
-def _continued(
-    folder: Path, recipe: Any, data: Dataset, *, progress: Progress, **options: Any
-) -> Trainer:
-    from pushforward.training.api import prepare, reopen
-
-    if (folder / "spec.json").is_file():
-        return reopen(folder, data=data, progress=progress)
-    return prepare(recipe, data, out=folder, progress=progress, **options)
-
-
-def _demo_trainers(
-    folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: float, seed: int
+def _trainers(
+    folder: Path, data: Dataset, models: Mapping[str, tuple[str, Mapping[str, Any]]], **options: Any
 ) -> list[Trainer]:
     from pushforward.training import Progress
+    from pushforward.training.api import prepare, reopen
 
     progress = Progress()
     trainers = []
-    for family, size in sizes.items():
-        trainer = _continued(
-            folder / family,
-            family,
-            data,
-            size=size,
-            seconds=seconds,
-            seed=seed,
-            progress=progress,
-        )
-        announce(trainer)
+    for name, (recipe, settings) in models.items():
+        place = folder / name.replace(" ", "-")
+        if (place / "spec.json").is_file():
+            trainer = reopen(place, data=data, progress=progress)
+        else:
+            trainer = prepare(recipe, data, out=place, progress=progress, **settings, **options)
         trainers.append(trainer)
     return trainers
 

@@ -35,9 +35,9 @@ from pushforward.cli.options import (
     Plugins,
     Precision,
     Raw,
+    RecipeSetting,
     RunCheckpoint,
     RunFolder,
-    Settings,
     Sharing,
     SolverOption,
     Track,
@@ -76,7 +76,7 @@ def distil(
     json: Json = False,
     device: Device = "auto",
     sharing: Sharing = ALONE,
-    **settings: Settings,
+    **settings: RecipeSetting,
 ) -> None:
     """Distil a run into one that samples in few network calls.
 
@@ -101,7 +101,7 @@ def distil(
 
     load_plugins(plugin)
     known = options_of("distil") - {"calls"}
-    later: dict[str, str] = {}
+    later = {}
     seconds = None
     if finish is not None:
         seconds = Budget.duration(finish)

@@ -139,6 +139,7 @@ def interpolate(
     first, last = numbers("--seeds", seeds or "0,1", 2)
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward import editing
+    from pushforward.methods.method import HasAutoencoder
     from pushforward.samples import frames_to
 
     options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
@@ -157,21 +158,15 @@ def interpolate(
             check_images(loaded)
             condition = _condition(loaded, label, given, guiding)
             ends = image_of(loaded.space, start, resize), image_of(loaded.space, end, resize)
-            coder = _coder(loaded)
+            coder = None
+            if isinstance(loaded.method, HasAutoencoder):
+                coder = loaded.method.autoencoder().eval()
             x = editing.between(
                 transport, ends, frames, condition, autoencoder=coder, events=tell, **options
             )
     result["out"] = str(target)
     frames_to(target, loaded.space, x, overwrite=placing.overwrite, zoom=placing.zoom)
     show(result, json, written)
-
-
-def _coder(run: Run) -> Any:
-    from pushforward.methods.method import HasAutoencoder
-
-    if isinstance(run.method, HasAutoencoder):
-        return run.method.autoencoder().eval()
-    return None
 
 
 def _condition(

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -33,7 +32,7 @@ from pushforward.cli.inputs import load_plugins
 from pushforward.cli.options import Lasting, as_options, call, say
 from pushforward.errors import CheckpointError, GroupError, PushforwardError, UsageError
 from pushforward.runtime import launched
-from pushforward.training.loop.signals import ending_signals
+from pushforward.training.loop.signals import ending_signals, handled
 
 HELP = {"--help", "-h"}
 TRAINING = ("train", "resume", "distil")
@@ -67,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        _ending_on_signals(),
+        handled(ending_signals(), _end),
         _warnings_as_sentences(),
     ):
         try:
@@ -89,19 +88,8 @@ def _fill_closed_streams() -> None:
     os.close(number)
 
 
-@contextlib.contextmanager
-def _ending_on_signals() -> Iterator[None]:
-    def end(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, end) for number in ending_signals()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _end(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)
 
 
 @contextlib.contextmanager

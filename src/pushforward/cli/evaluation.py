@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from pushforward.arguments import split_names
 from pushforward.cli.inputs import (
     condition_of,
     data_file,
@@ -17,7 +18,6 @@ from pushforward.cli.inputs import (
     real_source,
     source,
     typed_options,
-    words,
 )
 from pushforward.cli.options import (
     ALL_DATA,
@@ -156,7 +156,7 @@ def evaluate(
             data,
             n=n,
             repeats=repeats,
-            metrics=words(metrics) or None,
+            metrics=split_names(metrics) or None,
             features=features,
             seed=seed,
             plugins=loading.plugin,
@@ -332,8 +332,10 @@ def nearest(
 
 
 def _rows(data: Dataset, near: Nearest, seed: int) -> list[dict[str, Any]]:
+    from pushforward.samples import columns_of
+
     space = data.space
-    names = list(space.names) or list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
+    names = columns_of(space)
     rows = []
     for i, sample in enumerate(space.records(near.x)):
         facts: dict[str, Any] = {
@@ -341,15 +343,15 @@ def _rows(data: Dataset, near: Nearest, seed: int) -> list[dict[str, Any]]:
             "rank": 0,
             "training_example": None,
             "distance": None,
+            "near_copy": int(near.copies[i]),
         }
-        copy = {"near_copy": int(near.copies[i])}
-        rows.append(facts | copy | dict(zip(names, sample, strict=True)))
+        rows.append(facts | dict(zip(names, sample, strict=True)))
         examples = near.examples[i].tolist()
         for rank, values in enumerate(space.records(data.train.data_units(examples))):
             distance = float(near.distances[i, rank])
             facts |= {"rank": rank + 1, "training_example": examples[rank], "distance": distance}
-            copy = {"near_copy": int(distance <= near.threshold)}
-            rows.append(facts | copy | dict(zip(names, values, strict=True)))
+            facts["near_copy"] = int(distance <= near.threshold)
+            rows.append(facts | dict(zip(names, values, strict=True)))
     return rows
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pushforward.arguments import given_in
 from pushforward.cli.options import (
     ALL_DATA,
     Budgeting,
@@ -36,11 +37,6 @@ def typed_options(group: Any) -> dict[str, Any]:
         for name, value in asdict(group).items()
         if value not in (None, "", False, ())
     }
-
-
-def words(text: str) -> tuple[str, ...]:
-    """Split a text at commas, without spaces."""
-    return tuple(filter(None, text.replace(" ", "").split(",")))
 
 
 def numbers(option: str, text: str, count: int, kind: type = int, separator: str = ",") -> Any:
@@ -163,7 +159,7 @@ def training_options(
 ) -> dict[str, Any]:
     """Return arguments of `pushforward.training.api.prepare` by given options and plug-ins."""
     others = [file for file in files if Path(file) != Path(recipe)]
-    asked: dict[str, Any] = {"size": size, **changes.of_training()}
+    asked = {"size": size, **changes.of_training()}
     if others:
         asked["plugin"] = others
     plugins = [*python_files(recipe), *others]
@@ -174,14 +170,14 @@ def amounts(budgeting: Budgeting, flops: float | None = None) -> dict[str, Any]:
     """Return the given budget as arguments of `pushforward.fit`."""
     from pushforward.training import Budget
 
-    given: dict[str, Any] = {"epochs": budgeting.epochs, "flops": flops}
+    given = {"epochs": budgeting.epochs, "flops": flops}
     if budgeting.steps is not None:
         given["steps"] = Budget.count(budgeting.steps)
     if budgeting.samples is not None:
         given["samples"] = Budget.count(budgeting.samples)
     if budgeting.budget is not None:
         given["seconds"] = Budget.duration(budgeting.budget)
-    return {name: amount for name, amount in given.items() if amount is not None}
+    return given_in(given)
 
 
 def source(
@@ -241,7 +237,7 @@ def options_of_reading(reading: Reading) -> dict[str, Any]:
     for name in ("header", "table"):
         if options[name] is not None:
             options[name] = options[name] == "yes"
-    return {name: value for name, value in options.items() if value is not None}
+    return given_in(options)
 
 
 @contextmanager
@@ -317,7 +313,7 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
 
 def column_values(option: str, text: str | None) -> dict[str, str]:
     """Parse values of columns, such as age=40,income=2; values with commas need quotes."""
-    pairs: dict[str, str] = {}
+    pairs = {}
     for word in _between_commas(option, text or ""):
         name, equals, value = map(str.strip, word.partition("="))
         if not equals or name in pairs:

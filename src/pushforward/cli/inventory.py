@@ -144,7 +144,7 @@ def _run(path: Path) -> dict[str, Any]:
     from pushforward.training.checkpoint.storage import latest, unfinished
     from pushforward.training.runs.folder import check_run
 
-    row: dict[str, Any] = dict.fromkeys(("run", "recipe", "data", "checkpoint", "unfinished"))
+    row = dict.fromkeys(("run", "recipe", "data", "checkpoint", "unfinished"))
     row["run"] = str(path.parent)
     row["recipe"] = "cannot be read"
     try:

@@ -26,6 +26,7 @@ from cyclopts import (
 from cyclopts.validators import Number
 
 from pushforward import synonyms
+from pushforward.arguments import given_in
 from pushforward.errors import UsageError, suggestion
 from pushforward.registries import RECIPES
 
@@ -103,7 +104,7 @@ Flops = Annotated[
         help="Budget in floating-point operations, such as 1e15.",
     ),
 ]
-Settings = Annotated[str, Parameter(show=False)]  # A recipe's own settings
+RecipeSetting = Annotated[str, Parameter(show=False)]  # A recipe's own settings
 RunFolder = Annotated[str, Parameter(group=MODEL, help="Run folder.")]
 RunCheckpoint = Annotated[
     str,
@@ -274,11 +275,7 @@ class Changes:
 
     def of_training(self) -> dict[str, Any]:
         """Return the given settings of `pushforward.Training`."""
-        return {
-            name: value
-            for name, value in asdict(self).items()
-            if name != "augment" and value is not None
-        }
+        return given_in({**asdict(self), "augment": None})
 
 
 @Parameter(name="*", group=SOLVER)

@@ -38,6 +38,7 @@ from pushforward.cli.options import (
     written,
 )
 from pushforward.errors import UsageError
+from pushforward.files import check_absent, unused
 from pushforward.numbers import some
 from pushforward.runtime import device_named
 
@@ -152,26 +153,18 @@ def configured_run(
     loaded = loaded_run(run, loading)
     from pushforward.transports import has_steps, inner_of
 
-    options = {**dataclasses.asdict(solving), **guidance_of(guiding)}
+    options = {**dataclasses.asdict(solving), **dataclasses.asdict(guiding)}
+    if guiding.interval is not None:
+        options["interval"] = numbers("--interval", guiding.interval, 2, float, ":")
     if guiding.weaker is not None:
         options["weaker"] = loaded_run(guiding.weaker, loading)
     configured = loaded.configured(**options)
-    for note in configured.warnings[len(loaded.warnings) :]:
-        say(f"note: {note}")
     flow = inner_of(configured.transport)
     if has_steps(flow) and (solving.steps is not None or solving.grid is not None):
         steps = f"{flow.steps} steps of {type(flow.solver).__name__}"
         if flow.grid is not None and flow.grid == configured.learned_grid(flow.steps, flow.solver):
             say(f"using the times that pushforward tune learned for {steps}")
     return configured
-
-
-def guidance_of(guiding: Guiding) -> dict[str, Any]:
-    """Return the guidance options, with an interval such as 0.2:5 as two numbers."""
-    options = dataclasses.asdict(guiding)
-    if guiding.interval is not None:
-        options["interval"] = numbers("--interval", guiding.interval, 2, float, ":")
-    return options
 
 
 def precision_of(loading: Loading) -> AbstractContextManager[Any]:
@@ -202,11 +195,7 @@ def target_of(
         target = Path(out)
     else:
         ending = usual_ending(run.space) if endings is None else endings[0]
-        target = run.folder / "samples" / f"{stem}{ending}"
-        number = 1
-        while target.exists():
-            number += 1
-            target = target.with_name(f"{stem}-{number}{ending}")
+        target = unused(run.folder / "samples", stem, ending)
     if endings is not None and target.suffix.lower() not in endings:
         known = " or ".join(filter(None, endings))
         raise UsageError(
@@ -290,11 +279,8 @@ def impute(
         raise UsageError(
             f"Cannot fill {table} into --out {path}: expected two text files or two Parquet files."
         )
-    taken = [str(target) for target in targets if target.exists()]
-    if taken and not overwrite:
-        raise UsageError(
-            f"{', '.join(taken)} already exists. Choose another --out, or add --overwrite."
-        )
+    for target in targets:
+        check_absent(target, overwrite)
     chosen = None if only is None else column_names(only, "--only")
     with precision_of(loading):
         imputed = filled_in(loaded, table, only=chosen, draws=draws, seed=seed, batch=loading.batch)

@@ -48,9 +48,9 @@ from pushforward.cli.options import (
     Overwrite,
     Plugins,
     Reading,
+    RecipeSetting,
     Repeated,
     RunCheckpoint,
-    Settings,
     Sharing,
     StartingOption,
     Track,
@@ -125,7 +125,7 @@ def train(
     device: Device = "auto",
     sharing: Sharing = ALONE,
     dry_run: Annotated[Flag, Parameter(group=PROCESSES)] = False,
-    **settings: Settings,
+    **settings: RecipeSetting,
 ) -> None:
     """Train a model.
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pushforward.arguments import whole
+from pushforward.arguments import one_of, whole
 from pushforward.conditions.columns import Numbers
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
@@ -24,7 +24,7 @@ from pushforward.denoisers.denoiser import Predictor, guidance_range, neutral, t
 from pushforward.denoisers.guidance import AtScale
 from pushforward.draws import key
 from pushforward.editing.given_data import Truncated
-from pushforward.errors import PushforwardError, UsageError, unknown
+from pushforward.errors import PushforwardError, UsageError
 from pushforward.export.onnx_file import LARGE, library, one_call, stepped
 from pushforward.export.parity import (
     BAR,
@@ -36,7 +36,7 @@ from pushforward.export.parity import (
     session,
 )
 from pushforward.export.program import Flows, decoder_draws, exported, noise_count
-from pushforward.files import replacing, replacing_files
+from pushforward.files import check_absent, replacing, replacing_files
 from pushforward.solvers import as_solver, name_of
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 
@@ -79,8 +79,7 @@ class Graph:
     @property
     def content(self) -> bytes:
         """Content of the ONNX file."""
-        content: bytes = self.model.SerializeToString()
-        return content
+        return self.model.SerializeToString()
 
 
 def export(
@@ -116,14 +115,10 @@ def export(
         UsageError: If files exist, or the format does not support the model or an option.
         Unlike: If graph and sampler differ by more than 1e-4 standard deviations.
     """
-    if format not in FORMATS:
-        raise unknown("format", format, FORMATS)
+    one_of("format", format, FORMATS)
     out = Path(out)
     for file in FORMATS[format]:
-        if not overwrite and (out / file).exists():
-            raise UsageError(
-                f"{out / file} already exists. Choose another `out`, or add `overwrite=True`."
-            )
+        check_absent(out / file, overwrite)
     target = out / FORMATS[format][0]
     if format in ("diffusers", "pt2") and (solvers or steps_up_to or half):
         raise UsageError(
@@ -178,8 +173,8 @@ def graph(
         raise UsageError(
             "A truncated model cannot be exported to ONNX. Export it without `truncation`."
         )
-    flows: dict[str, dict[int, Flow]] = {}
-    default: dict[str, Any] = {}
+    flows = {}
+    default = {}
     if has_steps(own):
         denoiser, scale = _at_any_scale(own.denoiser)
         tuned = [*learned]
@@ -394,7 +389,7 @@ def describe(
 
 def _condition(name: str, kind: ConditionKind) -> dict[str, Any]:
     blank = kind.blank(1, "cpu")[0]
-    known: dict[str, Any] = {
+    known = {
         "name": name,
         "kind": type(kind).__name__.lower(),
         "type": str(blank.dtype).removeprefix("torch."),

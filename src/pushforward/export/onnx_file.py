@@ -200,7 +200,7 @@ def _checked_conditions(
 ) -> tuple[str, dict[str, np.ndarray], list[str]]:
     """Write lines that refuse unknown labels, and labels and scales not one per row of z."""
     lines = "\n  rows_of_z = Shape <start = 0, end = 1> (z)\n"
-    tables: dict[str, np.ndarray] = {}
+    tables = {}
     names = dict(zip(inputs, inputs, strict=True))
     if space.label is not None:
         tables["before_first"] = np.array(-1)
@@ -217,7 +217,7 @@ def _tables(flows: Flows, tables: Sequence[Dense], layout: RowLayout) -> dict[st
     most = max(max(several) for several in flows.values())
     numbers = np.full((len(flows) + 1, most + 2), _MISSING)
     starts: list[torch.Tensor] = []
-    rows: list[torch.Tensor] = []
+    rows = []
     lengths = []
     for solver, several in enumerate(flows.values()):
         for steps, flow in several.items():
@@ -284,7 +284,7 @@ def _converted(
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
-        exported: Any = torch.onnx.export(
+        exported = torch.onnx.export(
             program,
             input_names=names,
             output_names=outputs,

@@ -55,7 +55,7 @@ def feeds_of(
     """
     inner = inner_of(transport)
     draws = ExampleDraws(seed, n)
-    feeds: dict[str, Any] = {
+    feeds = {
         "z": transport.noise(draws),
         "noise": torch.zeros(1, n, *inner.space.shape),
         "scale": torch.linspace(*SCALES, n) if scale else torch.ones(n),
@@ -94,7 +94,7 @@ def distances(
 
     Each solver is compared at the given numbers of steps, its maximum, and all learned numbers.
     """
-    cases: list[tuple[Transport, str, int, int]] = []
+    cases = []
     for number, (solver, several) in enumerate(flows.items()):
         compared = set(several)
         if solver != LEARNED:
@@ -110,13 +110,11 @@ def distances(
             yield Distance(solver, count, n, _worst(away, model))
 
 
-def program_distances(
-    program: Callable[..., Tensor], transport: Transport, examples: Sequence[int] = EXAMPLES
-) -> Iterator[Distance]:
+def program_distances(program: Callable[..., Tensor], transport: Transport) -> Iterator[Distance]:
     """Measure the distances between a `torch.export` program and its sampler, by batch size."""
     sampler = Sampler(transport)
     steps = getattr(inner_of(transport), "steps", 1)
-    for n in examples:
+    for n in EXAMPLES:
         inputs = inputs_of(transport, n)
         with torch.inference_mode():
             away = (program(**inputs) - sampler(**inputs)).cpu()

@@ -167,7 +167,7 @@ def inputs_of(
     condition = transport.conditions(n, None, 0)
     if scale:
         condition = {**(condition or {}), SCALE: torch.linspace(0.5, 2.0, n, device=device)}
-    inputs: dict[str, Any] = {
+    inputs = {
         "z": torch.randn(n, *transport.noise_shape, device=device),
         "condition": condition,
         "noise": None,

@@ -31,7 +31,7 @@ def library() -> Any:
 
 def config_of(network: Any) -> dict[str, Any]:
     """Return the configuration of a diffusers network as plain data."""
-    return dict(json.loads(json.dumps(_public(network.config))))
+    return json.loads(json.dumps(_public(network.config)))
 
 
 def _public(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class DiffusersUNet(nn.Module):
         null: int | None = None,
     ) -> None:
         super().__init__()
-        self.unet: nn.Module = network_of("UNet2DModel", config)
+        self.unet = network_of("UNet2DModel", config)
         self.config = config_of(self.unet)
         check_setting("out_channels", self.config["out_channels"], [self.config["in_channels"]])
         check_setting("time_embedding_type", self.config["time_embedding_type"], ["positional"])
@@ -460,7 +460,7 @@ def autoencoder_from_diffusers(
 def network_of(name: str, config: nn.Module | Mapping[str, Any]) -> Any:
     """Return a diffusers network, or build it from its configuration with new weights."""
     kind = getattr(library(), name)
-    network: Any = config
+    network = config
     if isinstance(config, Mapping):
         try:
             network = kind.from_config(_public(config))

@@ -152,7 +152,7 @@ def critic_for(
         if fourier_features:
             network = _with_waves(network, single, space.size, pack, fourier_features)
     else:
-        options: dict[str, Any] = {"conditions": space.conditions, "minibatch_std": minibatch_std}
+        options = {"conditions": space.conditions, "minibatch_std": minibatch_std}
         if chosen == "dcgan":
             options["normalise"] = normalise
         _, convolutional = PAIRS[chosen]
@@ -202,7 +202,7 @@ def gan(
     latent_size: NetworkOption[int | None] = None,
     sign_codes: NetworkOption[int | None] = None,
     fourier_features: NetworkOption[int | None] = None,
-    loss: LossOption[str | None] = None,
+    loss: LossOption[str] = "relativistic",
     gamma: RegularisationOption[float | None] = None,
     penalty: RegularisationOption[str | None] = None,
     penalty_interval: RegularisationOption[int | None] = None,
@@ -230,8 +230,8 @@ def gan(
             code per pattern, so that it can jump between modes; the default is 10 for vectors.
         fourier_features: Number of Fourier features of vectors for the critic, so that it resolves
             narrow modes; the default is 32 for an mlp critic of vectors without spectral norms.
-        loss: relativistic (the default), non_saturating (the original, which may collapse),
-            minimax, hinge, least_squares or wasserstein.
+        loss: relativistic, non_saturating (the original, which may collapse), minimax, hinge,
+            least_squares or wasserstein.
         gamma: Weight of the gradient penalties; the default is 10 for convolutional images and for
             wasserstein, 0.5 for vectors without continuous attributes, otherwise 5.
         penalty: r1, r2 or gradient, joined by +, or none; the default depends on the loss, r1+r2
@@ -274,8 +274,6 @@ def gan(
         if plain_mlp and space.continuous != ():
             fourier_features = 32
 
-    if loss is None:
-        loss = "relativistic"
     if penalty is None:
         penalty = "none"
         if loss in OBJECTIVES:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from torch import nn
 
@@ -254,14 +253,14 @@ def vqvae(
             )
         places = (1, GROUP)
         encoder = perceptron(space, size, space.size, (book.dim, *places))
-        decoder: nn.Module = perceptron(space, size, book.dim * GROUP, density.outputs)
+        decoder = perceptron(space, size, book.dim * GROUP, density.outputs)
         if not isinstance(decoder, Reshaped):
             decoder = Reshaped(decoder, density.outputs)
     else:
         if factor is None:
             factor = 2 if max(space.shape[1:]) < 32 else 4
         places = map_shape(space.shape, book.dim, factor)[1:]
-        options: dict[str, Any] = {"factor": factor, "conditions": space.conditions}
+        options = {"factor": factor, "conditions": space.conditions}
         encoder = Compressor.sized(size, shape=space.shape, outputs=book.dim, **options)
         decoded = (density.outputs[0], *space.shape[1:])
         decoder = Expander.sized(size, shape=decoded, inputs=book.dim, **options)

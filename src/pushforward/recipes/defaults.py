@@ -77,14 +77,11 @@ def denoising_network(
         return kind
     chosen = chosen_network(space, kind, ("mlp",), ("unet", "dit"), DENOISED)
     if chosen == "mlp":
-        return mlp(space, size, space.size, space.shape, times=times)
+        return mlp(space, size, space.size, space.shape, times)
     network: Any = networks.UNet
     if chosen == "dit":
         network = networks.DiT
-    denoiser: nn.Module = network.sized(
-        size, shape=space.shape, conditions=space.conditions, times=times
-    )
-    return denoiser
+    return network.sized(size, shape=space.shape, conditions=space.conditions, times=times)
 
 
 def chosen_network(

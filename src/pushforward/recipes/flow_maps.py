@@ -50,9 +50,13 @@ from pushforward.recipes.students import copy_of, in_latents, student_of, times_
 from pushforward.transports import Flow, Latent, inner_of
 
 
-def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
-    """Build a map on the straight path with random weights, whose output is the mean velocity."""
-    return FlowMap(denoising_network(space, size, network, times=2), Linear(), "velocity", space)
+def _without_teacher(
+    name: str, space: Space, size: str, network: str | nn.Module, rule: Rule, pairs: Pairs
+) -> Recipe:
+    net = denoising_network(space, size, network, times=2)
+    flow_map = FlowMap(net, Linear(), "velocity", space)
+    method = FlowMapMatching(flow_map, rule, pairs)
+    return Recipe(method, denoising_training(space, net), name, "flow map")
 
 
 @on_space
@@ -81,10 +85,9 @@ def consistency(
     References:
         Song et al., Consistency Models (2023), algorithm 3; Geng et al., ECT (2025).
     """
-    flow_map = new_map(space, size, network)
     rule = StartTarget(first, last, over=FALL, derivative=derivative)
-    method = FlowMapMatching(flow_map, rule, Sorted(times_for(space), diagonal=0.0, to_data=1.0))
-    return Recipe(method, denoising_training(space, flow_map.network), "consistency", "flow map")
+    pairs = Sorted(times_for(space), diagonal=0.0, to_data=1.0)
+    return _without_teacher("consistency", space, size, network, rule, pairs)
 
 
 @on_space
@@ -116,10 +119,9 @@ def meanflow(
         Geng et al., Mean Flows for One-step Generative Modeling (2025); Zhang et al., AlphaFlow
         (2025); Luo et al., SoFlow (2025).
     """
-    flow_map = new_map(space, size, network)
     rule = StartTarget(first, last, over=FALL, derivative=derivative)
-    method = FlowMapMatching(flow_map, rule, Sorted(times_for(space), diagonal=diagonal))
-    return Recipe(method, denoising_training(space, flow_map.network), "meanflow", "flow map")
+    pairs = Sorted(times_for(space), diagonal=diagonal)
+    return _without_teacher("meanflow", space, size, network, rule, pairs)
 
 
 @on_space
@@ -145,11 +147,9 @@ def shortcut(
     References:
         Frans et al., One Step Diffusion via Shortcut Models (2025).
     """
-    flow_map = new_map(space, size, network)
-    method = FlowMapMatching(
-        flow_map, MiddleTarget(average=average), Dyadic(levels, diagonal=diagonal)
-    )
-    return Recipe(method, denoising_training(space, flow_map.network), "shortcut", "flow map")
+    rule = MiddleTarget(average=average)
+    pairs = Dyadic(levels, diagonal=diagonal)
+    return _without_teacher("shortcut", space, size, network, rule, pairs)
 
 
 RULES = ("stored", "start", "middle", "end", "progressive")

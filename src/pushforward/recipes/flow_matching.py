@@ -82,14 +82,15 @@ def flow(
         Liu et al., Rectified Flow (2023), for reflow.
     """
     one_of("coupling", coupling, ("independent", "ot", "reflow"))
-    start = _source(source, space)
+    if source is not None and not isinstance(source, Source):
+        source = Source(str(source), space)
     couple: Coupling
     if coupling == "reflow" or teacher is not None:
-        couple = _reflow(coupling, teacher, start, pairs, teacher_steps)
+        couple = _reflow(coupling, teacher, source, pairs, teacher_steps)
     elif coupling == "ot":
-        couple = OptimalTransport(batch_size(space), start)
+        couple = OptimalTransport(batch_size(space), source)
     else:
-        couple = Independent(start)
+        couple = Independent(source)
     net = denoising_network(space, size, network)
     solver: Solver = DPM(order=2)
     grid = "time"
@@ -108,12 +109,6 @@ def flow(
         grid=grid,
     )
     return Recipe(method, denoising_training(space, net), "flow", "flow matching")
-
-
-def _source(given: str | Path | Source | None, space: Space) -> Source | None:
-    if given is None or isinstance(given, Source):
-        return given
-    return Source(str(given), space)
 
 
 def _reflow(

@@ -58,9 +58,9 @@ class Schedule:
                 warm-up by time, at most a tenth of training.
             now: State of training at this step.
         """
-        warmup: float = self.warmup
-        if clock.fixed is not None:
-            warmup = min(warmup, clock.fixed // 10)
+        warmup = self.warmup
+        if clock.total is not None:
+            warmup = min(warmup, clock.total // 10)
         rise = max((clock.step + 1) / max(1, warmup), clock.risen)
         past = 0.0
         if self.decay > 0:
@@ -223,15 +223,19 @@ class Option:
     types: tuple[Any, ...]
 
 
-def options_of(recipe: RecipeFunction) -> dict[str, Option]:
-    """Return the options of a recipe by name: keyword-only parameters that allow a plain type."""
+def settings(recipe: RecipeFunction) -> dict[str, Option]:
+    """Return the options of a recipe by name: keyword-only parameters that allow a plain type.
+
+    Frozen parts are not options.
+    """
     hints = typing.get_type_hints(recipe, include_extras=True)
     texts = _argument_texts(inspect.getdoc(recipe) or "")
     options = {}
     for name, parameter in inspect.signature(recipe).parameters.items():
         types_, group = _types_and_group(hints.get(name, str))
         plain = [kind for kind in _PLAIN if kind in types_]
-        if parameter.kind is parameter.KEYWORD_ONLY and plain:
+        frozen = words_of(parameter.annotation) & MODELS
+        if parameter.kind is parameter.KEYWORD_ONLY and plain and not frozen:
             kind = str if str in plain else plain[-1]
             text = texts.get(name, "")
             options[name] = Option(name, kind, group, parameter.default, text, types_)
@@ -266,8 +270,7 @@ def on_space(function: RecipeFunction) -> RecipeFunction:
         if home is None:
             return function(space, *arguments, **settings)
         inspect.signature(function).bind(space, *arguments, **settings)  # refuses unknown settings
-        own: Recipe = at(home)(space, *arguments, **settings)
-        return own
+        return at(home)(space, *arguments, **settings)
 
     return recipe
 
@@ -289,20 +292,7 @@ def load_file(path: str | Path) -> RecipeFunction:
     Raises:
         UsageError: If the file is missing, fails, or contains no or several recipes.
     """
-    if not Path(path).is_file():
-        raise UsageError(
-            f"The file {path} does not exist. Specify the name of a recipe "
-            f"({', '.join(RECIPES)}) or a Python file."
-        )
     return RECIPES[plugins.only(path, "recipe", "a function annotated `-> Recipe`")]
-
-
-def settings(recipe: RecipeFunction) -> dict[str, Option]:
-    """Return the options of a recipe on the command line, without frozen parts."""
-    options = options_of(recipe)
-    for name in frozen_parts(recipe):
-        options.pop(name, None)
-    return options
 
 
 def frozen_parts(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:

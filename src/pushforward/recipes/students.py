@@ -128,7 +128,7 @@ def with_second_time(
             f"{type(network).__name__} cannot become a map between two times: its class must "
             "accept times= (here 1). Networks of pushforward (MLP, UNet, DiT) do."
         )
-    copy: nn.Module = spec.build(described).to(next(network.parameters()))
+    copy = spec.build(described).to(next(network.parameters()))
     weights = copy.state_dict()
     for name, weight in network.state_dict().items():
         if name in weights and weights[name].shape == weight.shape:
@@ -137,7 +137,7 @@ def with_second_time(
     points = torch.linspace(*ends, POINTS, dtype=torch.float64)
     for name, embedding in network.named_modules():
         if isinstance(embedding, TimeEmbedding):
-            fitted: Any = copy.get_submodule(name)
+            fitted = copy.get_submodule(name)
             _fit(fitted, embedding, points, received(points))
     return copy.train(network.training)
 

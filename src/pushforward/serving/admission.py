@@ -15,6 +15,7 @@ from pushforward.conditions.kind import ConditionKind, names_of
 from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import UsageError
 from pushforward.registries import SOLVERS
+from pushforward.samples import columns_of
 from pushforward.sampling_options import configure
 from pushforward.serving.engine import Engine, Request, Schedule
 from pushforward.solvers import as_solver
@@ -80,14 +81,13 @@ class Model:
         """Column names of rows; empty for images."""
         if self.space.has_pixels:
             return []
-        named = self.space.names or self.space.columns
-        return list(named) or [f"x{i}" for i in range(self.space.size)]
+        return columns_of(self.space)
 
     def described(self) -> dict[str, Any]:
         """Describe the model with its outputs and inputs, as plain values."""
         conditions = self.space.conditions
         flow = self.engine.flow
-        facts: dict[str, Any] = {
+        facts = {
             "id": self.name,
             "object": "model",
             "owned_by": "pushforward",
@@ -170,8 +170,8 @@ class Model:
         kinds: dict[str, ConditionKind] = {}
         for name, kind in self.space.conditions.items():
             kinds |= dict.fromkeys(kind.entries or [name], kind)
-        wanted: dict[str, Any] = {}
-        warnings: list[str] = []
+        wanted = {}
+        warnings = []
         for name, value in given.items():
             if name not in kinds:
                 supported = ", ".join(kinds) or "no conditions"

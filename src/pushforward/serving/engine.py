@@ -33,7 +33,7 @@ from pushforward.denoisers.denoiser import (
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged, PushforwardError, UsageError
 from pushforward.export.program import mixed
-from pushforward.export.tables import Dense, RowLayout, dense
+from pushforward.export.tables import RowLayout, dense
 from pushforward.transports import Flow, Latent, Transport, inner_of
 from pushforward.transports.redrawing import HOPELESS, TURNS, named_constraints
 from pushforward.transports.transport import finite
@@ -69,7 +69,7 @@ class Schedule:
         if self.ready:
             return
         flow = Flow(*self._flow)  # not kept: its table is large
-        self.table: Dense = dense(flow.table)
+        self.table = dense(flow.table)
         self.width = flow.width
         self.noises = self.table.noises
         apart = any(place[-1] == "t" for place in self.table.columns)
@@ -226,7 +226,7 @@ class Engine:
         self._layouts: dict[str, RowLayout] = {}
         self._slots = torch.zeros(places, 0, *transport.noise_shape, device=self.device)
         self._scales = torch.ones(places, device=self.device)
-        self._values: dict[str, Tensor] = {}
+        self._values = {}
         for name, kind in self.space.conditions.items():
             self._values[name] = kind.blank(places, self.device)
 

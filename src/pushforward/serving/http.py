@@ -345,7 +345,7 @@ class Gate:
         self.app = app
         self.most = most
         self.seconds = seconds
-        self.token: bytes | None = None
+        self.token = None
         if key is not None:
             self.token = f"Bearer {key}".encode(errors="surrogateescape")
         names = "|".join(map(re.escape, ["localhost", *hosts]))

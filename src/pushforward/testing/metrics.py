@@ -59,7 +59,7 @@ def _classes(x: np.ndarray) -> np.ndarray:
 
 
 def _backwards(samples: Samples) -> Samples:
-    changes: dict[str, Any] = {}
+    changes = {}
     for name in ("generated", "generated_features", "generated_classes"):
         values = getattr(samples, name)
         if values is not None:
@@ -99,7 +99,7 @@ def check_metric(
         Broken: If a law is violated; an `AssertionError` that names the law.
         TypeError: If it applies to none of the samples.
     """
-    thing: Metric = metric() if isinstance(metric, type) else metric
+    thing = metric() if isinstance(metric, type) else metric
     applicable = [kind for kind in ([samples] if samples else sample_sets()) if thing.applies(kind)]
     if not applicable:
         raise TypeError(
@@ -157,7 +157,7 @@ def check_features(
         PushforwardError: If the data is not supported, or the extractor fails.
     """
     data = data or space_data((1, 8, 8), labels=True)
-    part: Any = extractor
+    part = extractor
     before = torch.get_rng_state()
     with tempfile.TemporaryDirectory() as cache:
         features = fit_features(data, extractor, cache=cache, reads=False)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pushforward import recipes, spec
-from pushforward.conditions import ConditionKind, Label
+from pushforward.conditions import Label
 from pushforward.data import Batch, Dataset, ImageSpace, Space, Split, VectorSpace, kinds
 from pushforward.denoisers import Condition
 from pushforward.draws import BlockDraws, ExampleDraws
@@ -86,7 +86,7 @@ def space_data(shape: tuple[int, ...], labels: bool, n: int = 70, seed: int = 0)
     size = (n + 24, *shape)
     x: np.ndarray
     space: Space
-    conditions: dict[str, ConditionKind] = {}
+    conditions = {}
     if labels:
         conditions["label"] = Label(("a", "b", "c"), (0.5, 0.25, 0.25))
     if len(shape) == 1:
@@ -117,12 +117,12 @@ def shape_for(name: str) -> tuple[int, ...]:
 
 def teachers_for(recipe: recipes.RecipeFunction, space: Space) -> dict[str, Any]:
     """Build an untrained flow or map for each frozen part that a recipe needs."""
-    teachers: dict[str, Any] = {}
+    teachers = {}
     parts = recipes.frozen_parts(recipe)
     for name in recipes.missing_parts(recipe):
         maps = "FlowMap" in recipes.words_of(parts[name].annotation)
         function = recipes.named("meanflow" if maps else "flow")
-        flow: Any = function(space, "tiny").method.transport()
+        flow = function(space, "tiny").method.transport()
         with torch.no_grad():
             for parameter in flow.parameters():
                 if not parameter.any():
@@ -221,7 +221,7 @@ def check_method(
         TypeError: If it is not a method.
     """
     data = data or space_data((17,), labels=True)
-    thing: Any = method if isinstance(method, (Method, Recipe)) else method(data.space)
+    thing = method if isinstance(method, (Method, Recipe)) else method(data.space)
     if isinstance(thing, Recipe):
         thing = thing.method
     if not isinstance(thing, Method):

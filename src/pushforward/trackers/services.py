@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.trackers.tracker import FOLDER, Tracker, imported
+from pushforward.trackers.tracker import FOLDER, Tracker
 
 LONGEST = 500  # Characters of a parameter that are stored
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
@@ -21,14 +21,12 @@ class TensorBoard(Tracker):
     """Write scalars, samples and the spec to ``trackers/tensorboard`` in the run folder."""
 
     library = "tensorboard"
-
-    def __init__(self) -> None:
-        self._writer: Any = None
+    _writer: Any = None
 
     def start(
         self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None
     ) -> str:
-        self._writer = imported("torch.utils.tensorboard", "tensorboard").SummaryWriter(
+        self._writer = self.module("torch.utils.tensorboard").SummaryWriter(
             str(folder / FOLDER / "tensorboard")
         )
         if known is None:
@@ -62,32 +60,30 @@ class WandB(Tracker):
     """
 
     library = "wandb"
-
-    def __init__(self) -> None:
-        self._run: Any = None
+    _run: Any = None
 
     def start(
         self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None
     ) -> str:
         (folder / FOLDER).mkdir(exist_ok=True)
-        library = imported("wandb", "wandb")
+        library = self.module("wandb")
         self._run = library.init(
             project=os.environ.get("WANDB_PROJECT", "pushforward"),
             name=folder.name,
             id=known,
             resume="allow",
             dir=str(folder / FOLDER),
-            config={**config, "manifest": dict(facts)},
+            config={**config, "manifest": facts},
             mode=os.environ.get("WANDB_MODE", "offline"),
             settings=library.Settings(console="off", silent=True, save_code=False),
         )
         return str(self._run.id)
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        self._run.log(dict(numbers), step=step)
+        self._run.log(numbers, step=step)
 
     def pictures(self, step: int, paths: Sequence[Path]) -> None:
-        image = imported("wandb", "wandb").Image
+        image = self.module("wandb").Image
         self._run.log({"pictures/samples": [image(str(path)) for path in paths]}, step=step)
 
     def finish(self, status: str) -> None:
@@ -102,10 +98,8 @@ class MLflow(Tracker):
     """
 
     library = "mlflow"
-
-    def __init__(self) -> None:
-        self._client: Any = None
-        self._id = ""
+    _client: Any = None
+    _id = ""
 
     def start(
         self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None
@@ -114,7 +108,7 @@ class MLflow(Tracker):
         if place is None:
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
             place = (folder / FOLDER / "mlruns").absolute().as_uri()
-        self._client = imported("mlflow", "mlflow").MlflowClient(place)
+        self._client = self.module("mlflow").MlflowClient(place)
         if known is not None:
             self._id = known
             self._client.update_run(known, status="RUNNING")
@@ -127,7 +121,7 @@ class MLflow(Tracker):
         self._id = self._client.create_run(number, run_name=folder.name).info.run_id
         settings = {
             **{name: value for name, value in config.items() if name != "method"},
-            "manifest": dict(facts),
+            "manifest": facts,
         }
         for name, value in _flat(settings):
             self._client.log_param(self._id, name, str(value)[:LONGEST])
@@ -135,7 +129,7 @@ class MLflow(Tracker):
         return str(self._id)
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        metric = imported("mlflow.entities", "mlflow").Metric
+        metric = self.module("mlflow.entities").Metric
         now = int(1000 * time.time())
         self._client.log_batch(
             self._id, metrics=[metric(name, value, now, step) for name, value in numbers.items()]

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pushforward import errors
+from pushforward.arguments import split_names
+from pushforward.errors import imported
 from pushforward.registries import TRACKERS
 
 FOLDER = "trackers"  # folder within a run folder, which is written by trackers and never read
@@ -34,7 +35,12 @@ class Tracker(ABC):
             MissingExtra: If the library of the tracker is not installed.
         """
         if self.library:
-            imported(self.library, self.library)
+            self.module(self.library)
+
+    def module(self, name: str) -> Any:
+        """Import a module of the tracker's library."""
+        needed = f"The tracker {self.library} needs a package that is not installed"
+        return imported(name, needed, self.library)
 
     @abstractmethod
     def start(
@@ -80,17 +86,6 @@ class Tracker(ABC):
         """
 
 
-def imported(module: str, extra: str) -> Any:
-    """Import a library of an extra.
-
-    Raises:
-        MissingExtra: If it is not installed, with the install command.
-    """
-    return errors.imported(
-        module, f"The tracker {extra} needs a package that is not installed", extra
-    )
-
-
 def trackers_of(given: str | Tracker | Iterable[str | Tracker] | None) -> tuple[Tracker, ...]:
     """Build the named trackers.
 
@@ -103,16 +98,11 @@ def trackers_of(given: str | Tracker | Iterable[str | Tracker] | None) -> tuple[
     """
     if given is None:
         return ()
-    words: Iterable[str | Tracker]
-    if isinstance(given, str):
-        words = given.replace(" ", "").split(",")
-    elif isinstance(given, Tracker):
-        words = [given]
-    else:
-        words = given
-    trackers = tuple(
-        word if isinstance(word, Tracker) else TRACKERS.find(word)() for word in words if word != ""
-    )
-    for tracker in trackers:
+    if isinstance(given, Tracker):
+        given = [given]
+    trackers = []
+    for word in split_names(given):
+        tracker = TRACKERS.find(word)() if isinstance(word, str) else word
         tracker.check()
-    return trackers
+        trackers.append(tracker)
+    return tuple(trackers)

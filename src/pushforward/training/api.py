@@ -13,13 +13,13 @@ from warnings import warn
 from torch import nn
 
 from pushforward import recipes, spec
-from pushforward.arguments import one_of, refuse_unknown, whole
+from pushforward.arguments import one_of, refuse_unknown, split_names, whole
 from pushforward.data import Dataset, dataset_of
 from pushforward.data.core.examples import batch_size_of
 from pushforward.data.core.load import DataLike
 from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
-from pushforward.files import disk, sweep
+from pushforward.files import check_absent, disk, sweep
 from pushforward.methods.method import Method
 from pushforward.numbers import counted
 from pushforward.plugins import files_of, load as load_plugin
@@ -46,9 +46,9 @@ from pushforward.training.options import (
 )
 from pushforward.training.recipe_argument import (
     RecipeLike,
+    as_run,
     from_run,
     name_of,
-    opened,
     recipe_from,
     settings_in,
     started,
@@ -73,7 +73,7 @@ def prepare(
 ) -> Trainer:
     """Build a `Trainer` for a new run; see `fit`. Without ``progress`` it is silent."""
     own = settings_in(recipe, options, FitOptions.__annotations__.keys() - {"network"})
-    refuse_unknown(options.keys() - own.keys(), FitOptions, "fit", HINTS)
+    refuse_unknown(options.keys() - own.keys(), FitOptions, "pf.fit", HINTS)
     given = recipe
     device = device_named(options.get("device", "auto"))
     processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
@@ -103,9 +103,10 @@ def prepare(
             others = [str(path) for path in plugins if str(path) != given]
             if others:
                 asked["plugin"] = others
-        source: Run | None = None
+        start = {}
         if options.get("init") is not None:
             recipe, source = from_run(options["init"], recipe)
+            start = {"init": str(source.folder), "init_step": source.state["step"]}
         elif recipe.first_weights is not None:
             recipe.first_weights(recipe.method)
             from_seed = False
@@ -114,14 +115,13 @@ def prepare(
         settings = Settings(
             seed=seed,
             device=device,
-            augment=_augmentations(options.get("augment", ())),
+            augment=split_names(options.get("augment", ())),
             checkpoint_every=options.get("checkpoint_every"),
             plugins=plugins,
             asked=asked,
-            init=None if source is None else source.folder,
-            init_step=None if source is None else source.state["step"],
             from_seed=from_seed,
             trackers=trackers_of(options.get("trackers")),
+            **start,
         )
         flops = options.get("flops")
         if flops is not None:
@@ -135,12 +135,6 @@ def prepare(
 
 def _as_options(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name.replace("_", "-"): value for name, value in settings.items()}
-
-
-def _augmentations(given: str | Sequence[str]) -> Sequence[str]:
-    if isinstance(given, str):
-        return [word for word in given.replace(" ", "").split(",") if word]
-    return given
 
 
 def _new_trainer(
@@ -232,7 +226,7 @@ def fit(recipe: RecipeLike, data: DataLike, **options: Unpack[FitOptions]) -> Ru
 
 def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
     """Build the `Trainer` of an existing run at its newest checkpoint; see `resume`."""
-    refuse_unknown(options, ResumeOptions, "resume", RESUME_HINTS)
+    refuse_unknown(options, ResumeOptions, "pf.resume", RESUME_HINTS)
     device = device_named(options.get("device", "auto"))
     folder = folder.folder if isinstance(folder, Run) else Path(folder)
     processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
@@ -284,12 +278,11 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
                 checkpoint_every=content["checkpoint_every"],
                 trackers=trackers,
             )
-            holding = RunLock(folder, lock, content, writes)
             trainer = Trainer(
                 recipe,
                 data(),
                 budget,
-                out=holding,
+                out=RunLock(folder, lock, content, writes),
                 settings=settings,
                 progress=watcher,
                 processes=processes,
@@ -378,13 +371,13 @@ def student(
     **options: Unpack[FitOptions],
 ) -> Trainer:
     """Build the `Trainer` of a run's student; the arguments are those of `distil`."""
-    run = opened(teacher, options.get("plugins", ()))
+    run = as_run(teacher, options.get("plugins", ()))
     flow = inner_of(run.transport)
     if not has_steps(flow) or has_jump(flow.denoiser):
         raise UsageError(
             f"{run.folder} is a {run.spec['recipe']}, which already samples in "
-            f"{counted(1 if not has_steps(flow) else flow.calls, 'call')}. Distillation needs a "
-            "model that samples in many steps: flow, ddpm or edm."
+            f"{counted(flow.calls, 'call')}. Distillation needs a model that samples in many "
+            "steps: flow, ddpm or edm."
         )
     if not 1 <= whole("calls", calls) <= flow.calls:
         raise UsageError(
@@ -393,54 +386,31 @@ def student(
         )
     data = data_of_run(run.folder, run.spec, data)
     student_settings = {"calls": calls, **(settings or {})}
-    function = with_frozen("distil", {"teacher": run})
-    recipe = seeded(lambda: function(data.space, **student_settings), options.get("seed", 0))
     if all(options.get(name) is None for name in BUDGETS):
         options["steps"] = run.state["step"]
-    return _learning_from(recipe, data, run, student_settings, options)
+    return _learning_from(run, "distil", data, student_settings, options)
 
 
 def _learning_from(
-    recipe: Recipe, data: Dataset, run: Run, settings: Mapping[str, Any], options: FitOptions
+    run: Run, name: str, data: Dataset, settings: Mapping[str, Any], options: FitOptions
 ) -> Trainer:
+    function = with_frozen(name, {"teacher": run})
+    recipe = seeded(lambda: function(data.space, **settings), options.get("seed", 0))
     asked = {**_as_options(settings), "frozen": [f"teacher={run.folder}"]}
     return prepare(recipe, data, asked=asked, **options)
 
 
-def check_finish(
-    teacher: Run,
-    out: str | Path | None,
-    overwrite: bool,
-    finish_settings: Mapping[str, Any] | None = None,
-) -> None:
-    """Raise an error if a student could not be finished."""
+def _check_finish(teacher: Run, settings: Mapping[str, Any] | None, options: FitOptions) -> None:
     if teacher.space.names:
         raise UsageError(
             "finish does not support tables. Leave out `finish`; for better rows, sample in 2 or 4 "
             "`steps`."
         )
-    second = Path(f"{out}-finished")
-    if out is not None and second.exists() and not overwrite:
-        raise UsageError(f"{second} already exists. Choose another `out`, or add `overwrite=True`.")
+    if options.get("out") is not None:
+        check_absent(Path(f"{options['out']}-finished"), options.get("overwrite", False))
     known = recipes.settings(recipes.named("finish"))
-    for name in finish_settings or {}:
+    for name in settings or {}:
         one_of("setting", name, known, " of finish")
-
-
-def finisher(
-    run: Run,
-    data: Dataset,
-    finish: float,
-    settings: Mapping[str, Any] | None = None,
-    **options: Unpack[FitOptions],
-) -> Trainer:
-    """Build the `Trainer` that finishes a student, in a folder that ends in "-finished"."""
-    function = with_frozen("finish", {"teacher": run})
-    settings = settings or {}
-    recipe = seeded(lambda: function(data.space, **settings), options.get("seed", 0))
-    no_budget: Any = dict.fromkeys(BUDGETS)
-    options = {**options, **no_budget, "out": f"{run.folder}-finished", "seconds": finish}
-    return _learning_from(recipe, data, run, settings, options)
 
 
 def distil(
@@ -477,54 +447,55 @@ def distil(
         UsageError: If the teacher samples in one call or in fewer than ``calls``.
         DataError: If the teacher's data is missing or has changed.
     """
-    refuse_unknown(options, FitOptions, "distil", HINTS)
+    refuse_unknown(options, FitOptions, "pf.distil", HINTS)
     options["progress"] = watcher_of(options.get("progress"))
-    teacher = opened(teacher, options.get("plugins", ()))
+    teacher = as_run(teacher, options.get("plugins", ()))
     if finish is None and finish_settings:
         raise UsageError(
             "Got settings for finish, but not `finish` itself. Pass `finish` (its training time in "
             "seconds), or leave the settings out."
         )
     if finish is not None:
-        check_finish(teacher, options.get("out"), options.get("overwrite", False), finish_settings)
+        _check_finish(teacher, finish_settings, options)
     trainer = student(teacher, calls=calls, data=data, settings=settings, **options)
     run = train(trainer)
     if finish is None:
         return run
-    return train(finisher(run, trainer.data, finish, finish_settings, **options))
+    no_budget: Any = dict.fromkeys(BUDGETS)
+    options = {**options, **no_budget, "out": f"{run.folder}-finished", "seconds": finish}
+    return train(_learning_from(run, "finish", trainer.data, finish_settings or {}, options))
 
 
 def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]:
     """Train several models in alternating rounds, so that they meet the same machine speed."""
-    fallen: dict[int, Diverged] = {}
+    fallen = {}
 
-    def attempt(number: int, work: Callable[[], object]) -> None:
+    def attempt(trainer: Trainer, work: Callable[[], object]) -> None:
         try:
             work()
         except Diverged as error:
-            fallen[number] = error
-            trainers[number].progress.say(f"{trainers[number].folder.name}: {error}")
+            fallen[trainer] = error
+            trainer.progress.say(f"{trainer.folder.name}: {error}")
 
     try:
         while not any(trainer.stop for trainer in trainers):
-            waiting = [
-                number
-                for number, trainer in enumerate(trainers)
-                if number not in fallen and not trainer.done
-            ]
+            waiting = [each for each in trainers if each not in fallen and not each.done]
             if not waiting:
                 break
-            for number in waiting:
-                attempt(number, partial(trainers[number].advance, turn))
-        for number, trainer in enumerate(trainers):
-            if number not in fallen:
-                attempt(number, trainer.finish)
+            for trainer in waiting:
+                attempt(trainer, partial(trainer.advance, turn))
+        for trainer in trainers:
+            if trainer not in fallen:
+                attempt(trainer, trainer.finish)
         if fallen and len(fallen) == len(trainers):
             raise next(iter(fallen.values()))
-        return [
-            salvaged(trainer, fallen[number]) if number in fallen else finished(trainer)
-            for number, trainer in enumerate(trainers)
-        ]
+        runs = []
+        for trainer in trainers:
+            if trainer in fallen:
+                runs.append(salvaged(trainer, fallen[trainer]))
+            else:
+                runs.append(finished(trainer))
+        return runs
     except (CheckpointError, DataError):
         for trainer in trainers:
             with suppress(CheckpointError, Diverged):

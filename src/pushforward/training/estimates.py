@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pushforward.arguments import number
 from pushforward.data import Dataset
-from pushforward.errors import CheckpointError, DataError, OutOfMemory, UsageError
+from pushforward.errors import PushforwardError, UsageError
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.machine import added_peak, held_bytes, lacks_memory
@@ -129,14 +129,10 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 def training_memory(run: Run, data: Dataset) -> int | None:
     """Measure the peak tensor memory of a training step of a run's recipe."""
-    fingerprint = run.spec["fingerprint"]
-    for known in (data, data.without_labels()):
-        if known.fingerprint == fingerprint:
-            return _training_memory(run, known)
-    return None
-
-
-def _training_memory(run: Run, data: Dataset) -> int | None:
+    if data.fingerprint != run.spec["fingerprint"]:
+        data = data.without_labels()
+    if data.fingerprint != run.spec["fingerprint"]:
+        return None
     holding = RunLock(run.folder, None, run.spec, writes=False)
     settings = Settings(seed=run.spec["seed"], device=next(run.method.parameters()).device)
     try:
@@ -145,7 +141,7 @@ def _training_memory(run: Run, data: Dataset) -> int | None:
                 recipe_of(run.spec), data, Budget(steps=2), out=holding, settings=settings
             )
             added = _of_second_step(trainer)
-    except (CheckpointError, DataError, UsageError, OutOfMemory):
+    except PushforwardError:
         return None
     except (MemoryError, RuntimeError) as error:
         if not lacks_memory(error):
@@ -160,9 +156,7 @@ def _training_memory(run: Run, data: Dataset) -> int | None:
 
 
 class _Counter(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
+    total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         from torch.utils.flop_counter import flop_registry

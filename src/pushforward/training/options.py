@@ -182,6 +182,6 @@ def budget_in(options: Mapping[str, Any], data: Callable[[], Dataset]) -> Budget
 
 def samples_in(epochs: float, data: Dataset) -> int:
     """Return the number of training examples in ``epochs`` passes over the data, rounded up."""
-    if not 0 < number("epochs", epochs) < math.inf:
-        raise UsageError(f"`epochs` must be positive and finite, got {epochs}.")
+    if not number("epochs", epochs) > 0:
+        raise UsageError(f"`epochs` must be positive, got {epochs}.")
     return math.ceil(epochs * len(data.train))

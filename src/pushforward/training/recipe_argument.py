@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward import recipes, spec
-from pushforward.conditions.kind import described, met
+from pushforward.conditions.kind import met
 from pushforward.data import Dataset, ImageSpace, Space, VectorSpace, dataset_of
 from pushforward.data.core.dataset import Seen
 from pushforward.data.core.load import DataLike
@@ -25,7 +25,7 @@ from pushforward.registries import RECIPES
 from pushforward.runtime import device_named
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.loop.machine import seeded
-from pushforward.training.loop.model_setup import close, prepared, trainings
+from pushforward.training.loop.model_setup import differing_units, examples_of, prepared, trainings
 from pushforward.training.runs.provenance import seen_by
 from pushforward.training.runs.run import Run, described_sampler, load
 from pushforward.transports import Autoencoder, Latent, inner_of
@@ -70,10 +70,10 @@ def recipe_from(
 
 
 def _takes_space(function: Callable[..., Any]) -> bool:
-    for parameter in inspect.signature(function).parameters.values():
-        positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        if positional and parameter.default is parameter.empty:
-            return True
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return True
     return False
 
 
@@ -134,7 +134,7 @@ def started(
     return recipe, False
 
 
-def opened(run: str | Path | Run, plugins: str | Path | Sequence[str | Path]) -> Run:
+def as_run(run: str | Path | Run, plugins: str | Path | Sequence[str | Path]) -> Run:
     """Return the run, loading it first if a folder is given."""
     if isinstance(run, Run):
         return run
@@ -143,7 +143,7 @@ def opened(run: str | Path | Run, plugins: str | Path | Sequence[str | Path]) ->
 
 def from_run(init: str | Path | Run, recipe: Recipe) -> tuple[Recipe, Run]:
     """Return the recipe with the averaged weights of a run, and the run."""
-    run = opened(init, ())
+    run = as_run(init, ())
     there = _identity(run.spec["recipe"], run.method)
     here = _identity(recipe.name, recipe.method)
     for name, value in there.items():
@@ -221,7 +221,7 @@ def with_frozen(
                 f"{', '.join(known) or 'none'}.{did_you_mean(name, known)} A frozen part is a "
                 "recipe argument annotated as a Transport, a Denoiser or an Autoencoder."
             )
-    runs = {name: opened(run, plugins) for name, run in parts.items()}
+    runs = {name: as_run(run, plugins) for name, run in parts.items()}
 
     @functools.wraps(function)
     def bound(space: Space, *arguments: Any, **options: Any) -> Recipe:
@@ -256,8 +256,7 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         trained = run.method.space
     else:
         transport = run.transport
-        same = tuple(transport.space.shape) == tuple(space.shape)
-        if not same or _other_units(transport.space, space):
+        if differing_units(transport.space, space):
             transport = inner_of(transport)  # codes may have the shape of data
         trained = transport.space
         if trained.names and "FlowMap" in kinds:
@@ -268,33 +267,27 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         latent = "Latent" in kinds and isinstance(transport, Latent)
         if kinds & {"Denoiser", "FlowMap"} and not latent:
             part = getattr(transport, "denoiser", None)
-    same = tuple(trained.shape) == tuple(space.shape) and met(trained.conditions, space.conditions)
+    same = trained.shape == space.shape
     if "Autoencoder" not in kinds:
-        same = same and not _other_units(trained, space)
+        same = not differing_units(trained, space)
     expected = sorted(kinds & recipes.MODELS)
     suits = any(base.__name__ in expected for base in type(part).__mro__)
-    if not same or not suits:
+    if not (same and suits and met(trained.conditions, space.conditions)):
         wanted = " or ".join(dict.fromkeys(KINDS[kind] for kind in expected))
         advice = ""
         if "FlowMap" in expected and not suits:
             advice = f" Distil it first: `pushforward distil {shlex.quote(str(run.folder))}`."
         raise UsageError(
             f"The frozen part {name} must be {wanted} that was trained on the same training split, "
-            f"of shape {tuple(space.shape)} with {described(space.conditions)}; {run.folder} is a "
-            f"run of {run.spec['recipe']} on data of shape {tuple(trained.shape)} with "
-            f"{described(trained.conditions)}.{advice}"
+            f"of {examples_of(space)}; {run.folder} is a run of {run.spec['recipe']} on data of "
+            f"{examples_of(trained)}.{advice}"
         )
     return part  # type: ignore[no-any-return]
 
 
-def _other_units(trained: Space, space: Space) -> bool:
-    units = space.units
-    return not all(close(getattr(trained, name), units[name], units["std"]) for name in units)
-
-
 def pairs_of(given: Sequence[str]) -> dict[str, str]:
     """Parse names and runs from words such as "teacher=runs/flow"."""
-    pairs: dict[str, str] = {}
+    pairs = {}
     for word in given:
         name, _, run = word.partition("=")
         if not name or not run or name in pairs:
@@ -323,7 +316,7 @@ def autoencoder_of(
         from pushforward.interop import autoencoder_from_diffusers
 
         return Autoencoder(*autoencoder_from_diffusers(run, space), standard=False)
-    loaded = opened(run, plugins)
+    loaded = as_run(run, plugins)
     if not isinstance(loaded.method, HasAutoencoder):
         raise UsageError(
             f"{loaded.folder} is a {loaded.spec['recipe']}, which has no latent space. Use a run "
@@ -382,11 +375,10 @@ def in_latent(
     autoencoder = run if isinstance(run, Autoencoder) else autoencoder_of(run, data.space, plugins)
     there = autoencoder.space
     here = data.space
-    if tuple(there.shape) != tuple(here.shape) or not met(there.conditions, here.conditions):
+    if there.shape != here.shape or not met(there.conditions, here.conditions):
         raise UsageError(
-            f"The autoencoder takes examples of shape {tuple(there.shape)} with "
-            f"{described(there.conditions)}; {data.name} has {tuple(here.shape)}, with "
-            f"{described(here.conditions)}. Train an autoencoder on this data, resize the images "
+            f"The autoencoder takes examples of {examples_of(there)}; {data.name} has "
+            f"{examples_of(here)}. Train an autoencoder on this data, resize the images "
             "(`resize=N`), or train one without labels (`labelled=False`)."
         )
     codes = prepared(_Alone(autoencoder.to(device)), data, device)["x"]

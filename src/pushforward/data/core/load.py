@@ -81,7 +81,7 @@ def load(name_or_path: Any, **options: Any) -> Dataset:
 
 def reading_of(options: Mapping[str, Any]) -> DataOptions:
     """Check the options of `load`; None means the default."""
-    refuse_unknown(options, DataOptions, "data.load", also=["name_or_path"])
+    refuse_unknown(options, DataOptions, "pf.data.load", also=["name_or_path"])
     given = {name: value for name, value in options.items() if value is not None}
     given.pop("name_or_path", None)  # of stored runs
     return DataOptions(**given)

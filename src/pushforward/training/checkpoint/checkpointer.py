@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait as wait_for
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from pushforward.training.checkpoint.storage import (
     step_of,
     write_latest,
 )
-from pushforward.training.checkpoint.tensors import Checkpoint, fitting, load, whole
+from pushforward.training.checkpoint.tensors import Checkpoint, Groups, fitting, load, unsharded
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.callbacks import Action, CallbackRequest, numbers_in
 from pushforward.training.loop.machine import free_memory
@@ -52,6 +53,7 @@ def beside(work: Callable[[], Any]) -> Future[None]:
     return future
 
 
+@dataclass(eq=False)
 class Checkpointer:
     """Policy of checkpoints: decides when to save, and saves, prunes and restores.
 
@@ -59,6 +61,8 @@ class Checkpointer:
     requested ones are waited for.
 
     Args:
+        folder: Folder of the checkpoints.
+        writes: Whether this process writes files.
         every: Steps between checkpoints; None for `CHECKPOINT_SECONDS`.
         facts: Further entries of ``state.json``.
         journal: Log, which is flushed to disk before each checkpoint.
@@ -68,24 +72,15 @@ class Checkpointer:
         weights_step: Step of the weights after a return to earlier ones; otherwise None.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        clock: Clock,
-        processes: Processes,
-        *,
-        writes: bool,
-        every: int | None,
-        facts: dict[str, Any],
-        journal: Journal,
-    ) -> None:
-        self.folder = folder / "checkpoints"
-        self.clock = clock
-        self.processes = processes
-        self.writes = writes
-        self.every = every
-        self.facts = facts
-        self.journal = journal
+    folder: Path
+    clock: Clock
+    processes: Processes
+    writes: bool
+    every: int | None
+    facts: dict[str, Any]
+    journal: Journal
+
+    def __post_init__(self) -> None:
         self.step = -1
         self.beside = True
         self.refused = False
@@ -135,7 +130,7 @@ class Checkpointer:
             self.step = state.step
             self._seconds = state.seconds
 
-    def _gathered(self, state: TrainState) -> dict[str, dict[str, Tensor]]:
+    def _gathered(self, state: TrainState) -> Groups:
         content = state.state_dict()
         if not self.processes.sharded:
             return {group: content[group] for group in GROUPS}
@@ -143,14 +138,12 @@ class Checkpointer:
         for group in GROUPS:
             gathered[group] = {}
             for name, tensor in content[group].items():
-                value = whole(tensor.detach())
+                value = unsharded(tensor.detach())
                 if self.writes:
                     gathered[group][name] = value.to("cpu")
         return gathered
 
-    def _write(
-        self, tensors: Mapping[str, Mapping[str, Tensor]], kept: list[int], meanwhile: bool
-    ) -> None:
+    def _write(self, tensors: Groups, kept: list[int], meanwhile: bool) -> None:
         if meanwhile:
             memory = free_memory()
             meanwhile = memory is None or bytes_of(tensors.values()) <= SHARE * memory
@@ -222,9 +215,8 @@ class Checkpointer:
     def restore(self, state: TrainState, stored: Checkpoint) -> None:
         """Restore a checkpoint, which becomes the newest."""
         self.wait()
-        counters = {name: stored.state[name] for name in ("step", "seconds")}
         with fitting(stored.folder):
-            state.load_state_dict({**stored.tensors, **counters})
+            state.load_state_dict({**stored.state, **stored.tensors})
         self.step = state.step
         self._seconds = state.seconds
         self._before = (self.step, self._seconds)
@@ -253,7 +245,7 @@ class Checkpointer:
         return f"In {self.folder}, step {self.step} is saved."
 
 
-def _copied(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+def _copied(tensors: Groups) -> Groups:
     copies: dict[str, dict[str, Tensor]] = {}
     for group, part in tensors.items():
         copies[group] = {}

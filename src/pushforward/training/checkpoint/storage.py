@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # the number of the format of checkpoints that is written and read
 BESIDE = 1 << 16  # bytes of a checkpoint beside its tensors, at most
+KEPT = 2  # newest checkpoints that are kept
 THREADS = 4  # files of a checkpoint that are hashed at once
 PREFIX = "step_"  # how the name of every checkpoint begins; digits follow
 LATEST = "latest.json"
@@ -61,9 +63,12 @@ def appearing(path: Path) -> Iterator[Path]:
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file atomically; see `appearing`."""
     with appearing(path) as temporary:
-        temporary.write_text(
-            json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        _write(temporary, content)
+
+
+def _write(path: Path, content: Any) -> None:
+    text = json.dumps(content, indent=1, allow_nan=False)
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def sha256(path: Path) -> str:
@@ -127,17 +132,29 @@ def save(
     step: int,
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
-    keep: int = 2,
-    after: int | None = None,
+    after: float = math.inf,
     held: Container[int] = (),
 ) -> None:
-    """Write ``folder/step_NNNNNN`` and prune older checkpoints."""
+    """Write ``folder/step_NNNNNN``; prune older checkpoints, and those of given-up steps.
+
+    Args:
+        after: Step of the checkpoint before; those of later steps are given up.
+        held: Steps whose checkpoints are kept.
+    """
     final = folder / step_name(step)
     check_space(final, bytes_of(tensors.values()))
     with staged(final) as temporary:
         fill(temporary, tensors, state)
         commit(temporary, final)
-    prune(final, keep, after, held)
+    remaining = []
+    for path in all_in(folder):
+        if path != final and step_of(path) > after:
+            _remove(path)
+        elif step_of(path) not in held:
+            remaining.append(path)
+    for old in remaining[:-KEPT]:
+        if old != final:
+            _remove(old)
 
 
 @contextlib.contextmanager
@@ -171,18 +188,6 @@ def commit(temporary: Path, final: Path) -> None:
     write_latest(final.parent, final.name)
 
 
-def prune(final: Path, keep: int = 2, after: int | None = None, held: Container[int] = ()) -> None:
-    """Remove older checkpoints; see `save` for the arguments."""
-    there = all_in(final.parent)
-    given_up = [
-        path for path in there if path != final and after is not None and step_of(path) > after
-    ]
-    remaining = [path for path in there if path not in given_up and step_of(path) not in held]
-    for old in (*given_up, *remaining[:-keep]):
-        if old != final:
-            _remove(old)
-
-
 def _remove(folder: Path) -> None:
     # it loses its name first, so that half of one never counts; `sweep` removes what could not go
     with contextlib.suppress(OSError), private(folder.parent) as gone:
@@ -196,21 +201,17 @@ def fill(
     for name, group in tensors.items():
         write_tensors(folder / f"{name}.safetensors", group)
         flush(folder / f"{name}.safetensors")
-    (folder / "state.json").write_text(
-        json.dumps(state, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    _write(folder / "state.json", state)
     flush(folder / "state.json")
 
 
 def seal(folder: Path) -> None:
     """Write sizes and hashes of all files in a folder to ``MANIFEST.json``, flushed."""
     listing = {}
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+    for path in sorted(filter(Path.is_file, folder.iterdir())):
         listing[path.name] = {"size": path.stat().st_size, "sha256": sha256(path)}
     manifest = folder / MANIFEST
-    manifest.write_text(
-        json.dumps({"format_version": FORMAT, "files": listing}, indent=1) + "\n", encoding="utf-8"
-    )
+    _write(manifest, {"format_version": FORMAT, "files": listing})
     flush(manifest)
     flush(folder)
 
@@ -275,7 +276,7 @@ def fault(folder: Path) -> str | None:
         manifest = read_json(folder / MANIFEST)
         files = dict(manifest["files"])
         version = manifest["format_version"]
-    except (CheckpointError, LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         if isinstance(error.__cause__, PermissionError):
             raise
         return MANIFEST
@@ -329,7 +330,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     state = read_json(folder / "state.json")
     if is_checkpoint(folder.name) and state["step"] != step_of(folder):
         raise damaged(folder, "state.json")
-    return dict(state)
+    return state
 
 
 def unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:

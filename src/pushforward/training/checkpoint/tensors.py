@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from pushforward.training.checkpoint.storage import (
     read_tensors,
 )
 
+AnyTensor = TypeVar("AnyTensor", bound=Tensor)
 Groups = Mapping[str, Mapping[str, Tensor]]  # Tensors by file and name
 
 
@@ -26,7 +27,7 @@ MEASURED = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
 two equal training runs."""
 
 
-def whole(tensor: Tensor) -> Tensor:
+def unsharded(tensor: Tensor) -> Tensor:
     """Gather a tensor from all its shards; every process must call this."""
     if hasattr(tensor, "full_tensor"):
         return tensor.full_tensor()
@@ -41,11 +42,11 @@ def local(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def by_place(numbers: Iterable[int], tensors: Sequence[Tensor]) -> list[list[int]]:
-    """Return the indices of sharded and of whole tensors, which no operation takes together."""
-    places: dict[bool, list[int]] = {}
-    for number in numbers:
-        places.setdefault(hasattr(tensors[number], "device_mesh"), []).append(number)
+def by_place(tensors: Iterable[AnyTensor]) -> list[list[AnyTensor]]:
+    """Separate sharded from whole tensors, which no operation takes together."""
+    places: dict[bool, list[AnyTensor]] = {}
+    for tensor in tensors:
+        places.setdefault(hasattr(tensor, "device_mesh"), []).append(tensor)
     return list(places.values())
 
 
@@ -55,9 +56,8 @@ def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
     if not gradients:
         return torch.zeros(())
     norms = []
-    for numbers in by_place(range(len(gradients)), gradients):
-        group = [gradients[i] for i in numbers]
-        norms.append(whole(nn.utils.get_total_norm(group, foreach=True)))
+    for group in by_place(gradients):
+        norms.append(unsharded(nn.utils.get_total_norm(group, foreach=True)))
     if len(norms) == 1:
         return norms[0]
     return torch.stack(norms).norm()

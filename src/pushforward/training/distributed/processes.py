@@ -220,7 +220,7 @@ class Group(Processes):
             ) from error
 
     def gathered(self, value: Any) -> list[Any]:
-        values: list[Any] = [None] * self.count
+        values = [None] * self.count
         torch.distributed.all_gather_object(values, value, group=self.control)
         return values
 

@@ -132,7 +132,7 @@ class Settings:
     checkpoint_every: int | None = None
     plugins: Sequence[Path] = ()
     asked: Mapping[str, Any] | None = None
-    init: str | Path | None = None
+    init: str | None = None
     init_step: int | None = None
     from_seed: bool = False
     trackers: Sequence[Tracker] = ()
@@ -142,8 +142,8 @@ class Settings:
             "seed": self.seed,
             "augment": list(self.augment),
             "checkpoint_every": self.checkpoint_every,
-            "asked": None if self.asked is None else dict(self.asked),
-            "init": None if self.init is None else str(self.init),
+            "asked": self.asked,
+            "init": self.init,
             "init_step": self.init_step,
             "from_seed": self.from_seed,
         }

@@ -17,7 +17,7 @@ from pushforward.training.loop.display import Watcher
 from pushforward.training.loop.machine import generators_kept
 from pushforward.training.loop.state import Clock, check_weights
 from pushforward.training.loop.step import StepResult
-from pushforward.training.runs.log import Journal, players_in
+from pushforward.training.runs.log import FLUSH, Journal, players_in
 
 
 @dataclass(frozen=True)
@@ -120,22 +120,15 @@ class Observer:
         """
 
 
+@dataclass(eq=False)
 class Callbacks:
     """The observers, the log and the progress display of a training run."""
 
-    def __init__(
-        self,
-        observers: Sequence[Observer],
-        journal: Journal,
-        watcher: Watcher,
-        clock: Clock,
-        processes: Processes,
-    ) -> None:
-        self.observers = list(observers)
-        self.journal = journal
-        self.watcher = watcher
-        self.clock = clock
-        self.processes = processes
+    observers: Sequence[Observer]
+    journal: Journal
+    watcher: Watcher
+    clock: Clock
+    processes: Processes
 
     def after_step(
         self, view: StateView, result: StepResult, saving: bool
@@ -149,7 +142,7 @@ class Callbacks:
         health = result.health | measures(early, view, self.processes)
         self.journal.add(clock.step, clock.samples, clock.seconds, result.losses, health)
         deciding = any(each.decides for each in early)
-        if saving or deciding or self.journal.full or players_in(health):
+        if saving or deciding or len(self.journal.held) >= FLUSH or players_in(health):
             self.journal.flush(clock.done)
         self.watcher(view.folder.name, clock, clock.samples, self.journal.losses)
         late = [each for each in self.observers if each.late and each.due(view)]
@@ -187,4 +180,4 @@ def measures(
             measured |= observer.look(view)
     if processes is None:
         return measured
-    return dict(processes.first(measured))
+    return processes.first(measured)

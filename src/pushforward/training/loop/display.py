@@ -13,7 +13,7 @@ from pushforward.errors import UsageError
 from pushforward.runtime import display, in_notebook
 
 
-def duration(seconds: float) -> str:
+def clock_time(seconds: float) -> str:
     """Format seconds: 90 -> "1:30", 5400 -> "1:30:00"."""
     hours, rest = divmod(int(seconds + 0.5), 3600)
     if hours:
@@ -52,6 +52,10 @@ class Silent(Watcher):
     """Watcher without output."""
 
 
+def _in_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def watcher_of(progress: Watcher | bool | None) -> Watcher:
     """Return the watcher for an argument ``progress``."""
     if isinstance(progress, Watcher):
@@ -59,10 +63,8 @@ def watcher_of(progress: Watcher | bool | None) -> Watcher:
     if progress is not None and not isinstance(progress, bool):
         raise UsageError(f"Expected progress=True, False or a pf.Progress; got {progress!r}.")
     if progress is None:
-        visible = (sys.stderr and sys.stderr.isatty()) or in_notebook()
-    else:
-        visible = progress
-    if visible:
+        progress = _in_terminal() or in_notebook()
+    if progress:
         return Progress()
     return Silent()
 
@@ -95,7 +97,7 @@ class _Line:
         if seconds <= 0 or done <= 0:
             return ""
         speed = (self.samples - self.first[1]) / seconds
-        left = duration(seconds * (1 - self.clock.progress) / done)
+        left = clock_time(seconds * (1 - self.clock.progress) / done)
         return f"  {speed:,.0f} examples/s  {left} left"
 
 
@@ -110,7 +112,7 @@ class Progress(Watcher):
     """
 
     def __init__(self, interval: float = 10.0) -> None:
-        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._terminal = _in_terminal()
         self._notebook = in_notebook()
         self.interval = 0.2 if self._terminal or self._notebook else interval
         self._lines: dict[str, _Line] = {}

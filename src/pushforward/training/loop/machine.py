@@ -89,7 +89,7 @@ def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> i
     )  # the profiler's library prints when it starts and stops
     with torch.autograd.profiler.profile(profile_memory=True) as profiler:
         work()
-    results: Any = profiler.kineto_results
+    results = profiler.kineto_results
     held = most = 0
     for event in sorted(
         (e for e in results.events() if e.name() == "[memory]"), key=lambda event: event.start_ns()

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pushforward import spec
 from pushforward.conditions.kind import described, met
-from pushforward.data import Dataset, Sampler
+from pushforward.data import Dataset, Sampler, Space
 from pushforward.denoisers import Condition, Denoiser
 from pushforward.denoisers.denoiser import check_network, network_precision
 from pushforward.draws import ExampleDraws
@@ -34,7 +34,7 @@ from pushforward.training.checkpoint.storage import (
 )
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import Budget, Settings
-from pushforward.training.loop.display import Watcher, duration
+from pushforward.training.loop.display import Watcher, clock_time
 
 
 def check_fit(
@@ -64,25 +64,16 @@ def check_fit(
 def _check_space(method: Method, data: Dataset) -> None:
     trained = method.space
     space = data.space
-    names = ["shape", "columns", "low", "high"]
-    if not isinstance(method, LatentMethod):  # whose units are those of its autoencoder
-        names += space.units
     differing = [] if met(trained.conditions, space.conditions) else ["conditions"]
-    for name in names:
-        expected = getattr(trained, name)
-        got = getattr(space, name)
-        if name in ("mean", "std"):
-            same = close(expected, got, space.units["std"])
-        else:
-            same = expected == got
-        if not same:
+    for name in ("shape", "columns", "low", "high"):
+        if getattr(trained, name) != getattr(space, name):
             differing.append(name)
+    if not isinstance(method, LatentMethod):  # whose units are those of its autoencoder
+        differing += differing_units(trained, space)
     if differing:
         raise UsageError(
-            f"The method was built for data of shape {tuple(trained.shape)} with "
-            f"{described(trained.conditions)}; {data.name} differs in {', '.join(differing)}: "
-            f"shape {tuple(space.shape)} with {described(space.conditions)}. Build the recipe from "
-            "data.space."
+            f"The method was built for data of {examples_of(trained)}; {data.name} differs in "
+            f"{', '.join(differing)}: {examples_of(space)}. Build the recipe from data.space."
         )
 
 
@@ -93,11 +84,22 @@ def _trajectories_of(method: Method) -> Trajectories | None:
     return None
 
 
-def close(values: Sequence[float], others: Sequence[float], std: Sequence[float]) -> bool:
-    """Return whether values are equal up to rounding on another machine."""
-    return all(
-        abs(a - b) <= 1e-6 * (unit + abs(b)) for a, b, unit in zip(values, others, std, strict=True)
-    )
+def examples_of(space: Space) -> str:
+    """Describe the examples of a space in a few words."""
+    return f"shape {space.shape} with {described(space.conditions)}"
+
+
+def differing_units(trained: Space, space: Space) -> list[str]:
+    """Return the names of units that differ by more than rounding on another machine."""
+    units = space.units
+    if trained.shape != space.shape:
+        return list(units)
+    differing = []
+    for name, values in units.items():
+        pairs = zip(getattr(trained, name), values, units["std"], strict=True)
+        if not all(abs(a - b) <= 1e-6 * (std + abs(b)) for a, b, std in pairs):
+            differing.append(name)
+    return differing
 
 
 CHUNK = 500  # examples prepared at a time
@@ -132,7 +134,7 @@ def prepared(
         value = torch.cat([part[name] for part in parts])
         if value.is_floating_point():
             value = value.float()
-        if not bool(value.isfinite().all()):
+        if not value.isfinite().all():
             raise CheckpointError(
                 f'"{name}", which {type(method).__name__} prepares from the data, is not finite. '
                 f"If a frozen part computes it ({', '.join(method.parts) or 'it has none'}), the "
@@ -152,7 +154,7 @@ def fields_of(
         returned = method.prepared(x, condition, draws)
     fields = dict(returned) if isinstance(returned, Mapping) else {"x": returned}
     fitting = "x" in fields
-    shapes: dict[str, Any] = {}
+    shapes = {}
     for name, value in fields.items():
         if isinstance(value, Tensor):
             shapes[name] = tuple(value.shape)
@@ -225,8 +227,13 @@ def sampler_of(
         if keep:
             with appearing(path) as temporary:
                 write_tensors(temporary, fields)
-            facts = {"rows": len(fields["x"]), "seconds": time.perf_counter() - started}
-            write_json(path.with_suffix(".json"), {"key": key, "sha256": sha256(path), **facts})
+            facts = {
+                "key": key,
+                "sha256": sha256(path),
+                "rows": len(fields["x"]),
+                "seconds": time.perf_counter() - started,
+            }
+            write_json(path.with_suffix(".json"), facts)
     return Sampler(data, batch, seed=settings.seed, conditions=names, prepared=fields)
 
 
@@ -277,7 +284,7 @@ class Store:
                 self._hashes.append(written)
                 self._ends.append(index.stop)
             self._finished = finished
-        except (CheckpointError, OSError, TypeError, KeyError, ValueError, RuntimeError):
+        except (OSError, TypeError, KeyError, ValueError, RuntimeError):
             pass  # missing or damaged parts are computed again
 
     def _path(self, number: int) -> Path:
@@ -329,7 +336,7 @@ class Store:
             if self.writes:
                 self._write_index()
             done = f"{index.stop:,}/{trajectories.count:,}"
-            words = f"{done} teacher trajectories  {duration(self.seconds)}"
+            words = f"{done} teacher trajectories  {clock_time(self.seconds)}"
             watcher.preparing(name, index.stop / trajectories.count, words)
         return budget.after(self.seconds)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -54,38 +54,37 @@ class PlayerOptimizer:
             raise UsageError(
                 "Muon needs whole matrices, but these weights are sharded. Use `optimizer=adamw`."
             )
-        by_muon = [i for i, p in enumerate(self.parameters) if id(p) in wide]
-        others = [i for i, p in enumerate(self.parameters) if id(p) not in wide]
-        self._kernels = [self.parameters[i] for i in by_muon]
+        self._numbers = {parameter: number for number, parameter in enumerate(self.parameters)}
+        self._kernels = [p for p in self.parameters if id(p) in wide]
+        others = [p for p in self.parameters if id(p) not in wide]
         self._matrices = [nn.Parameter(_matrix(kernel.detach())) for kernel in self._kernels]
         betas = tuple(training.of(name, "betas"))
         decay = training.of(name, "weight_decay")
-        # each with the numbers of its parameters
-        self._optimizers: list[tuple[torch.optim.Optimizer, list[int]]] = []
-        for numbers in by_place(others, self.parameters):
-            plain = [self.parameters[i] for i in numbers]
+        # each with its parameters
+        self._optimizers: list[tuple[torch.optim.Optimizer, list[nn.Parameter]]] = []
+        for plain in by_place(others):
             adamw = torch.optim.AdamW(
                 plain, lr=self.lr, betas=betas, weight_decay=decay, fused=True
             )
-            self._optimizers.append((adamw, numbers))
-        if by_muon:
+            self._optimizers.append((adamw, plain))
+        if self._kernels:
             muon = Muon(self._matrices, lr=self.lr, weight_decay=decay)
-            self._optimizers.append((muon, by_muon))
+            self._optimizers.append((muon, self._kernels))
 
     def update(self, rate: float, loss: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Take one step with the current gradients, and clear them."""
         norm = gradient_norm(self.parameters)
         finite = torch.isfinite(norm if loss is None else norm + loss)
         if self.clip is not None:
-            for numbers in by_place(range(len(self.parameters)), self.parameters):
-                clipped = [self.parameters[i] for i in numbers]
+            for clipped in by_place(self.parameters):
                 nn.utils.clip_grads_with_norm_(clipped, self.clip, norm, foreach=True)
         for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
             matrix.grad = None if kernel.grad is None else _matrix(kernel.grad)
         for optimizer, _ in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * rate
-        waits = _waits(self)
+        places = {(p.device.type, hasattr(p, "device_mesh")) for p in self.parameters}
+        waits = bool(self._matrices) or places != {("cuda", False)}
         for optimizer, _ in self._optimizers:
             if waits and not finite:
                 break
@@ -105,25 +104,24 @@ class PlayerOptimizer:
 
     def state(self) -> dict[str, Tensor]:
         """Return the optimisers' tensors, named PLAYER/PARAMETER/KIND."""
-        states: dict[str, Tensor] = {}
-        for optimizer, numbers in self._optimizers:
+        states = {}
+        for optimizer, parameters in self._optimizers:
             for at, kinds in optimizer.state_dict()["state"].items():
-                states |= {
-                    f"{self.name}/{numbers[at]}/{kind}": value for kind, value in kinds.items()
-                }
+                number = self._numbers[parameters[at]]
+                for kind, value in kinds.items():
+                    states[f"{self.name}/{number}/{kind}"] = value
         return states
 
     def state_bytes(self) -> int:
         """Return the bytes of the optimiser states after the first step."""
         total = 0
-        for optimizer, numbers in self._optimizers:
+        for optimizer, parameters in self._optimizers:
             averages = 2 if isinstance(optimizer, torch.optim.AdamW) else 1
-            for number in numbers:
-                total += averages * 4 * local(self.parameters[number]).numel()
+            total += averages * 4 * sum(local(parameter).numel() for parameter in parameters)
         return total
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        by_index: dict[int, dict[str, Any]] = {}
+        stored: dict[nn.Parameter, dict[str, Any]] = {}
         for path, value in tensors.items():
             player, index, kind = path.rsplit("/", 2)
             if player != self.name:
@@ -131,12 +129,9 @@ class PlayerOptimizer:
             parameter = self.parameters[int(index)]
             if value.shape == parameter.shape:
                 value = torch.empty_like(parameter).copy_(placed(value, parameter))
-            by_index.setdefault(int(index), {})[kind] = value
-        for optimizer, numbers in self._optimizers:
-            state = {}
-            for place, number in enumerate(numbers):
-                if number in by_index:
-                    state[place] = by_index[number]
+            stored.setdefault(parameter, {})[kind] = value
+        for optimizer, parameters in self._optimizers:
+            state = {at: stored[p] for at, p in enumerate(parameters) if p in stored}
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})
 
@@ -150,14 +145,6 @@ def _wide_kernels(module: nn.Module) -> set[int]:
         if kernel.requires_grad and min(len(kernel), kernel[0].numel()) >= NARROWEST:
             wide.add(id(kernel))
     return wide
-
-
-def _waits(player: PlayerOptimizer) -> bool:
-    places = {
-        (parameter.device.type, hasattr(parameter, "device_mesh"))
-        for parameter in player.parameters
-    }
-    return bool(player._matrices) or places != {("cuda", False)}
 
 
 def _matrix(kernel: Tensor) -> Tensor:
@@ -227,7 +214,7 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _iterated(gram: Tensor, count: int) -> Tensor:
-    q: Tensor | None = None
+    q = None
     for left in reversed(range(count)):
         p = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)  # P without its A
         if q is None:
@@ -249,7 +236,7 @@ class Average:
         method: Method to average.
         half_life: Half-life for long training, in training examples.
         share: Maximum half-life as a fraction of the training examples so far.
-        build: Function that builds a method for sharded weights, which cannot be copied.
+        twin: Copy of the method, which must be made before weights are sharded; None to copy it.
 
     References:
         Karras et al., EDM (2022), appendix F.2.
@@ -260,20 +247,20 @@ class Average:
         method: Method,
         half_life: float,
         share: float,
-        build: Callable[[], Method] | None = None,
+        twin: Method | None = None,
     ) -> None:
         self.half_life = half_life
         self.share = share
-        self.method = copy.deepcopy(method) if build is None else build()
+        self.method = copy.deepcopy(method) if twin is None else twin
         self.method.eval().requires_grad_(False)
         parts = getattr(method, "averaged", (method,))
         averaged = set()
         for part in parts:
             averaged |= {id(tensor) for tensor in (*part.parameters(), *part.buffers())}
-        self._left_out: set[str] = set()
-        self._averages: list[Tensor] = []
-        self._theirs: list[Tensor] = []
-        self._counts: list[tuple[Tensor, Tensor]] = []
+        self._left_out = set()
+        self._averages = []
+        self._theirs = []
+        self._counts = []
         for (name, average), (_, theirs) in zip(_named(self.method), _named(method), strict=True):
             if id(theirs) not in averaged:
                 average.data = theirs.data

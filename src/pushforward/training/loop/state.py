@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from pushforward.training.runs.log import ADVICE
 WARMUP = 0.1  # fraction of a budget in seconds after which the learning rate has risen
 
 
+@dataclass(eq=False)
 class TrainState:
     """Everything that a training step changes.
 
@@ -27,20 +29,15 @@ class TrainState:
         method: Method with the current weights.
         optimizers: Optimisers by network.
         average: Average of the weights.
-
-    Attributes:
         step: Training steps done.
         seconds: Seconds spent in training steps.
     """
 
-    def __init__(
-        self, method: Method, optimizers: Mapping[str, PlayerOptimizer], average: Average
-    ) -> None:
-        self.method = method
-        self.optimizers = optimizers
-        self.average = average
-        self.step = 0
-        self.seconds = 0.0
+    method: Method
+    optimizers: Mapping[str, PlayerOptimizer]
+    average: Average
+    step: int = 0
+    seconds: float = 0.0
 
     def advance(self, seconds: float) -> None:
         """Count one training step with its duration."""
@@ -74,7 +71,7 @@ class TrainState:
         kinds = {"weights": self.method, "averaged weights": self.average.method}
         for kind, method in kinds.items():
             for name, tensor in method.state_dict().items():
-                if not bool(torch.isfinite(local(tensor)).all()):
+                if not torch.isfinite(local(tensor)).all():
                     return f"{kind} {name}"
         return None
 
@@ -87,14 +84,16 @@ def check_weights(state: TrainState, processes: Processes, step: int) -> None:
         raise Diverged(f"{what}. {ADVICE}", step, what)
 
 
+@dataclass(eq=False)
 class Clock:
     """Position in the budget: the fraction of its steps, or of its seconds."""
 
-    def __init__(self, state: TrainState, budget: Budget, batch: int) -> None:
-        self.state = state
-        self.budget = budget
-        self.batch = batch
-        self.fixed = budget.total_steps(batch)  # None for a budget in seconds
+    state: TrainState
+    budget: Budget
+    batch: int
+
+    def __post_init__(self) -> None:
+        self.total = self.budget.total_steps(self.batch)  # None for a budget in seconds
 
     @property
     def step(self) -> int:
@@ -109,22 +108,17 @@ class Clock:
         return self.state.step * self.batch
 
     @property
-    def total(self) -> int | None:
-        """Return the number of steps; None for a budget in seconds."""
-        return self.fixed
-
-    @property
     def progress(self) -> float:
         """Return the fraction of the budget used, in [0, 1]."""
-        if self.fixed is not None:
-            return min(1.0, self.step / self.fixed)
+        if self.total is not None:
+            return min(1.0, self.step / self.total)
         assert self.budget.seconds is not None
         return min(1.0, self.seconds / self.budget.seconds)
 
     @property
     def risen(self) -> float:
         """Return the fraction of the warm-up that is done by time; 0 if steps are counted."""
-        if self.fixed is not None:
+        if self.total is not None:
             return 0.0
         return self.progress / WARMUP
 

@@ -68,7 +68,7 @@ class Rounds:
             _refuse_batch_norm(method)
         first = processes.rank * training.accumulate
         self.slices = slices[first : first + training.accumulate]
-        self._others: dict[str, list[nn.Parameter]] = {}
+        self._others = {}
         trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
         for name, own in parameters.items():
             known = {id(parameter) for parameter in own}
@@ -86,7 +86,7 @@ class Rounds:
 
     def backward(self) -> Iterator[tuple[str, Tensor]]:
         """Compute gradients round by round, and yield each network and its loss."""
-        reply: Sums | None = None
+        reply = None
         while (move := self._together(reply)) is not None:
             reply = None
             if isinstance(move, Sums):
@@ -97,7 +97,7 @@ class Rounds:
     def notes(self) -> dict[str, Any]:
         """Return the method's measurements, as means over the whole batch."""
         counts = [micro.count for micro in self._micro]
-        notes = joined([micro.now.notes for micro in self._micro], counts)
+        notes = batch_means([micro.now.notes for micro in self._micro], counts)
         if self.processes.count == 1:
             return notes
         share = (self.index.stop - self.index.start) / self.training.batch
@@ -195,7 +195,7 @@ class Statistics:
     def __init__(self, method: Method, parameters: Sequence[nn.Parameter]) -> None:
         trained = {id(parameter) for parameter in parameters}
         named = {**dict(method.named_parameters()), **dict(method.named_buffers())}
-        self._present: list[Tensor] = []
+        self._present = []
         for name in method.state_dict():
             if name in named and id(named[name]) not in trained:
                 self._present.append(local(named[name]))
@@ -217,7 +217,7 @@ def _total(parts: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(parts)).sum(0)
 
 
-def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[str, Any]:
+def batch_means(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[str, Any]:
     """Combine the notes of micro-batches to means over the batch, weighted by examples."""
     if len(notes) == 1:
         return dict(notes[0])
@@ -240,11 +240,10 @@ def parts_of(training: Training, method: Method, processes: int = 1) -> list[sli
     count = training.accumulate * processes
     share = math.ceil(size / count)
     if count > 1 and (share % unit or size < count * unit):
-        each = f"each of {processes} processes computes" if processes > 1 else "it is computed"
+        least = unit * count
         raise UsageError(
-            f"A batch of {size} cannot be split into {count} micro-batches ({each} in "
-            f"accumulate={training.accumulate}): micro-batch sizes must be multiples of {unit}. "
-            f"Use `batch={unit * count * math.ceil(size / (unit * count))}`, or fewer "
-            "micro-batches."
+            f"A batch of {size} cannot be split into {count} micro-batches (`accumulate` of each "
+            f"process) whose sizes are multiples of {unit}. Use "
+            f"`batch={least * math.ceil(size / least)}`, or fewer micro-batches."
         )
     return [slice(at, min(at + share, size)) for at in range(0, size, share)]

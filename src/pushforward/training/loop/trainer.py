@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,7 +47,7 @@ from pushforward.training.loop.step import Rounds, Statistics, StepResult
 from pushforward.training.monitor.health import FixedNoise, Variety
 from pushforward.training.monitor.standard_callbacks import Alarms, Pictures, Tracked
 from pushforward.training.monitor.threads import Threads
-from pushforward.training.runs.folder import RunLock, claim
+from pushforward.training.runs.folder import RunLock
 from pushforward.training.runs.log import MARK, Journal
 from pushforward.training.runs.provenance import with_ancestors
 from pushforward.training.runs.run import Run, pick
@@ -73,7 +72,7 @@ class Trainer:
         recipe: Method with its training settings.
         data: Training data.
         budget: Training budget.
-        out: Run folder, which must not exist; or a folder that is already held.
+        out: Run folder, which is held.
         settings: Settings of the training run.
         progress: Progress display.
         observers: Observers; None for the standard observers.
@@ -106,7 +105,8 @@ class Trainer:
                 self.checkpointer.check()
                 progress = self.clock.progress
                 started = time.perf_counter()
-                use_threads(requests)
+                for number in numbers_in(requests, Action.THREADS):
+                    torch.set_num_threads(number)
                 batch = self.next_batch()
                 result = self.train_step(batch)
                 elapsed = self._exchanged(time.perf_counter() - started)
@@ -167,7 +167,7 @@ class Trainer:
         if not self._moving or self.processes.count > 1:
             return
         norms = torch._foreach_norm(self._moving)
-        if not bool(torch.isfinite(torch.stack(norms).sum())):
+        if not torch.isfinite(torch.stack(norms).sum()):
             check_weights(self.state, self.processes, self.state.step + 1)
 
     def next_batch(self) -> Batch:
@@ -195,7 +195,7 @@ class Trainer:
         data: Dataset,
         budget: Budget,
         *,
-        out: Path | RunLock,
+        out: RunLock,
         settings: Settings | None = None,
         progress: Watcher | None = None,
         observers: Sequence[Observer] | None = None,
@@ -204,7 +204,7 @@ class Trainer:
         self.settings = settings or Settings()
         self.processes = processes or Processes()
         check_fit(recipe, data, budget, self.settings.checkpoint_every, self.processes.count)
-        content = out.content if isinstance(out, RunLock) else None
+        content = out.content
         self.recipe = recipe if content is not None else with_ancestors(recipe)
         self.data = data
         self.budget = budget
@@ -217,14 +217,9 @@ class Trainer:
         self.state = self._initial_state(recipe.method)
         self.clock = Clock(self.state, budget, self.training.batch)
         self._set_up_step()
-        if isinstance(out, RunLock):
-            self.holding = out
-        elif self.processes.rank == 0:
-            self.holding = claim(out, data.name, recipe.name)
-        else:
-            self.holding = RunLock(out, None, writes=False)
-        self.folder = self.holding.folder
-        writes = self.holding.writes
+        self.holding = out
+        self.folder = out.folder
+        writes = out.writes
         self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
         watcher = progress or Silent()
         if observers is None:
@@ -249,27 +244,33 @@ class Trainer:
         if content is None:
             content = begin(self.holding, self.recipe, data, budget, self.settings, described)
             content = self.processes.first(content)
-        self.content: dict[str, Any] = content
+        self.content = content
+        facts = {
+            "budget": asdict(budget),
+            "spec_sha256": digest(content),
+            "precision": self.precision,
+            "batch": self.training.batch,
+            **self.store.state(),
+        }
         self.checkpointer = Checkpointer(
-            self.folder,
+            self.folder / "checkpoints",
             self.clock,
             self.processes,
             writes=writes,
             every=self.settings.checkpoint_every,
-            facts=self._facts(),
+            facts=facts,
             journal=self.journal,
         )
 
     def _initial_state(self, method: Method) -> TrainState:
         method = laid_out(method.to(self.device), self.data.space.memory_format).train()
-        # sharded weights cannot be copied, so the average begins as a copy of the whole ones
-        twin = copy.deepcopy(method) if self.processes.count > 1 else None
+        twin = copy.deepcopy(method)  # sharded weights cannot be copied
         method = self.processes.distribute(method)
         optimizers = {}
         for name, module in method.players.items():
             optimizers[name] = PlayerOptimizer(module, name, self.training)
-        build = None if twin is None else lambda: self.processes.distribute(twin)
-        average = Average(method, self.training.ema, self.training.ema_share, build)
+        twin = self.processes.distribute(twin)
+        average = Average(method, self.training.ema, self.training.ema_share, twin)
         return TrainState(method, optimizers, average)
 
     def _set_up_step(self) -> None:
@@ -291,7 +292,7 @@ class Trainer:
 
     def _standard_observers(self, watcher: Watcher) -> list[Observer]:
         batch = self.training.batch
-        observers: list[Observer] = [
+        observers = [
             FixedNoise(self.data, batch),
             Variety(self.data),
             Alarms(self.folder, watcher),
@@ -314,15 +315,6 @@ class Trainer:
         facts["method"] = described
         self.processes.compare(facts)
 
-    def _facts(self) -> dict[str, Any]:
-        return {
-            "budget": asdict(self.budget),
-            "spec_sha256": digest(self.content),
-            "precision": self.precision,
-            "batch": self.training.batch,
-            **self.store.state(),
-        }
-
     @property
     def method(self) -> Method:
         return self.state.method
@@ -334,14 +326,6 @@ class Trainer:
     @property
     def progress(self) -> Watcher:
         return self.callbacks.watcher
-
-    @property
-    def samples(self) -> int:
-        return self.clock.samples
-
-    @property
-    def saved(self) -> bool:
-        return self.checkpointer.step >= 0
 
     @property
     def done(self) -> bool:
@@ -391,7 +375,7 @@ class Trainer:
 
     def _begin(self) -> None:
         self.holding.reopen()
-        if not self.saved:
+        if self.checkpointer.step < 0:
             self.save()  # a kill before the first step loses nothing
         self.clock.budget = self.store.completed(
             self.folder.name, self.budget, self.progress, self._stopping
@@ -481,12 +465,6 @@ class Trainer:
         same = asdict(self.budget) == stored.get("budget", self.content["budget"])
         if same and limit is not None and stored["total"] == stored["step"]:
             self.state.seconds = max(self.state.seconds, limit)
-
-
-def use_threads(requests: Iterable[CallbackRequest]) -> None:
-    """Set torch's number of threads as requested."""
-    for number in numbers_in(requests, Action.THREADS):
-        torch.set_num_threads(number)
 
 
 def trained(trainer: Trainer) -> Run:

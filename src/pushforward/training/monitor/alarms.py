@@ -132,19 +132,25 @@ def _missing(step: int, health: Health, past: Past) -> Look | None:
     return Look(missing, best, HELD * modes, f"{said}, and no more since", advice, said)
 
 
-def _critic(step: int, health: Health, past: Past) -> Look | None:
+def _window(step: int, past: Past, *measures: float | None) -> Iterable[Any] | None:
     rows = past.setdefault("rows", deque())
-    right = health.get("critic_accuracy")
-    gap = health.get("logit_gap")
-    if right is not None and gap is not None:
-        rows.append((step, right, gap))
+    if None not in measures:
+        rows.append((step, *measures))
         past.setdefault("first", step)
     while rows and rows[0][0] <= step - WINDOW:
         rows.popleft()
     if step % LOOKS or not rows or step - past["first"] + 1 < WINDOW:
         return None
-    accuracy = statistics.fmean(right for _, right, _ in rows)
-    mean_gap = statistics.fmean(gap for _, _, gap in rows)
+    return zip(*rows, strict=True)
+
+
+def _critic(step: int, health: Health, past: Past) -> Look | None:
+    columns = _window(step, past, health.get("critic_accuracy"), health.get("logit_gap"))
+    if columns is None:
+        return None
+    _, accuracies, gaps = columns
+    accuracy = statistics.fmean(accuracies)
+    mean_gap = statistics.fmean(gaps)
     wins = accuracy >= RIGHT - SLACK and mean_gap >= WIDE
     said = (
         f"over {WINDOW} steps the critic ranked {accuracy:.1%} of the examples correctly, with a "
@@ -214,19 +220,11 @@ def _disagreement(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _off_diagonal(step: int, health: Health, past: Past) -> Look | None:
-    rows = past.setdefault("rows", deque())
-    equal = health.get("diagonal_loss")
-    apart = health.get("off_diagonal_loss")
-    if equal is None or apart is None:
+    columns = _window(step, past, health.get("diagonal_loss"), health.get("off_diagonal_loss"))
+    if columns is None:
         return None
-    past.setdefault("first", step)
-    rows.append((step, equal, apart))
-    while rows[0][0] <= step - WINDOW:
-        rows.popleft()
-    if step % LOOKS or step - past["first"] + 1 < WINDOW:
-        return None
-    usual = statistics.median(equal for _, equal, _ in rows)
-    ratio = statistics.median(apart for _, _, apart in rows) / max(usual, 1e-12)
+    _, equal, apart = columns
+    ratio = statistics.median(apart) / max(statistics.median(equal), 1e-12)
     said = (
         f"over {WINDOW} steps the raw loss between two different times is {ratio:.2g} times the "
         "loss at equal times"

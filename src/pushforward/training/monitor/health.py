@@ -81,7 +81,7 @@ class Reference:
         if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0:
             self.truth = truth
         x = train.data_units(permutation(len(train), 0)[: self.count])
-        self._centre, self._axes = principal(self.space.to_model(x).flatten(1).double().numpy())
+        self._centre, self._axes = principal(self._rows(x))
         self._real = self._projected(x)
         if self.count > NEIGHBOURS:
             # the nearest example of all is the example itself
@@ -92,9 +92,9 @@ class Reference:
         from pushforward.metrics.modes import count_modes
         from pushforward.metrics.two_sample import frechet_distance
 
-        if not bool(x.isfinite().all()):
+        if not x.isfinite().all():
             return {}
-        measures: dict[str, float] = {}
+        measures = {}
         if self.truth is not None:
             of = count_modes(
                 x.flatten(1).numpy(), self.truth.centres, float(self.truth.std), self.truth.weights
@@ -118,7 +118,10 @@ class Reference:
         return reached(self._projected(x), self._real, NEIGHBOURS)
 
     def _projected(self, x: Tensor) -> np.ndarray:
-        return (self.space.to_model(x).flatten(1).double().numpy() - self._centre) @ self._axes
+        return (self._rows(x) - self._centre) @ self._axes
+
+    def _rows(self, x: Tensor) -> np.ndarray:
+        return self.space.to_model(x).flatten(1).double().numpy()
 
 
 def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
@@ -312,7 +315,8 @@ class FixedNoise(Observer):
         for count, scores in by_count.items():
             name = "frechet" if count == 1 else f"frechet_{count}"
             measures[name] = scores["frechet"]
-        if 2 in by_count and not self._fresh(method):
+        flow = inner_of(method.transport())
+        if 2 in by_count and not (isinstance(flow, Flow) and flow.solver.stochastic):
             measures["disagreement"] = disagreement(samples[1], samples[2])
         return measures
 
@@ -353,10 +357,6 @@ class FixedNoise(Observer):
             if isinstance(flow, Flow):
                 transport = with_inner(transport, flow.with_solver(flow.solver, count))
             return sampled(transport, *self._starts)
-
-    def _fresh(self, method: Method) -> bool:
-        flow = inner_of(method.transport())
-        return isinstance(flow, Flow) and flow.solver.stochastic
 
 
 def disagreement(once: Tensor, twice: Tensor) -> float:

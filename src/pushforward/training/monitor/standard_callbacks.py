@@ -35,15 +35,14 @@ MARGIN = 0.25  # how far the grid reaches beyond the data on each side, as a sha
 
 def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
     """Compute critic values on a grid under one condition, and samples; empty without a critic."""
-    if not isinstance(method, HasCritic) or tuple(data.space.shape) != (2,):
+    if not isinstance(method, HasCritic) or data.space.shape != (2,):
         return {}
     low = data.train.x.min(0).astype(np.float64)
     high = data.train.x.max(0).astype(np.float64)
     margin = MARGIN * np.where(high > low, high - low, 1.0)
     low = low - margin
     high = high + margin
-    xs = np.linspace(low[0], high[0], SIDE)
-    ys = np.linspace(low[1], high[1], SIDE)
+    xs, ys = np.linspace(low, high, SIDE).T
     grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32)
     with as_sampled(method):
         transport = method.transport()
@@ -56,7 +55,7 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
             raw = transport.sample(min(SAMPLES, len(data.train)), seed=0)
     return {
         "scores": scores.reshape(SIDE, SIDE).float().cpu().numpy(),
-        "limits": np.array([low[0], high[0], low[1], high[1]]),
+        "limits": np.stack([low, high], axis=1).ravel(),
         "raw": data.space.quantise(raw),
     }
 
@@ -162,10 +161,11 @@ class Pictures(Observer):
             "although all weights are finite. Training continues. If later samples are not finite "
             "either, train with a lower lr, or in float32."
         )
-        if view.writes and isinstance(self.progress, Silent):
+        if not view.writes:
+            return
+        if isinstance(self.progress, Silent):
             warn(said, stacklevel=2)
-        elif view.writes:
-            self.progress.say(f"warning: {said}")
+        self.progress.say(f"warning: {said}")
 
 
 def _draw(path: Path, data: Dataset, x: Tensor, quantised: np.ndarray) -> None:
@@ -208,8 +208,7 @@ class Tracked(Observer):
         self._followers = []
         for tracker in trackers:
             identity = known.get(tracker.name)
-            start = 0 if identity is None else logged
-            self._followers.append(_Follower(tracker, identity, start))
+            self._followers.append(_Follower(tracker, identity, logged if identity else 0))
         self._rates: dict[int, Mapping[str, float]] = {}
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
@@ -224,7 +223,7 @@ class Tracked(Observer):
         return {}
 
     def due(self, view: StateView) -> bool:
-        self._rates[view.step] = dict(self.rates())
+        self._rates[view.step] = self.rates()
         return drawn_at(view)
 
     def look(self, view: StateView) -> Mapping[str, Any]:

@@ -122,7 +122,7 @@ def _defaults() -> set[int]:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
-        stages: list[dict[str, Any]] = read_json(path)["stages"]
+        stages = read_json(path)["stages"]
         assert stages[0]["step"] == 0
         assert all(min(stage["threads"]) >= 1 for stage in stages)
     except (AssertionError, LookupError, TypeError, ValueError) as error:

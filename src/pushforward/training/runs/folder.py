@@ -7,13 +7,15 @@ import errno
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
 from pushforward.errors import CheckpointError, RunUsageError, UsageError, closest
-from pushforward.files import TEMPORARY, disk, refuse_links
+from pushforward.files import TEMPORARY, disk, refuse_links, unused
+from pushforward.numbers import some
 from pushforward.training.checkpoint.storage import latest
 
 LOCK = ".lock"
@@ -66,6 +68,7 @@ def busy(folder: Path) -> CheckpointError:
     )
 
 
+@dataclass(eq=False)
 class RunLock:
     """Run folder that is locked by one trainer until it is closed or deleted.
 
@@ -78,21 +81,14 @@ class RunLock:
         replaced: Temporary location of an earlier run of this name.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        lock: BaseFileLock | None,
-        content: dict[str, Any] | None = None,
-        writes: bool = True,
-        made: Sequence[Path] = (),
-        replaced: Path | None = None,
-    ) -> None:
-        self.folder = folder
-        self.lock = lock
-        self.content = content
-        self.writes = writes
-        self.made = made
-        self.replaced = replaced
+    folder: Path
+    lock: BaseFileLock | None
+    content: dict[str, Any] | None = None
+    writes: bool = True
+    made: Sequence[Path] = ()
+    replaced: Path | None = None
+
+    def __post_init__(self) -> None:
         self._open = True
         self._closed_at: tuple[Path | None, int] = (None, 0)
 
@@ -142,34 +138,29 @@ class RunLock:
         return latest(self.folder / "checkpoints"), size
 
 
-FOLDERS = {
-    "checkpoints": "training checkpoints, with hashes",
-    "parts": "frozen modules",
-    "cache": "what is computed once: prepared inputs, trajectories",
-    "samples": "pictures and rows sampled during training",
-    "export": "the sampler for use without pushforward",
-}
-"""The folders of a run that are read or written, with all their content."""
-ENTRIES = {
-    **FOLDERS,
-    "spec.json": "recipe, method, data, budget, settings",
-    "manifest.json": "versions, machine, command",
-    "metrics.jsonl": "the log, with one row per step",
-    "rows.safetensors": "hashes of the training examples",
-    "files.json": "image files of the data, in older runs",
-    "threads.json": "the thread counts that were tried",
-    "stages.json": "when a budget in seconds was turned into steps, in older runs",
-    "rollbacks.json": "how training went back",
-    "trackers.json": "the tracker's run",
-    "trackers": "files of trackers",
-    "grids.json": "learned times",
-    "tables.json": "learned solver tables, in older runs",
-    "report.json": "a report",
-    "report.html": "a report",
-    "demo.json": "options of a demo",
-    "failure": "statistics of a diverged run",
-    LOCK: "its lock",
-}
+# The folders of a run that are read or written, with all their content: checkpoints; frozen
+# modules; inputs and trajectories that are computed once; samples drawn during training; the export
+FOLDERS = ("checkpoints", "parts", "cache", "samples", "export")
+ENTRIES = (
+    *FOLDERS,
+    "spec.json",  # recipe, method, data, budget, settings
+    "manifest.json",  # versions, machine, command
+    "metrics.jsonl",  # the log, with one row per step
+    "rows.safetensors",  # hashes of the training examples
+    "files.json",  # in older runs: image files of the data
+    "threads.json",  # thread counts that were tried
+    "stages.json",  # in older runs: when a budget in seconds was turned into steps
+    "rollbacks.json",  # in older runs: how training went back
+    "trackers.json",  # identities of the runs of trackers
+    "trackers",  # files of trackers
+    "grids.json",  # learned times
+    "tables.json",  # in older runs: learned solver tables
+    "report.json",
+    "report.html",
+    "demo.json",  # options of a demo
+    "failure",  # in older runs: statistics of a diverged run
+    LOCK,
+)
 """The content of a run folder. Entries with other names belong to the user and are never opened."""
 NAMED = 8  # runs in a folder that an error names at most
 
@@ -189,13 +180,7 @@ def free_folder(
                 )
             raise UsageError(f"{folder} already exists. Choose another `out`{advice}")
         return folder
-    stem = f"{Path(data).stem or 'data'}-{recipe}"
-    folder = Path(under) / stem
-    number = 1
-    while os.path.lexists(folder):
-        number += 1
-        folder = Path(under) / f"{stem}-{number}"
-    return folder
+    return unused(Path(under), f"{Path(data).stem or 'data'}-{recipe}")
 
 
 def _is_unbegun(folder: Path) -> bool:
@@ -284,8 +269,7 @@ def run_suggestion(folder: Path) -> str:
     """Suggest runs for a path that is not a run, in a sentence."""
     inside = runs_inside(folder)
     if inside:
-        more = ", ..." if len(inside) > NAMED else ""
-        return f" Runs in it: {', '.join(map(str, inside[:NAMED]))}{more}."
+        return f" Runs in it: {some(inside, NAMED)}."
     known = {}
     for place in (Path("runs"), folder.parent):
         for path in runs_inside(place):

@@ -88,11 +88,10 @@ def players_in(health: Mapping[str, Any] | None) -> list[str]:
 class Skips:
     """Skipped steps of a training run, and whether there are too many."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.last = 0
-        self._read = 0
-        self._row = 0  # how many of the latest steps were skipped
+    count = 0
+    last = 0
+    _read = 0
+    _row = 0  # how many of the latest steps were skipped
 
     def read(self, row: Mapping[str, Any]) -> str | None:
         """Read a row, and return why training has diverged, or None."""
@@ -195,23 +194,21 @@ def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
                 held[name] = float(f"{value:.{DIGITS}g}")
 
 
+@dataclass(eq=False)
 class Journal:
     """Log of a training run: rows are held, then checked, passed to readers and written.
 
     A reader takes a row and returns additions to the row; see `Observer.row`.
     """
 
-    def __init__(self, path: Path, readers: Sequence[Reader], writes: bool = True) -> None:
-        self.path = path
-        self.readers = readers
-        self.writes = writes
+    path: Path
+    readers: Sequence[Reader]
+    writes: bool = True
+
+    def __post_init__(self) -> None:
         self.losses: dict[str, float] = {}
         self.skips = Skips()
         self.held: list[dict[str, Any]] = []
-
-    @property
-    def full(self) -> bool:
-        return len(self.held) >= FLUSH
 
     def add(
         self,
@@ -221,9 +218,9 @@ class Journal:
         losses: Mapping[str, Tensor],
         health: Mapping[str, Any],
     ) -> None:
-        row = {"step": step, "samples": samples, "seconds": seconds, "loss": dict(losses)}
+        row = {"step": step, "samples": samples, "seconds": seconds, "loss": losses}
         if health:
-            row["health"] = dict(health)
+            row["health"] = health
         self.held.append(row)
 
     def flush(self, last: bool = False) -> None:

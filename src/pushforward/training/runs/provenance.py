@@ -16,7 +16,6 @@ from pushforward.data.core.load import DataLike, read as read_data
 from pushforward.denoisers import Denoiser
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.files import read_object
-from pushforward.methods.method import Method
 from pushforward.paths import Source
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.checkpoint.storage import (
@@ -35,8 +34,10 @@ _FILE = "rows.safetensors"
 def with_ancestors(recipe: Recipe) -> Recipe:
     """Add all data sets and models that a method learns from to its recipe."""
     sources = {}
-    for name, source in sources_of(recipe.method).items():
-        sources[f"the source {name}"] = source.seen
+    for module in recipe.method.modules():
+        source = getattr(module, "source", None)
+        if isinstance(source, Source):  # data that the method starts from instead of noise
+            sources[f"the source {source.data}"] = source.seen
     builds_on = [(name, seen) for name, seen in recipe.builds_on if name not in sources]
     if not builds_on:
         for name, part in recipe.method.parts.items():
@@ -44,12 +45,6 @@ def with_ancestors(recipe: Recipe) -> Recipe:
                 article = "an" if name[0] in "aeiou" else "a"
                 builds_on.append((f"{article} {name} passed in Python", Seen()))
     return replace(recipe, builds_on=(*builds_on, *sources.items()))
-
-
-def sources_of(method: Method) -> dict[str, Source]:
-    """Return the data sets that a method starts from instead of noise, by name."""
-    parts = (getattr(module, "source", None) for module in method.modules())
-    return {source.data: source for source in parts if isinstance(source, Source)}
 
 
 def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
@@ -92,7 +87,7 @@ def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]
             own_seconds,
             times,
         )
-    except (AttributeError, CheckpointError, OSError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"Cannot use {path}, which records the training examples of the run: {error}. Copy it "
             "again from the original run."

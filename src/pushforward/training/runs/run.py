@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
@@ -60,6 +59,9 @@ from pushforward.training.runs.spec_file import (
     recipe_of,
 )
 from pushforward.transports import BATCH, ConditionLike, Flow, Transport, inner_of
+
+GRIDS = "grids.json"  # learned times, which belong to the weights that they were learned for
+GRIDS_FORMAT = 4
 
 
 class Run:
@@ -118,10 +120,6 @@ class Run:
         if denoiser is None:
             raise UsageError(f"{self.folder} is a one-call model, which has no denoiser.")
         return denoiser
-
-    @property
-    def learned(self) -> Learned:
-        return Learned(self.folder, self.weights, self.state["step"])
 
     @cached_property
     def seen(self) -> Seen:
@@ -234,7 +232,7 @@ class Run:
         if not (isinstance(flow, Flow) and isinstance(flow.denoiser, Denoiser)):
             return []
         flows = []
-        for entry in self.learned.read():
+        for entry in self.learned_grids():
             solver = spec.build(entry["solver"])
             tuned = self.configured(steps=entry["steps"], solver=solver)
             flows.append(inner_of(tuned.transport))
@@ -244,19 +242,42 @@ class Run:
         """Return the rows of ``metrics.jsonl``: step, samples, seconds and losses."""
         return log.read(self.folder / "metrics.jsonl")
 
+    def learned_grids(self) -> list[dict[str, Any]]:
+        """Return the entries of ``grids.json``, each with the hash of the weights it belongs to."""
+        path = self.folder / GRIDS
+        if not path.is_file():
+            return []
+        try:
+            entries = list(read_json(path)["grids"])
+            assert all(entry.keys() >= {"steps", "solver", "times"} for entry in entries)
+        except (AssertionError, AttributeError, LookupError, TypeError) as error:
+            raise CheckpointError(
+                f"{path} is damaged: it contains no learned grids. "
+                "Delete it and run pushforward tune again."
+            ) from error
+        return entries
+
     def learned_grid(self, steps: int, solver: Solver) -> list[float] | None:
         """Return the times learned for a number of steps of this solver and these weights."""
-        return self.learned.times(steps, solver)
+        wanted = (steps, spec.describe(solver), self.weights)
+        for entry in self.learned_grids():
+            if _grid_key(entry) == wanted:
+                return list(entry["times"])
+        return None
 
     def store_grid(self, solver: Solver, times: Sequence[float], **facts: Any) -> None:
         """Store falling times (N + 1) learned for a solver, replacing earlier ones."""
         entry = {
+            "checkpoint_step": self.state["step"],
             "steps": len(times) - 1,
             "solver": spec.describe(solver),
             "times": [float(t) for t in times],
             **facts,
+            "weights": self.weights,
         }
-        self.learned.store(entry)
+        others = [each for each in self.learned_grids() if _grid_key(each) != _grid_key(entry)]
+        grids = sorted([*others, entry], key=itemgetter("steps"))
+        write_json(self.folder / GRIDS, {"format_version": GRIDS_FORMAT, "grids": grids})
 
     def show(self, n: int = 64, condition: ConditionLike = None, **options: Any) -> None:
         """Draw samples and show them as a picture or a table.
@@ -283,7 +304,31 @@ class Run:
             A matplotlib figure. Only some recipes, such as gan and meanflow, measure scores while
             training; `evaluate` scores every run.
         """
-        return figure_of(self.name, self.losses())
+        from matplotlib import pyplot
+
+        rows = self.losses()
+        panels = {"loss": [(row["step"], row["loss"]) for row in rows]}
+        scored = []
+        for row in rows:
+            health = row.get("health", {})
+            if "frechet" in health:
+                distances = {name: health[name] for name in health if name.startswith("frechet")}
+                scored.append((row["step"], distances))
+        if scored:
+            panels["Fréchet distance"] = scored
+        figure, axes = pyplot.subplots(
+            1, len(panels), figsize=(9, 4), layout="constrained", squeeze=False
+        )
+        for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
+            steps, values = zip(*points, strict=True)
+            for name in values[-1]:
+                course = [each.get(name) for each in values]
+                axis.plot(steps, course, label=name, marker=".", markersize=3)
+            axis.set(title=self.name, xlabel="step", ylabel=title)
+            axis.legend()
+        if in_notebook():  # which shows the returned figure, and all open ones a second time
+            pyplot.close(figure)
+        return figure
 
     def evaluate(self, data: Any = None, **options: Any) -> Any:
         """Score the run against held-out data; see `pushforward.evaluate`.
@@ -318,37 +363,6 @@ class Run:
             "seconds": f"{now['seconds']:.1f}",
         }
         return facts(f"Run {self.folder}", summary | {"sampler": repr(self.transport)})
-
-
-def figure_of(name: str, rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Draw losses, and Fréchet distances if any were measured, side by side."""
-    from matplotlib import pyplot
-
-    panels = {"loss": [(row["step"], row["loss"]) for row in rows]}
-    scored = []
-    for row in rows:
-        health = row.get("health", {})
-        if "frechet" in health:
-            scored.append((row["step"], _distances(health)))
-    if scored:
-        panels["Fréchet distance"] = scored
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(9, 4), layout="constrained", squeeze=False
-    )
-    for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
-        steps, values = zip(*points, strict=True)
-        for what in values[-1]:
-            course = [each.get(what) for each in values]
-            axis.plot(steps, course, label=what, marker=".", markersize=3)
-        axis.set(title=name, xlabel="step", ylabel=title)
-        axis.legend()
-    if in_notebook():  # which shows the returned figure, and all open ones a second time
-        pyplot.close(figure)
-    return figure
-
-
-def _distances(health: Mapping[str, Any]) -> dict[str, Any]:
-    return {what: value for what, value in health.items() if what.startswith("frechet")}
 
 
 def pick(folder: Path, name: str | None) -> Path:
@@ -439,67 +453,8 @@ def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
         ) from error
 
 
-# Learned times (grids.json), which belong to the weights that they were learned for ---------------
-
-LEARNED_BY = ("steps", "solver")
-GRIDS_FORMAT = 4
-
-
-def _key(entry: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(entry[field] for field in LEARNED_BY)
-
-
-@dataclass(frozen=True)
-class Learned:
-    """Results of `pushforward tune` for a run.
-
-    Args:
-        folder: Run folder.
-        weights: Hash of the weights in the checkpoint's manifest.
-        step: Step of the checkpoint.
-    """
-
-    folder: Path
-    weights: str
-    step: int
-
-    @property
-    def path(self) -> Path:
-        return self.folder / "grids.json"
-
-    def read(self) -> list[dict[str, Any]]:
-        if not self.path.is_file():
-            return []
-        try:
-            entries = list(read_json(self.path)["grids"])
-            assert all(entry.keys() >= {*LEARNED_BY, "times"} for entry in entries)
-        except (AssertionError, AttributeError, LookupError, TypeError) as error:
-            raise CheckpointError(
-                f"{self.path} is damaged: it contains no learned grids. "
-                "Delete it and run pushforward tune again."
-            ) from error
-        return entries
-
-    def times(self, steps: int, solver: Solver) -> list[float] | None:
-        """Return the times learned for a number of steps of a solver and these weights."""
-        wanted = (steps, spec.describe(solver))
-        for entry in self.read():
-            if _key(entry) == wanted and entry.get("weights") == self.weights:
-                return list(entry["times"])
-        return None
-
-    def store(self, entry: dict[str, Any]) -> None:
-        entry = {"checkpoint_step": self.step, **entry, "weights": self.weights}
-        entries = []
-        for other in self.read():
-            if _key(other) != _key(entry) or other.get("weights") != self.weights:
-                entries.append(other)
-        entries.append(entry)
-        content = {
-            "format_version": GRIDS_FORMAT,
-            "grids": sorted(entries, key=itemgetter("steps")),
-        }
-        write_json(self.path, content)
+def _grid_key(entry: dict[str, Any]) -> tuple[Any, ...]:
+    return entry["steps"], entry["solver"], entry.get("weights")
 
 
 def described_sampler(transport: Transport) -> dict[str, Any] | None:

@@ -56,7 +56,7 @@ def read_parts(
             if sha256(path) != hashes.get(name):
                 raise ValueError("it has changed since it was written (its sha256 differs)")
             module.load_state_dict(read_tensors(path, device))
-        except (CheckpointError, OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"The part {name} of {folder} is damaged: {path}: {str(error).splitlines()[0]}. "
                 "Copy the part again from the original run; models trained on top of it cannot be "
@@ -100,7 +100,7 @@ def begin(
         "method": method,
     }
     if recipe.samplers:
-        content["samplers"] = dict(recipe.samplers)
+        content["samplers"] = recipe.samplers
     content["plugins"] = recorded(settings.plugins, content)
     if holding.writes:
         content["parts"] = write_parts(holding.folder, recipe.method)
@@ -185,7 +185,7 @@ def read_spec(
             f"{folder}/spec.json is damaged: its entry plugins is missing or invalid. Restore the "
             "file."
         ) from error
-    return dict(content)
+    return content
 
 
 def recipe_of(
