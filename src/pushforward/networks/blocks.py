@@ -157,7 +157,7 @@ class Conditioning(nn.Module):
     Condition embeddings have length about 1, and are scaled here to entries of variance 1.
     """
 
-    def __init__(self, width: int, *, conditions: Kinds = None, times: int) -> None:
+    def __init__(self, width: int, conditions: Kinds = None, times: int = 0) -> None:
         super().__init__()
         self.width = width
         self.conditions = kinds_of(conditions)
@@ -171,12 +171,11 @@ class Conditioning(nn.Module):
     def silent(self) -> bool:
         return self.time is None and not self.conditions
 
-    def forward(self, n: int, device: torch.device, t: Times, condition: Condition) -> Times:
+    def forward(self, x: Tensor, t: Times, condition: Condition) -> Times:
         """Embed times and conditions as vectors (n, width); (1, width) for one shared time only.
 
         Args:
-            n: Number of examples.
-            device: Device of x.
+            x: Examples (n, ...).
             t: Times (n,) or (n, times); (1,) if all examples share one.
             condition: Values by name, such as "label", and masks such as "label_null", bool (n,),
                 which mark unconditional examples.
@@ -184,7 +183,7 @@ class Conditioning(nn.Module):
         Raises:
             UsageError: If a time is missing, or a time or condition is unexpected.
         """
-        check_condition(condition, self.conditions, n)
+        check_condition(condition, self.conditions, x.shape[0])
         if (t is None) != (self.times == 0):
             given = "no time t" if t is None else "a time t"
             raise UsageError(f"Got {given}, but this network was built with times={self.times}.")
@@ -192,7 +191,7 @@ class Conditioning(nn.Module):
         if self.time is not None:
             parts.append(self.time(t))
         for name, kind in self.conditions.items():
-            values, null = values_of(name, kind, n, device, condition)
+            values, null = values_of(name, kind, x, condition)
             parts.append(self.embeddings[name](values, null) * math.sqrt(self.width))
         if parts:
             return sum(parts[1:], parts[0])
@@ -200,19 +199,34 @@ class Conditioning(nn.Module):
 
     def joined(self, x: Tensor, t: Times, condition: Condition) -> Tensor:
         """Append the embedding of the conditions, if any, to vectors x (n, d); t is None."""
-        label = self(x.shape[0], x.device, t, condition)
+        label = self(x, t, condition)
         if label is None:
             return x
         return torch.cat([x, label.to(x.dtype)], dim=1)
 
 
 def values_of(
-    name: str, kind: ConditionKind, n: int, device: torch.device, condition: Condition
+    name: str, kind: ConditionKind, x: Tensor, condition: Condition
 ) -> tuple[Tensor, Tensor | None]:
     """Return the values of a condition and their mask; a missing one is masked in every example."""
     if condition is None or condition.get(name) is None:
-        return kind.blank(n, device), torch.ones(n, dtype=torch.bool, device=device)
+        n = x.shape[0]
+        return kind.blank(n, x.device), torch.ones(n, dtype=torch.bool, device=x.device)
     return condition[name], condition.get(mask_of(name))
+
+
+def condition_channels(
+    kinds: Mapping[str, ConditionKind], x: Tensor, condition: Condition
+) -> list[Tensor]:
+    """Return the channels (n, c) of each condition, zero for unconditional examples."""
+    parts = []
+    for name, kind in kinds.items():
+        values, null = values_of(name, kind, x, condition)
+        channels = kind.as_channels(values).to(x.dtype)
+        if null is not None:
+            channels = channels.masked_fill(null[:, None], 0)
+        parts.append(channels)
+    return parts
 
 
 class Modulation(nn.Module):

@@ -95,11 +95,11 @@ class ProjectionHead(nn.Module):
         self.width = width
         self.conditions = kinds_of(conditions)
         self.linear = nn.Linear(width, 1)
-        self.conditioning = Conditioning(width, conditions=self.conditions, times=0)
+        self.conditioning = Conditioning(width, conditions)
 
     def forward(self, features: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
         """Compute scores (n,), float32 or wider, from features (n, width)."""
-        label = self.conditioning(features.shape[0], features.device, t, condition)
+        label = self.conditioning(features, t, condition)
         weight = self.linear.weight
         if label is not None:
             weight = weight + label / math.sqrt(self.width)
@@ -208,7 +208,7 @@ class DCGANGenerator(nn.Module):
         number = halvings(height, breadth)
         channels = level_widths(width, number, 8)[::-1]
         self.grid = (channels[0], patches(height, 2**number), patches(breadth, 2**number))
-        self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
+        self.conditioning = Conditioning(latent, conditions)
         inputs = 2 * latent if conditions else latent
         self.enter = nn.Linear(inputs, math.prod(self.grid), bias=False)
         self.norms = nn.ModuleList([nn.BatchNorm2d(w) for w in channels])
@@ -349,7 +349,7 @@ class Generator(nn.Module):
         self.grids = grids(height, breadth, stem)
         channels = level_widths(width, len(self.grids), 4)
         coarse_first = channels[::-1]
-        self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
+        self.conditioning = Conditioning(latent, conditions)
         self.basis = nn.Parameter(torch.randn(1, channels[-1], *self.grids[-1]))
         self.enter = linear(2 * latent if conditions else latent, channels[-1])
         self.levels = _levels(coarse_first, blocks)
@@ -418,7 +418,7 @@ class Critic(nn.Module):
         features = channels[-1] + bool(minibatch_std)
         basis = torch.randn(features, *coarsest) / math.sqrt(math.prod(coarsest))
         self.basis = nn.Parameter(basis)
-        self.conditioning = Conditioning(channels[-1], conditions=self.conditions, times=0)
+        self.conditioning = Conditioning(channels[-1], conditions)
         self.leave = linear(features, channels[-1] if conditions else 1)
 
     @classmethod
@@ -429,7 +429,7 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
         check_input(x, self.shape, "Critic")
-        label = self.conditioning(x.shape[0], x.device, t, condition)
+        label = self.conditioning(x, t, condition)
         h = self.enter(fold(pad_to(x, self.stem), self.stem))
         levels = iter(self.levels)
         h = next(levels)(h)
@@ -474,7 +474,7 @@ class TextbookGenerator(nn.Module):
         self.latent = latent
         self.width = width
         self.conditions = kinds_of(conditions)
-        self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
+        self.conditioning = Conditioning(latent, conditions)
         self.enter = nn.Linear(2 * latent if conditions else latent, width)
         self.leave = nn.Linear(width, math.prod(self.shape))
 

@@ -114,7 +114,7 @@ class DiT(nn.Module):
         if times:
             nn.init.zeros_(self.leave.weight)
             nn.init.zeros_(self.leave.bias)
-        self.conditioning = Conditioning(width, conditions=self.conditions, times=times)
+        self.conditioning = Conditioning(width, conditions, times)
         self.modulation = None
         if not self.conditioning.silent:
             self.modulation = _modulation(width, depth)
@@ -134,15 +134,14 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
         check_input(x, self.shape, "DiT")
-        n = x.shape[0]
-        vector = self.conditioning(n, x.device, t, condition)
+        vector = self.conditioning(x, t, condition)
         films: Sequence[Tensor] = ()
         if self.modulation is not None:
             films = self.modulation(vector)
         tokens = F.pixel_unshuffle(pad_to(x, self.patch), self.patch).flatten(2).transpose(1, 2)
         h = self.enter(tokens)
         h = _through(self.layers, h + self.position.to(h.dtype), films)
-        h = self.leave(h).transpose(1, 2).reshape(n, -1, *self.grid)
+        h = self.leave(h).transpose(1, 2).unflatten(2, self.grid)
         return unfold(h, self.patch, self.shape).to(x.dtype)
 
 
@@ -208,7 +207,7 @@ class ColumnTransformer(nn.Module):
         self._index(list(groups.values()))
         self.position = nn.Parameter(0.5 * torch.randn(1, self.count, width))
         self.layers = nn.ModuleList([TransformerBlock(width, heads) for _ in range(depth)])
-        self.conditioning = Conditioning(width, conditions=self.conditions, times=times)
+        self.conditioning = Conditioning(width, conditions, times)
         self.modulation = _modulation(width, depth)
 
     def _index(self, groups: Sequence[Sequence[int]]) -> None:
@@ -243,7 +242,7 @@ class ColumnTransformer(nn.Module):
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
         """Compute rows (n, d) from x (n, d + columns): coordinates, then flags of given columns."""
         check_input(x, (self.inputs,), "ColumnTransformer")
-        vector = self.conditioning(x.shape[0], x.device, t, condition)
+        vector = self.conditioning(x, t, condition)
         parts = []
         for number, weight in enumerate(self.enter):
             index = self.get_buffer(f"inputs{number}")

@@ -87,7 +87,7 @@ class UNet(nn.Module):
             zeroed(self.leave)
 
         vector = max(64, 2 * finest)
-        self.conditioning = Conditioning(vector, conditions=self.conditions, times=times)
+        self.conditioning = Conditioning(vector, conditions, times)
         self.modulation = None
         if not self.conditioning.silent:
             levels = [*self.widths, *reversed(outer)]
@@ -130,7 +130,7 @@ class UNet(nn.Module):
         self, x: Tensor, t: Times, condition: Condition
     ) -> tuple[list[Tensor], Tensor, Iterator[Film], Any]:
         check_input(x, self.shape, "UNet")
-        vector = self.conditioning(x.shape[0], x.device, t, condition)
+        vector = self.conditioning(x, t, condition)
         number = self.blocks * (2 * len(self.widths) - 1)
         films = iter(films_of(self.modulation, vector, number))
 
