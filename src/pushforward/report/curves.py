@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -51,9 +50,7 @@ def _chart(
 ) -> Chart | None:
     svg = line_chart(lines, x, y, plot, real_data_score=real_data_score)
     if svg:
-        names = {}
-        for line in lines:
-            names[line.index] = line.name
+        names = {line.index: line.name for line in lines}
         return Chart(svg, list(names.items()))
     return None
 
@@ -213,17 +210,12 @@ def losses(comparison: Comparison) -> list[tuple[int, ModelResult, Markup]]:
         lines = []
         for number, (network, series) in enumerate(model.losses.items()):
             style = "dashed" if number else "solid"
-            lines.append(_training_line(network, index, series, style, smoothed=True))
+            line = Series(network, index, series.step, series.value, style=style)
+            lines.append(replace(line, dots=False, smoothed=True))
         chart = line_chart(lines, "step", "loss", Plot(350, 210))
         if chart:
             drawn.append((index, model, chart))
     return drawn
-
-
-def _training_line(name: str, index: int, series: Any, style: str, smoothed: bool) -> Series:
-    x = series.step
-    y = series.value
-    return Series(name, index, x, y, dots=False, style=style, smoothed=smoothed)
 
 
 def levels(comparison: Comparison) -> Chart | None:
@@ -333,8 +325,8 @@ def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:
         if name == "modes_held" and model.health.modes is not None:
             label = f"{label}, of {count(model.health.modes)}"
             ends = (0.0, model.health.modes)
-        smoothed = name not in OF_MANY_SAMPLES
-        line = _training_line(name, index, series, "solid", smoothed)
+        line = Series(name, index, series.step, series.value, dots=False, style="solid")
+        line = replace(line, smoothed=name not in OF_MANY_SAMPLES)
         chart = line_chart([line], "step", label, Plot(350, 190, ends=ends), spans=spans)
         if chart:
             charts.append((chart, words))
@@ -353,7 +345,4 @@ def _alarms(model: ModelResult, last: float) -> list[tuple[float, float]]:
 
 def alarm_lines(model: ModelResult) -> list[str]:
     """Describe each alarm of a training run."""
-    lines = []
-    for begin, end in alarm_periods(model):
-        lines.append(alarm_text(model, begin, end))
-    return lines
+    return [alarm_text(model, begin, end) for begin, end in alarm_periods(model)]

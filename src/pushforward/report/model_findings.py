@@ -52,11 +52,7 @@ Describe = Callable[[Comparison, ModelResult], str]
 
 def texts(found: Iterable[Finding], *kinds: str) -> list[str]:
     """Return the sentences of findings of some kinds."""
-    sentences = []
-    for finding in found:
-        if finding.kind in kinds:
-            sentences.append(finding.text)
-    return sentences
+    return [finding.text for finding in found if finding.kind in kinds]
 
 
 def listed(values: Mapping[str, str]) -> str:
