@@ -366,7 +366,7 @@ def between(
         _check_deterministic(transport)
         given = transport.conditions(1, edited_condition(transport, condition), 0)
         x = torch.stack([checked_example(transport, end) for end in ends])
-        noise: Tensor = transport.encode(x, _repeated(given, 2))  # type: ignore[operator]
+        noise = transport.encode(x, _repeated(given, 2))  # type: ignore[operator]
         first, last = noise.split(1)
         return _along(transport, first, last, frames, given, interpolation, batch)
     kinds = {} if autoencoder is None else autoencoder.space.conditions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,7 @@ from pushforward.data.core.load import DataLike
 from pushforward.data.readers.reader import is_frame
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.curves import CURVE_STEPS, with_curves, with_steps_curve, with_sweep
-from pushforward.evaluation.evaluator import Evaluator, learns
+from pushforward.evaluation.evaluator import Evaluator, Tell, learns
 from pushforward.evaluation.joined import TRAINING, aggregated, joined
 from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
 from pushforward.evaluation.models import (
@@ -63,7 +63,6 @@ WITHOUT_TRAINING = (
     "scores are too optimistic."
 )
 Plugins = str | Path | Sequence[str | Path]
-Tell = Callable[[str], None] | None
 
 
 def compare(

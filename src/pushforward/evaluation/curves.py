@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -23,6 +23,7 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.scores import real_data_scores
 from pushforward.evaluation.trajectories import trajectory_of
 from pushforward.metrics import Score
+from pushforward.metrics.score import Scores
 from pushforward.numbers import counted, duration
 from pushforward.paths import same_source
 from pushforward.solvers import Jump
@@ -46,7 +47,6 @@ SCORES = ("energy", "frechet", "kid", "coverage")
 SWEEPS = 3  # Sampling for one curve takes at most about as long as this many sweeps
 SIZES = (500, 1_000, 2_000)  # Numbers of samples to choose from if time is short
 SHOWN = {False: 36, True: 200}  # Samples that are drawn, by whether they are points
-Tell = Callable[[str], None] | None
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _PointSampler:
 
     def sample(self, transport: Transport, words: str) -> _SampledPoint:
         self.judge.say(f"{words}, {counted(transport.calls, 'call')}")
-        scores: dict[str, Score] = {}
+        scores: Scores = {}
         samplings: list[Tensor] = []
         with suppress(Diverged):
             scores, samplings = self.judge.sampled(transport, SCORES, self.n, self.repeats)
@@ -161,8 +161,8 @@ def steps_curve_of(
     if not isinstance(flow, Flow) or not flow.solver.jumps:
         return None
     transports = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
-    taught: list[Transport] = []
-    by_run: list[Transport] = []
+    taught = []
+    by_run = []
     steps_curve = StepsCurve()
     teacher = teacher_of(model)
     if teacher is not None and isinstance(model, Run):

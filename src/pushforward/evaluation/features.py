@@ -134,7 +134,7 @@ def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: st
             f"The features {name} returned a {got} for {len(examples)} examples; expected a tensor "
             f"({len(examples)}, features)."
         )
-    features: np.ndarray = out.flatten(1).double().cpu().numpy()
+    features = out.flatten(1).double().cpu().numpy()
     wrong = int((~np.isfinite(features)).any(1).sum())
     if wrong:
         raise UsageError(

@@ -11,6 +11,7 @@ import numpy as np
 from pushforward.files import Record
 from pushforward.metrics import Score
 from pushforward.numbers import count, counted
+from pushforward.pictures import Limits
 
 Number = float | None  # None if unknown
 Numbers = tuple[Number, ...]
@@ -314,7 +315,7 @@ class Field2D:
         ways: Trajectories, (classes, rows, columns, steps + 1, 2).
     """
 
-    limits: tuple[float, float, float, float]
+    limits: Limits
     times: np.ndarray
     velocities: np.ndarray
     way_times: np.ndarray

@@ -75,7 +75,7 @@ def named_models(models: Any) -> dict[str, Any]:
         )
     if not isinstance(models, Mapping):
         return _by_folder(models)
-    pairs: list[tuple[str, Any]] = []
+    pairs = []
     for name, model in models.items():
         pairs += _trainings(str(name), model)
     named = dict(pairs)
@@ -100,7 +100,7 @@ def _trainings(name: str, model: Any) -> list[tuple[str, Any]]:
 
 
 def _by_folder(models: Sequence[Any]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
+    named = {}
     for place, model in enumerate(models, start=1):
         name = f"comparison {place}"
         folder = getattr(model, "folder", model)

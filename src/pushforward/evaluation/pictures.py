@@ -16,7 +16,6 @@ from pushforward.data.core.hashes import permutation
 from pushforward.data.spaces import Space
 from pushforward.denoisers import Condition, Rescheduled
 from pushforward.editing.interpolation import walk
-from pushforward.errors import UsageError
 from pushforward.evaluation.features import Features, quantised
 from pushforward.evaluation.measurements import (
     CodeStatistics,
@@ -37,7 +36,7 @@ from pushforward.metrics.image_quality import psnr, ssim
 from pushforward.metrics.memorisation import near_copies, nearest_distance, nearest_training
 from pushforward.metrics.subsets import principal_axes
 from pushforward.paths import Linear
-from pushforward.pictures import limits_of, square
+from pushforward.pictures import Limits, limits_of, square
 from pushforward.training import Run
 from pushforward.transports import Autoencoder, Flow, Latent, Transport, has_levels, has_steps
 from pushforward.transports.redrawing import unmet_kept
@@ -150,7 +149,7 @@ def field_of(flow: Flow, data: Dataset) -> Field2D:
     return Field2D(limits, times, np.stack(velocities), way_times.numpy(), np.stack(ways), names)
 
 
-def _cell_centres(limits: tuple[float, float, float, float], side: int) -> Tensor:
+def _cell_centres(limits: Limits, side: int) -> Tensor:
     left, right, low, high = limits
     shares = (np.arange(side) + 0.5) / side
     grid = np.meshgrid(left + shares * (right - left), low + shares * (high - low))
@@ -375,39 +374,6 @@ def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10) -> Tensor:
     """Return held-out examples and their reconstructions, float32 (2, n, *shape)."""
     x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
     return torch.stack([x, reconstructed(autoencoder, x, condition)])
-
-
-def arithmetic(
-    autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples: int = 6, frames: int = 7
-) -> Tensor:
-    """Move held-out examples of class a towards class b in latent space, in data units.
-
-    The latents are latent + s (mean latent of b - mean latent of a), with s from 0 to 1.5.
-
-    Raises:
-        UsageError: If the data has no labels, or the autoencoder receives them.
-    """
-    if data.held_out.labels is None or data.train.labels is None:
-        raise UsageError(f"{data.name} has no labels, which latent arithmetic needs.")
-    if autoencoder.space.conditions:
-        raise UsageError(
-            "This autoencoder receives the labels, so its latents need not contain the class. "
-            "Train one without labels: `labelled=False`."
-        )
-
-    def encoded(split: Split, label: int, most: int) -> Tensor:
-        index = np.flatnonzero(split.labels == label)[:most]
-        return _encoded(autoencoder, split.data_units(index))
-
-    with torch.no_grad():
-        mean_a = encoded(data.train, a, 500).mean(0)
-        mean_b = encoded(data.train, b, 500).mean(0)
-        latents = encoded(data.held_out, a, examples)
-        share = torch.linspace(0, 1.5, frames, device=autoencoder.device)
-        share = share.reshape(1, -1, *[1] * (latents.dim() - 1))
-        moved = latents[:, None] + share * (mean_b - mean_a)
-        decoded = _decoded(autoencoder, moved.flatten(0, 1))
-    return decoded.reshape(len(latents), frames, *decoded.shape[1:])
 
 
 def code_map(autoencoder: Autoencoder, data: Dataset) -> Map2D | None:

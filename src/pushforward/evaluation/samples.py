@@ -84,7 +84,7 @@ def given_samples(samples: Any, data: Dataset) -> ExternalSamples:
     name = "samples"
     classes = tuple[str, ...]()
     labels = None
-    read: tuple[Any, np.ndarray | None] | None = None
+    read = None
     if isinstance(samples, (str, Path)):
         name = Path(samples).name
         split, classes = _read(plain_path(Path(samples)), data)
@@ -165,7 +165,7 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
         reading = DataOptions(target=target, header=header)
     else:
         pixels = ("resize", "channels", "background") if space.has_pixels else ()
-        options: Any = {name: origin[name] for name in pixels if name in origin}
+        options = {name: origin[name] for name in pixels if name in origin}
         reading = reading_of(options)
     split, classes, columns = examples_in(path, reading)
     keep = [name for name in columns if name not in given]  # conditions are not compared

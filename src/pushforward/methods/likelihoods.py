@@ -263,8 +263,7 @@ def likelihood_of(name: str, space: Space) -> Likelihood:
     one_of("likelihood", name, ("auto", *LIKELIHOODS))
     if name == "auto":
         name = space.likelihood
-    likelihood: Likelihood = at(LIKELIHOODS[name])(space)
-    return likelihood
+    return at(LIKELIHOODS[name])(space)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ from pushforward.data import Batch
 from pushforward.denoisers.denoiser import Condition, Denoiser, FlowMap, Predictor, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.adversarial import Adversarial, CriticInput, Penalties
+from pushforward.methods.adversarial import Adversarial, CriticInput, Penalties, Transform
 from pushforward.methods.flow_map import MapMethod, jump_to_data, starts
 from pushforward.methods.method import Freezing, Guard, Modules, StepContext, Turn
 from pushforward.paths import Linear, Path, gain, target, training_noise
@@ -154,8 +154,8 @@ class FeatureCritic(Freezing):
         self.freeze("teacher", teacher)
 
     def noised(
-        self, condition: Condition, draws: Draws, transform: Callable[[Tensor], Tensor]
-    ) -> tuple[Condition, Callable[[Tensor], Tensor]]:
+        self, condition: Condition, draws: Draws, transform: Transform
+    ) -> tuple[Condition, Transform]:
         """Return a condition with noise times, and a function that augments and adds noise."""
         t = self.low + (self.high - self.low) * draws.stream("time of noise").uniform()
         stream = draws.stream("noise of critic")

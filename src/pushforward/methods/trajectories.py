@@ -159,8 +159,7 @@ class Trajectories(Freezing):
             with without_rejection():
                 return self.teacher.sample(count, seed=seed + APART)
 
-        given: Condition = with_known(condition, rows, draws.stream("known"))
-        return given
+        return with_known(condition, rows, draws.stream("known"))
 
     def _straightened(self, t: float, x: Tensor) -> Tensor:
         if t:

@@ -216,7 +216,7 @@ def _of_blocks(name: str, values: Mapping[str, float], spread: float, n: int) ->
     return error, error * np.sqrt(OF_REFERENCE[name])
 
 
-def density_errors(generated: Array, real: Array, within: Array, k: int) -> tuple[float, float]:
+def density_errors(generated: Array, real: Array, within: Array, k: int) -> Errors:
     """Compute the standard error of the density over all new examples, and over new real ones only.
 
     ``within`` has the number of real balls around each generated example. The variance over real
@@ -258,7 +258,7 @@ def _radii(distances: Array, part: Array, k: int) -> Array:
     return np.asarray(np.partition(within_part, k, axis=1)[:, k])
 
 
-def recall_errors(generated: Array, real: Array, value: float, k: int) -> tuple[float, float]:
+def recall_errors(generated: Array, real: Array, value: float, k: int) -> Errors:
     """Compute the standard error of recall over all new examples, and over new real ones only.
 
     Over new generated examples, it comes from a jackknife. Over new real examples, the variance is

@@ -97,7 +97,7 @@ class Score(Record):
     growth: tuple[float, ...] = ()
     reference_terms: tuple[float, ...] = ()
     sample_terms: tuple[float, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Extra = field(default_factory=dict)
 
     @property
     def number(self) -> float:
@@ -271,7 +271,7 @@ def describe() -> dict[str, MetricInfo]:
     return {name: metric.scores[name] for name, metric in _owners().items()}
 
 
-MODEL_SCORES: Mapping[str, MetricInfo] = {
+MODEL_SCORES: Infos = {
     "bpd": MetricInfo(
         "bits per dimension",
         "lower",
@@ -290,11 +290,13 @@ MODEL_SCORES: Mapping[str, MetricInfo] = {
         group="Classes",
     ),
 }
+# Requested metrics, or names of metrics or scores; None for all
+Wanted = Sequence[str | Metric] | None
 # Metrics, each with the names of its requested scores
 Choice = list[tuple[Metric, tuple[str, ...]]]
 
 
-def check_metrics(names: Sequence[str | Metric] | None) -> None:
+def check_metrics(names: Wanted) -> None:
     """Raise a `UsageError` with all known metrics if a name is unknown."""
     known = sorted({*METRICS, *MODEL_SCORES, *_owners()})
     for name in names or ():
@@ -305,8 +307,8 @@ def check_metrics(names: Sequence[str | Metric] | None) -> None:
             )
 
 
-def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
-    """Select metrics and their requested scores; None for all."""
+def chosen(wanted: Wanted) -> Choice:
+    """Select metrics and their requested scores."""
     if wanted is None:
         return [(metric(), tuple(metric.scores)) for metric in METRICS.values()]
     check_metrics(wanted)

@@ -17,6 +17,7 @@ from pushforward.conditions.kind import ConditionKind, check_mask, checked, mask
 from pushforward.errors import UsageError
 
 T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
 Shape = Sequence[int]
 Condition = Mapping[str, Tensor] | None
 Kinds = Mapping[str, ConditionKind] | None
@@ -252,7 +253,7 @@ class Modulation(nn.Module):
         self.linear = nn.Linear(width, sum(self.sizes))
         nn.init.zeros_(self.linear.bias)
         if zero:
-            nn.init.zeros_(self.linear.weight)
+            zeroed(self.linear)
         values = []
         for size, start in zip(self.sizes, self.starts, strict=True):
             values.append(torch.full((size,), float(start)))
@@ -317,11 +318,10 @@ class Norm(nn.Module):
         return F.group_norm(plain, self.groups, self.weight, self.bias).to(x.dtype)
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+def zeroed(layer: M) -> M:
     """Set a layer's weights to zero, so that the branch that it ends starts at zero."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     return layer
 
 

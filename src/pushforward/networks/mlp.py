@@ -25,6 +25,7 @@ from pushforward.networks.blocks import (
     modulate,
     sides_of,
     size_choice,
+    zeroed,
 )
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -81,8 +82,7 @@ class MLP(nn.Module):
         self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
         self.leave = nn.Linear(width + bool(minibatch_std), outputs)
         if times:
-            nn.init.zeros_(self.leave.weight)
-            nn.init.zeros_(self.leave.bias)
+            zeroed(self.leave)
 
     @classmethod
     def sized(

@@ -26,6 +26,7 @@ from pushforward.networks.blocks import (
     patches,
     size_choice,
     unfold,
+    zeroed,
 )
 
 FILMS = 6  # scale, shift and gate of attention, then of the MLP
@@ -112,8 +113,7 @@ class DiT(nn.Module):
         self.layers = nn.ModuleList([TransformerBlock(width, heads) for _ in range(depth)])
         self.leave = nn.Linear(width, pixels)
         if times:
-            nn.init.zeros_(self.leave.weight)
-            nn.init.zeros_(self.leave.bias)
+            zeroed(self.leave)
         self.conditioning = Conditioning(width, conditions, times)
         self.modulation = None
         if not self.conditioning.silent:
@@ -135,7 +135,7 @@ class DiT(nn.Module):
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
         check_input(x, self.shape, "DiT")
         vector = self.conditioning(x, t, condition)
-        films: Sequence[Tensor] = ()
+        films = ()
         if self.modulation is not None:
             films = self.modulation(vector)
         tokens = F.pixel_unshuffle(pad_to(x, self.patch), self.patch).flatten(2).transpose(1, 2)

@@ -221,7 +221,7 @@ def losses(comparison: Comparison) -> list[tuple[int, ModelResult, Markup]]:
 def levels(comparison: Comparison) -> Chart | None:
     """Draw the loss by noise level."""
     lines = []
-    every: list[float] = []
+    every = []
     for index, model in enumerate(comparison.models):
         sigmas = []
         errors = []

@@ -274,7 +274,4 @@ def _rows(samples: np.ndarray | None) -> np.ndarray | None:
         return None
     if rows.ndim == 2:
         return rows.astype(float)
-    if rows.dtype == np.uint8:
-        return rows
-    fractions: np.ndarray = np.clip(np.nan_to_num(rows.astype(float)), 0, 1)
-    return np.round(fractions * 255).astype(np.uint8)
+    return rows

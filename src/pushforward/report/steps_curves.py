@@ -201,8 +201,8 @@ def steps_curve_table(comparison: Comparison, model: ModelResult) -> Table:
     if steps_curve is None or not steps_curve.points:
         return Table()
     lines = _steps_curve_lines(steps_curve)
-    columns: list[Column] = []
-    cells: list[list[Cell]] = []  # by column
+    columns = []
+    cells = []  # by column
     metrics = dict.fromkeys(name for point in steps_curve.points for name in point.scores)
     for metric in metrics:
         factor = factor_of(comparison, metric)

@@ -126,7 +126,7 @@ def stepped(
     draws: Draws | None,
 ) -> Iterator[State]:
     """Yield (time, state) after each of the solver's own steps from x at the first time."""
-    memory: Memory = None
+    memory = None
     along = times if isinstance(times, Tensor) else torch.from_numpy(np.array(times))
     batch_times = along.to(x)[:, None].expand(-1, len(x))
     stops = along.tolist()[1:]
@@ -170,8 +170,7 @@ def named(name: str) -> Solver:
     Raises:
         UsageError: If the name or argument is unknown.
     """
-    solver: Solver = from_text(SOLVERS, name)
-    return solver
+    return from_text(SOLVERS, name)
 
 
 def name_of(solver: Solver) -> str:

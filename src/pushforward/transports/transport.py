@@ -166,7 +166,7 @@ class Transport(nn.Module, ABC):
         wanted: Condition,
         seed: int,
         redrawing: RejectionSampler | None = None,
-    ) -> tuple[Tensor, Condition]:
+    ) -> Chunk:
         """Draw samples ``start`` to ``start + size`` of `stream`, with their conditions.
 
         ``redrawing`` counts the draws of the whole request; None if this is all of it.
@@ -282,7 +282,7 @@ def _shared(
     space = transport.space
     for first in range(0, n, batch * count):
         starts = range(first, min(n, first + batch * count), batch)
-        own: Tensor | None = None
+        own = None
         if rank < len(starts):
             start = starts[rank]
             own, _ = transport.part(start, min(batch, n - start), wanted, seed, redrawing)
