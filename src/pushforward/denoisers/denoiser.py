@@ -93,6 +93,13 @@ def condition_at(condition: Condition, index: Tensor | NDArray[np.int64] | slice
     return {name: part[index] for name, part in condition.items()}
 
 
+def condition_on(condition: Condition, device: torch.device | str) -> Condition:
+    """Return a condition on a device."""
+    if condition is None:
+        return None
+    return {name: part.to(device) for name, part in condition.items()}
+
+
 def without_scale(condition: Condition) -> tuple[Condition, Tensor | None]:
     """Split a condition into the part for networks and its guidance scales."""
     if condition is None or SCALE not in condition:

@@ -319,12 +319,7 @@ def with_steps_curve(
     judge: Evaluator, model: Run | Transport, result: ModelResult, pictures: Pictures
 ) -> tuple[ModelResult, Pictures]:
     """Add the steps curve and the pictures of its teacher to the result of a flow map."""
-    seconds = result.sampling.seconds_per_sample
-    calls = result.sampling.calls
-    per_call = None
-    if seconds and calls:
-        per_call = seconds / calls
-    steps_curve = steps_curve_of(judge, model, per_call, result.name)
+    steps_curve = steps_curve_of(judge, model, result.sampling.seconds_per_call, result.name)
     if steps_curve is None:
         return result, pictures
     return replace(result, steps_curve=steps_curve), replace(pictures, pair=pair_of(model))

@@ -373,7 +373,7 @@ class Evaluator:
         entries = chain.from_iterable(kind.entries for kind in space.conditions.values())
         data = DataInfo(
             self.data.name,
-            tuple(space.shape),
+            space.shape,
             space.noun,
             tuple(space.classes),
             space.names or tuple(space.columns),

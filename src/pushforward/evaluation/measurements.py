@@ -108,6 +108,13 @@ class SamplingCost(Record):
     memory: Memory = field(default_factory=Memory)
     refused: Number = None
 
+    @property
+    def seconds_per_call(self) -> Number:
+        """Return the seconds of one network call."""
+        if not self.seconds_per_sample or not self.calls:
+            return None
+        return self.seconds_per_sample / self.calls
+
 
 @dataclass(frozen=True)
 class CurvePoint(Record):

@@ -27,6 +27,7 @@ from pushforward.methods import VAE, Method
 from pushforward.methods.likelihoods import HasImportanceWeights, importance_bound
 from pushforward.metrics import Score
 from pushforward.metrics.score import MODEL_SCORES
+from pushforward.metrics.subsets import blocks
 from pushforward.metrics.uncertainty import Errors, share_error
 from pushforward.training import Run
 from pushforward.training.loop.machine import machine
@@ -88,23 +89,23 @@ def bits(
     if not met(conditions, data.space.conditions):
         conditions = {}
 
-    def examples(split: Split, index: np.ndarray) -> tuple[Tensor, Condition]:
+    def examples(split: Split, index: slice) -> tuple[Tensor, Condition]:
         device = transport.device
         return split.data_units(index).to(device), split.condition(conditions, index, device)
 
     spread = 1.0
     if discrete:
-        fitted = np.arange(min(FITTED, len(data.train)))
-        spread = decoder_spread(transport, *examples(data.train, fitted))
+        spread = decoder_spread(transport, *examples(data.train, slice(FITTED)))
     count = n or min(len(held_out), 10_000)
     parts = []
-    for start in range(0, count, batch):
-        x, condition = examples(held_out, np.arange(start, min(start + batch, count)))
+    for part in blocks(count, batch):
+        x, condition = examples(held_out, part)
+        start = seed + part.start
         if discrete:
-            bound = elbo(transport, x, condition, times=times, spread=spread, seed=seed + start)
+            bound = elbo(transport, x, condition, times=times, spread=spread, seed=start)
             parts.append(-bound / (data.space.size * math.log(2)))
         else:
-            nats = log_prob(transport, x, condition, seed=seed + start)
+            nats = log_prob(transport, x, condition, seed=start)
             parts.append(bits_per_dim(nats, data.space))
     if discrete:
         how = f"variational bound, {times} noise levels per example"
@@ -163,13 +164,13 @@ def coded_bits(
     device = next(method.parameters()).device
     discrete = data.space.levels is not None
     parts = []
-    for start in range(0, count, batch):
-        part = slice(start, min(start + batch, count))
+    for part in blocks(count, batch):
         x = data.held_out.data_units(part).to(device)
+        start = seed + part.start
         if discrete and not method.discrete:
-            x = dequantise(x, seed=seed + start)
+            x = dequantise(x, seed=start)
         condition = data.held_out.condition(conditions, part, device)
-        draws = ExampleDraws(seed + start, len(x), "codes", device)
+        draws = ExampleDraws(start, len(x), "codes", device)
         u = space.to_model(x)
         weights = []
         left = codes
@@ -439,8 +440,8 @@ def levels_of(data: Dataset) -> int:
     used = np.zeros(256, dtype=bool)
     held = np.zeros(256, dtype=bool)
     for x, present in ((data.train.x, used), (data.held_out.x, held)):
-        for start in range(0, len(x), BLOCK):
-            present[np.unique(x[start : start + BLOCK])] = True
+        for part in blocks(len(x), BLOCK):
+            present[np.unique(x[part])] = True
     if not (held & ~used).any():
         return max(2, int(used.sum()))
     return 256

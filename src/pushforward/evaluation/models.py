@@ -152,13 +152,13 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
     """Raise an error if a model was trained on other data, or on held-out examples."""
     space = transport_of(model).space
     other = data.space
-    if (tuple(space.shape), space.names) != (tuple(other.shape), other.names):
+    if (space.shape, space.names) != (other.shape, other.names):
         difference = space.difference(other)
         if difference:
             raise UsageError(f"{name} was trained on another table than {data.name}. {difference}")
         raise UsageError(
-            f"{name} generates examples of shape {tuple(space.shape)}, but {data.name} has shape "
-            f"{tuple(other.shape)}."
+            f"{name} generates examples of shape {space.shape}, but {data.name} has shape "
+            f"{other.shape}."
         )
     if isinstance(model, Run):
         check_unseen(name, model, data)

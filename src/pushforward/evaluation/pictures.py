@@ -15,6 +15,7 @@ from pushforward.data import Dataset, Split, load as load_data
 from pushforward.data.core.hashes import permutation
 from pushforward.data.spaces import Space
 from pushforward.denoisers import Condition, Rescheduled
+from pushforward.denoisers.denoiser import condition_at, condition_on
 from pushforward.editing.interpolation import walk
 from pushforward.evaluation.features import Features, quantised
 from pushforward.evaluation.measurements import (
@@ -34,7 +35,7 @@ from pushforward.methods.likelihoods import active_units, divergences, explained
 from pushforward.methods.method import HasAutoencoder
 from pushforward.metrics.image_quality import psnr, ssim
 from pushforward.metrics.memorisation import near_copies, nearest_distance, nearest_training
-from pushforward.metrics.subsets import principal_axes
+from pushforward.metrics.subsets import blocks, principal_axes
 from pushforward.paths import Linear
 from pushforward.pictures import Limits, limits_of, square
 from pushforward.training import Run
@@ -171,7 +172,7 @@ def _repeated(example: Mapping[str, Tensor], n: int, device: torch.device) -> di
 def pictures_of(transport: Transport, run: Run | None, data: Dataset) -> Pictures:
     """Draw samples, their formation and their nearest images, and read those of training."""
     space = transport.space
-    plane = tuple(space.shape) == (2,)
+    plane = space.shape == (2,)
     with unmet_kept():
         x = transport.sample(SHOWN[space.as_points])
     pictures = Pictures(_drawable(x, space), training=history_of(run) if run else [])
@@ -263,11 +264,8 @@ def _in_parts(
 ) -> Tensor:
     device = autoencoder.device
     results = []
-    for start in range(0, len(x), PART):
-        part = slice(start, start + PART)
-        given = None
-        if condition is not None:
-            given = {name: value[part].to(device) for name, value in condition.items()}
+    for part in blocks(len(x), PART):
+        given = condition_on(condition_at(condition, part), device)
         with torch.no_grad():
             results.append(work(autoencoder.space.to_model(x[part].to(device)), given).cpu())
     return torch.cat(results)

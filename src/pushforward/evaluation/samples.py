@@ -67,7 +67,7 @@ class ExternalSamples:
 def _at(values: np.ndarray | None, index: np.ndarray | slice) -> np.ndarray | None:
     if values is None:
         return None
-    return np.asarray(values[index])
+    return values[index]
 
 
 def given_samples(samples: Any, data: Dataset) -> ExternalSamples:
@@ -118,13 +118,13 @@ def given_samples(samples: Any, data: Dataset) -> ExternalSamples:
 
 
 def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
-    shape = tuple(data.space.shape)
-    if tuple(x.shape[1:]) != shape or len(x) < LEAST:
+    shape = data.space.shape
+    if x.shape[1:] != shape or len(x) < LEAST:
         hint = ""
         if data.space.has_pixels:
             hint = " Convert both with `resize=N` and `channels=rgb` or `channels=grey`."
         raise DataError(
-            f"{name} contains {len(x)} samples of shape {tuple(x.shape[1:])}; expected at least "
+            f"{name} contains {len(x)} samples of shape {x.shape[1:]}; expected at least "
             f"{LEAST} of shape {shape}, as in {data.name}.{hint}"
         )
     wrong = np.count_nonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))

@@ -39,6 +39,7 @@ from pushforward.extractors.classifier import EXAMPLES
 from pushforward.metrics import Samples, Score
 from pushforward.metrics.memorisation import Memorisation, near_copies
 from pushforward.metrics.score import Choice, Scores, Wanted, chosen, measured
+from pushforward.metrics.subsets import blocks
 from pushforward.transports import Transport
 
 MOST = 10_000  # examples that are compared at most, unless more are asked for
@@ -237,9 +238,7 @@ def _redrawn(
 def _in_parts(
     split: Split, index: np.ndarray, size: int, work: Callable[[Tensor], np.ndarray]
 ) -> np.ndarray:
-    parts = []
-    for start in range(0, len(index), size):
-        parts.append(work(split.data_units(index[start : start + size])))
+    parts = [work(split.data_units(index[part])) for part in blocks(len(index), size)]
     return np.concatenate(parts)
 
 

@@ -175,7 +175,7 @@ class Distillation(FlowMapMatching):
         stored: tuple[Tensor, Tensor, Tensor, Tensor, Condition],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Condition]:
         states, t, s, target, condition = stored
-        if not bool(equal.any()):
+        if not equal.any():
             return stored
         x, z = self.couple(batch.x, batch.condition, now.draws)
         at = self.pairs.equal(now.draws.stream("times"), straight(self.flow_map).path)

@@ -54,7 +54,7 @@ class Likelihood(nn.Module, ABC):
     @property
     def outputs(self) -> tuple[int, ...]:
         """Return the shape of the decoder output for one example."""
-        return tuple(self.space.shape)
+        return self.space.shape
 
     @abstractmethod
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from pushforward.errors import UsageError
 from pushforward.methods.adversarial import Adversarial, CriticInput, Penalties, Transform
 from pushforward.methods.flow_map import MapMethod, jump_to_data, starts
 from pushforward.methods.method import Freezing, Guard, Modules, StepContext, Turn
+from pushforward.methods.trajectories import States
 from pushforward.paths import Linear, Path, gain, target, training_noise
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
@@ -260,7 +261,7 @@ class AdversarialRefinement(Adversarial, MapMethod):
         now.notes["anchor_distance"] = distance.detach()
         yield "map", loss + self.anchor.weight * distance
 
-    def distance(self, x: Tensor, start: tuple[Tensor, Tensor], condition: Condition) -> Tensor:
+    def distance(self, x: Tensor, start: States, condition: Condition) -> Tensor:
         """Compute the mean squared distance to samples of the starting map."""
         with torch.no_grad():
             before = jump_to_data(self.teacher, start, condition)

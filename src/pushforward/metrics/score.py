@@ -313,12 +313,10 @@ def chosen(wanted: Wanted) -> Choice:
         return [(metric(), tuple(metric.scores)) for metric in METRICS.values()]
     check_metrics(wanted)
     owners = _owners()
-    metrics: dict[Any, Metric] = {}
-    scores: dict[Any, dict[str, None]] = {}
+    metrics: dict[Any, tuple[Metric, dict[str, None]]] = {}
     for choice in wanted:
         if not isinstance(choice, str):
-            metrics[id(choice)] = choice
-            scores[id(choice)] = dict.fromkeys(choice.scores)
+            metrics[id(choice)] = choice, dict.fromkeys(choice.scores)
             continue
         kind = METRICS.get(choice) or owners.get(choice)
         if kind is None:
@@ -326,10 +324,10 @@ def chosen(wanted: Wanted) -> Choice:
                 f"{choice} needs the model, not only samples. Compute it for a run with "
                 "pf.evaluate."
             )
-        metrics.setdefault(kind, kind())
         names = kind.scores if choice in METRICS else [choice]
-        scores.setdefault(kind, {}).update(dict.fromkeys(names))
-    return [(metrics[key], tuple(scores[key])) for key in metrics]
+        _, scores = metrics.setdefault(kind, (kind(), {}))
+        scores |= dict.fromkeys(names)
+    return [(metric, tuple(scores)) for metric, scores in metrics.values()]
 
 
 def measured(samples: Samples, choice: Choice) -> Scores:

@@ -49,7 +49,7 @@ def image_shape(shape: Shape) -> tuple[int, int, int]:
 
 def check_input(x: Tensor, shape: tuple[int, ...], network: str) -> None:
     """Raise a `UsageError` that names the network if a batch is not of shape (n, *shape)."""
-    if tuple(x.shape[1:]) != shape:
+    if x.shape[1:] != shape:
         raise UsageError(
             f"{network} got x of shape {tuple(x.shape)}; expected examples of shape {shape}. Build "
             "the network for the shape of the data, or reshape x."
@@ -61,12 +61,17 @@ def size_choice(size: str, choices: dict[str, T]) -> T:
     return choices[one_of("size", size, choices)]
 
 
+def longer_side(shape: Shape) -> int:
+    """Return the longer side of an image."""
+    return max(image_shape(shape)[1:])
+
+
 def stem_of(size: str, shape: Shape, least: int) -> int:
     """Choose the side of patches folded into channels, which leaves at most 16 pixels (base: 32).
 
     Images whose longer side is below ``least`` are not folded.
     """
-    side = max(image_shape(shape)[1:])
+    side = longer_side(shape)
     most = 32 if size == "base" else 16
     stem = 1 if side < least else 2
     while side / stem > most:

@@ -24,6 +24,7 @@ from pushforward.networks.blocks import (
     image_shape,
     kinds_of,
     level_widths,
+    longer_side,
     pad_to,
     patches,
     sides_of,
@@ -295,7 +296,7 @@ class DCGANCritic(nn.Module):
 def width_of(size: str, shape: Shape) -> int:
     """Return the finest width of a named size; small images have fewer but wider grids."""
     width = size_choice(size, {"tiny": 16, "small": 56, "base": 128})
-    if max(image_shape(shape)[1:]) >= 16:
+    if longer_side(shape) >= 16:
         return width
     return 2 * width
 
@@ -450,7 +451,7 @@ def proportions(size: str, shape: Shape) -> tuple[int, int, int]:
     """Return the width, blocks per level and stem of a generator or critic."""
     stem = stem_of(size, shape, 16)
     sizes = {"tiny": (16, 1), "small": (32, 1), "base": (96, 2)}
-    if max(shape[1:]) < 16:
+    if longer_side(shape) < 16:
         sizes = {"tiny": (32, 1), "small": (64, 1), "base": (160, 2)}
     width, blocks = size_choice(size, sizes)
     return width, blocks, stem

@@ -22,6 +22,7 @@ from pushforward.networks.blocks import (
     check_input,
     image_shape,
     kinds_of,
+    longer_side,
     pad_to,
     patches,
     size_choice,
@@ -122,7 +123,7 @@ class DiT(nn.Module):
     @classmethod
     def sized(cls, size: str, *, shape: Shape, **options: Any) -> DiT:
         """Build one of three sizes: about 0.25, 1.3 and 7 million parameters."""
-        side = max(image_shape(shape)[1:])
+        side = longer_side(shape)
         patch = 2 if side <= 16 else 4
         while side / patch > 16:
             patch *= 2

@@ -27,6 +27,7 @@ from pushforward.networks.blocks import (
     fold,
     image_shape,
     kinds_of,
+    longer_side,
     pad_to,
     size_choice,
     stem_of,
@@ -97,7 +98,7 @@ class UNet(nn.Module):
     @classmethod
     def sized(cls, size: str, *, shape: Shape, **options: Any) -> UNet:
         """Build one of three sizes: about 0.2, 1.2 and 6 million parameters at 28 x 28."""
-        side = max(image_shape(shape)[1:])
+        side = longer_side(shape)
         stem = stem_of(size, shape, 14)
         sizes = {"tiny": (32, 1), "small": (64, 2), "base": (128, 3)}
         if side < 14:

@@ -83,10 +83,10 @@ class Source:
         dataset = load(
             self.data, limit=self.limit, seed=self.seed, labelled=False, resize=height_width
         )
-        if dataset.space.shape != tuple(self.space.shape):
+        if dataset.space.shape != self.space.shape:
             raise UsageError(
                 f"The source {self.data} has examples of shape {dataset.space.shape}, and the data "
-                f"{tuple(self.space.shape)}. Expected equal shapes."
+                f"{self.space.shape}. Expected equal shapes."
             )
         return dataset
 

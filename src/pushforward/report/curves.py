@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from pushforward.evaluation.measurements import Number, SamplingCost
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count
 from pushforward.report.charts import (
@@ -105,29 +106,21 @@ def _quality(
 
 def against_calls(comparison: Comparison) -> Chart | None:
     """Draw the quality of models over network calls."""
-    return _against(comparison, lambda model: 1.0, "network calls per sample")
+    return _against(comparison, lambda sampling: 1.0, "network calls per sample")
 
 
 def against_seconds(comparison: Comparison) -> Chart | None:
     """Draw the quality of models over seconds per sample."""
-    return _against(comparison, _seconds_per_call, "seconds per sample")
-
-
-def _seconds_per_call(model: ModelResult) -> float | None:
-    seconds = model.sampling.seconds_per_sample
-    calls = model.sampling.calls
-    if not seconds or not calls:
-        return None
-    return seconds / calls
+    return _against(comparison, lambda sampling: sampling.seconds_per_call, "seconds per sample")
 
 
 def _against(
-    comparison: Comparison, cost_of_call: Callable[[ModelResult], float | None], label: str
+    comparison: Comparison, cost_of_call: Callable[[SamplingCost], Number], label: str
 ) -> Chart | None:
     metric = curve_metric(comparison)
     lines = []
     for index, model in enumerate(comparison.models):
-        cost = cost_of_call(model)
+        cost = cost_of_call(model.sampling)
         by_calls = curve_scores(model.curve, metric)
         calls = model.sampling.calls
         score = statistic(comparison, model, metric)

@@ -142,7 +142,7 @@ def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[Shares
 
 def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-    return np.asarray(counts / max(1, len(values)))
+    return counts / max(1, len(values))
 
 
 # Pairs of columns, and what gives samples away --------------------------------------------------

@@ -368,7 +368,6 @@ def at_once(batch: float | None) -> str:
 SAMPLE = Measure(
     "Per sample", "sampling.seconds_per_sample", durations, "Time per sample when sampling a batch."
 )
-TRAINED = Measure("Training", "training.seconds", durations, "Time spent in training steps.")
 TOTAL = Measure(
     "Training",
     "training.total",
@@ -386,7 +385,7 @@ COSTS = {
             words,
             "Parameters of networks that are only used in training.",
         ),
-        TRAINED,
+        Measure("Training", "training.seconds", durations, "Time spent in training steps."),
         Measure(
             "Trajectories",
             "training.trajectory_seconds",

@@ -358,7 +358,7 @@ class _Tracer:
         self.path = denoiser.path
         self.space = denoiser.space
         self.calls = denoiser.calls
-        self.shape = tuple(denoiser.space.shape)
+        self.shape = denoiser.space.shape
         self.condition: Any = object()  # a step passes it on unread
         self.rows = [Row()]
         self._count = 0

@@ -72,7 +72,7 @@ class Flow(Transport):
             grid = [float(t) for t in grid]
         self.grid = grid
         self.space = denoiser.space
-        self.noise_shape = tuple(denoiser.space.shape)
+        self.noise_shape = denoiser.space.shape
         self._used_grid = self._choose_grid()
         self._times = grid_times(self._used_grid, denoiser.path, self.steps)
         self._tables = TableCache(self.solver)

@@ -87,7 +87,7 @@ def learn_grid(
     before = held_out.error(flow, own, batch)
     times = grid.times().detach()
     after = held_out.error(flow, times, batch)
-    if after < before and bool((times.diff() < 0).all()):
+    if after < before and (times.diff() < 0).all():
         return LearnedGrid(times.tolist(), before, after)
     return LearnedGrid(own.tolist(), before, before)
 

@@ -205,7 +205,7 @@ def _diffusion(
 ) -> Tensor:
     path = denoiser.path
     high, low = path.log_snr_ends()
-    total = torch.zeros(len(u), dtype=torch.float64, device=u.device)
+    total = u.new_zeros(len(u), dtype=torch.float64)
     for i in range(times):
         log_snr = high + (low - high) * (i + draws.uniform().double()) / times
         t = path.time(log_snr).clamp(*path.ends).to(u)
@@ -226,7 +226,7 @@ def _decoded(
     gap = ((high - low) / (LEVELS - 1)).to(u)
     low = low.to(u)
     t_min = denoiser.path.ends[0]
-    t = torch.full((len(u),), t_min, dtype=u.dtype, device=u.device)
+    t = u.new_full((len(u),), t_min)
     k = denoiser.path.at(t).over(u)
     x_t = k.alpha * u + k.sigma * draws.normal(u.shape[1:]).to(u)
     mean = (denoiser.predict("data", x_t, t, condition) - low) / gap
