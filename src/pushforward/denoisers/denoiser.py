@@ -500,14 +500,13 @@ class Rescheduled(Wrapped):
     def __init__(self, denoiser: Predictor, path: Path) -> None:
         super().__init__(denoiser)
         log_snr = torch.tensor(denoiser.path.log_snr_ends(), dtype=torch.float64)
-        low, high = path.time(log_snr).clamp(*path.ends).tolist()
+        low, high = path.time_within(log_snr).tolist()
         self.path = path
         if not np.allclose((low, high), path.ends, rtol=1e-9, atol=0):
             self.path = Narrowed(path, low, high)
 
     def _matched(self, t: Tensor) -> Tensor:
-        known = self.denoiser.path
-        return known.time(self.path.log_snr(t)).clamp(*known.ends)
+        return self.denoiser.path.time_within(self.path.log_snr(t))
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         here = self.path.at(t)

@@ -18,7 +18,7 @@ from pushforward.errors import Diverged
 from pushforward.evaluation.costs import solver_title
 from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.measurements import CurvePoint, Pictures, StepsCurve, SweepPoint
-from pushforward.evaluation.models import check_model, commands
+from pushforward.evaluation.models import Model, check_model, commands
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.scores import real_data_scores
 from pushforward.evaluation.trajectories import trajectory_of
@@ -123,7 +123,7 @@ def quality_curve(
     return tuple(sorted(points, key=lambda point: point.steps or 0))
 
 
-def teacher_of(model: Run | Transport) -> Flow | None:
+def teacher_of(model: Model) -> Flow | None:
     """Return the teacher of a flow map from the same noise, at its guidance scale; else None.
 
     A teacher that is itself a flow map takes the same number of steps.
@@ -147,7 +147,7 @@ def teacher_of(model: Run | Transport) -> Flow | None:
 
 
 def steps_curve_of(
-    judge: Evaluator, model: Run | Transport, seconds: float | None = None, name: str = "a map"
+    judge: Evaluator, model: Model, seconds: float | None = None, name: str = "a map"
 ) -> StepsCurve | None:
     """Score a flow map with 1, 2, 4, 8 and 16 calls, and its teacher from the same noise.
 
@@ -280,7 +280,7 @@ def _alike(first: Transport, other: Transport) -> bool:
     return same_times and spec.describe(a.solver) == spec.describe(b.solver)
 
 
-def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
+def pair_of(model: Model) -> tuple[np.ndarray, np.ndarray] | None:
     """Draw samples of a flow map with one call and of its teacher from the same noise, if any."""
     transport = transport_of(model)
     teacher = teacher_of(model)
@@ -298,7 +298,7 @@ def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
 
 def with_curves(
     judge: Evaluator,
-    model: Run | Transport,
+    model: Model,
     result: ModelResult,
     pictures: Pictures,
     counts: Sequence[int] = CURVE_STEPS,
@@ -316,7 +316,7 @@ def with_curves(
 
 
 def with_steps_curve(
-    judge: Evaluator, model: Run | Transport, result: ModelResult, pictures: Pictures
+    judge: Evaluator, model: Model, result: ModelResult, pictures: Pictures
 ) -> tuple[ModelResult, Pictures]:
     """Add the steps curve and the pictures of its teacher to the result of a flow map."""
     steps_curve = steps_curve_of(judge, model, result.sampling.seconds_per_call, result.name)

@@ -22,7 +22,7 @@ from pushforward.evaluation.costs import batch_of, most_at_once, sampling_costs,
 from pushforward.evaluation.features import Features, fit_features, kind_of
 from pushforward.evaluation.intervals import together
 from pushforward.evaluation.measurements import Pictures, Plan, SamplingCost
-from pushforward.evaluation.models import of_run, starts_warnings, unseen_warnings
+from pushforward.evaluation.models import Model, of_run, starts_warnings, unseen_warnings
 from pushforward.evaluation.pictures import latent_pictures, latent_statistics, pictures_of
 from pushforward.evaluation.results import (
     REPEAT_SEEDS,
@@ -135,9 +135,7 @@ class Evaluator:
         self.n = plan.n or self.n
         self.repeats = plan.repeats or self.repeats
 
-    def save_time(
-        self, models: Sequence[Run | Transport], n: int | None, repeats: int | None
-    ) -> float:
+    def save_time(self, models: Sequence[Model], n: int | None, repeats: int | None) -> float:
         """Measure for about as long as models were trained, in all.
 
         ``n`` and ``repeats`` are None if they may be reduced: samplings first, then samples.
@@ -411,7 +409,7 @@ class Evaluator:
     def judge(
         self,
         name: str,
-        model: Run | Transport,
+        model: Model,
         *,
         curve: bool = True,
         sampling: SamplingCost | None = None,

@@ -20,6 +20,7 @@ from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.intervals import with_interval
+from pushforward.evaluation.models import Model
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.scores import compared
 from pushforward.extractors.classifier import SEEN, accuracy, labelled, named, train_classifier
@@ -268,7 +269,7 @@ def check_labelled(data: Dataset) -> None:
         )
 
 
-def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
+def check_bits(model: Model, data: Dataset, n: int | None) -> None:
     """Raise an error if bits per dimension cannot be computed for a model and data."""
     transport = transport_of(model)
     if transport.space.no_density:
@@ -300,16 +301,14 @@ def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
         )
 
 
-def bits_score(
-    model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int
-) -> Score:
+def bits_score(model: Model, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
     """Compute bits per dimension of an iterative model, a vae or an hvae."""
     if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
         return coded_bits(model.method, data, n, seed=seed)
     return bits(transport_of(model), data, n, seed=seed, batch=batch)
 
 
-def check_accuracy(model: Run | Transport, data: Dataset, n: int | None) -> int:
+def check_accuracy(model: Model, data: Dataset, n: int | None) -> int:
     """Choose the number of samples for the classifier of a classification accuracy score."""
     check_labelled(data)
     if "label" not in transport_of(model).space.conditions:
@@ -317,9 +316,7 @@ def check_accuracy(model: Run | Transport, data: Dataset, n: int | None) -> int:
     return compared(data, n)
 
 
-def accuracy_score(
-    model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int
-) -> Score:
+def accuracy_score(model: Model, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
     """Compute the classification accuracy score of a model with labels.
 
     ``extra`` has the accuracy with equally many real examples as "real".
@@ -349,21 +346,21 @@ def accuracy_score(
 # Functions from model, data, n (None for the default), seed and batch size to a score. They take
 # long, so they are computed only
 # on request.
-MODEL_METRICS: Mapping[str, Callable[[Run | Transport, Dataset, int | None, int, int], Score]] = {
+MODEL_METRICS: Mapping[str, Callable[[Model, Dataset, int | None, int, int], Score]] = {
     "bpd": bits_score,
     "cas": accuracy_score,
 }
 
 
 # Checks of model, data and n, before anything is computed
-MODEL_CHECKS: Mapping[str, Callable[[Run | Transport, Dataset, int | None], object]] = {
+MODEL_CHECKS: Mapping[str, Callable[[Model, Dataset, int | None], object]] = {
     "bpd": check_bits,
     "cas": check_accuracy,
 }
 
 
 def ask_model(
-    model: Run | Transport,
+    model: Model,
     data: Dataset,
     metrics: Sequence[str],
     n: int | None,

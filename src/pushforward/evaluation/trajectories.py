@@ -209,10 +209,10 @@ def _level_errors(
 ) -> Tensor:
     path = denoiser.path
     levels = torch.full((len(x),), log_snr, dtype=torch.float64)
-    t = path.time(levels).clamp(*path.ends).to(x)
+    t = path.time_within(levels).to(x)
     k = path.at(t).over(x)
     with torch.no_grad():
-        estimate = denoiser.predict("v", k.alpha * x + k.sigma * z, t, condition)
+        estimate = denoiser.predict("v", k.state(x, z), t, condition)
     difference = (estimate - target("v", x, z, k)).double().flatten(1)
     return difference.square().mean(1).cpu()
 

@@ -74,7 +74,7 @@ class FeatureDistance:
 
         def features(x: Tensor) -> list[Tensor]:
             k = denoiser.coefficients(x, at)
-            maps = denoiser.network_features(k.alpha * x + k.sigma * noise, at, condition)
+            maps = denoiser.network_features(k.state(x, noise), at, condition)
             return [F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]
 
         sample, other = pair

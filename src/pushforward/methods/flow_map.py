@@ -176,7 +176,7 @@ def starts(flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0) -> S
     t = torch.where(noisy, low + draws.stream("start").uniform().to(x) * (high - low), t)
     k = path.at(t).over(x)
     data = torch.where(shaped(noisy, x), x, torch.zeros_like(x))
-    return k.alpha * data + k.sigma * z, t
+    return k.state(data, z), t
 
 
 def jump_to_data(flow_map: FlowMap, start: States, condition: Condition) -> Tensor:

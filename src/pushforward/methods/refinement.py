@@ -101,7 +101,7 @@ class DistributionMatching(MapMethod):
         z = draws.stream("noise").normal(x.shape[1:])
         t = at_level(fake.path, self._levels(draws)).to(x)
         k = fake.path.at(t).over(x)
-        output = fake(k.alpha * x + k.sigma * z, t, condition)
+        output = fake(k.state(x, z), t, condition)
         error = output - target(fake.prediction, x, z, k)
         return (error * gain(fake.prediction, "v", k)).square().mean()
 
@@ -117,7 +117,7 @@ class DistributionMatching(MapMethod):
 
 def at_level(path: Path, levels: Tensor) -> Tensor:
     """Return the times with the given noise fractions sigma / (alpha + sigma)."""
-    return path.time(Linear().log_snr(levels)).clamp(*path.ends)
+    return path.time_within(Linear().log_snr(levels))
 
 
 def estimate(
@@ -126,7 +126,7 @@ def estimate(
     """Estimate the data from x with noise z, at noise fractions on the predictor's own path."""
     t = at_level(predictor.path, levels).to(x)
     k = predictor.path.at(t).over(x)
-    return predictor.predict("data", k.alpha * x + k.sigma * z, t, condition)
+    return predictor.predict("data", k.state(x, z), t, condition)
 
 
 # Entry of a condition with the times of the noise in the examples that a critic scores
