@@ -453,6 +453,6 @@ def test_a_network_without_times_refuses_one_and_one_with_times_needs_it():
     for times, t in ((0, torch.zeros(1)), (1, None)):
         conditioning = Conditioning(4, times=times)
         with pytest.raises(UsageError, match=f"times={times}"):
-            conditioning(5, torch.device("cpu"), t, None)
-    shape = Conditioning(4, times=1)(5, torch.device("cpu"), torch.zeros(1), None).shape
+            conditioning(torch.zeros(5, 3), t, None)
+    shape = Conditioning(4, times=1)(torch.zeros(5, 3), torch.zeros(1), None).shape
     assert shape == (1, 4)

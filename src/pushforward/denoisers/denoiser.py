@@ -20,9 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pushforward.arguments import one_of
 from pushforward.data.core.sampler import Condition
 from pushforward.data.spaces import Space
-from pushforward.errors import UsageError, unknown
+from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Narrowed, Path, Source, affine, check, convert
 
 # The time input of networks: t itself, or log(sigma / alpha) / 4, EDM's c_noise on any path
@@ -56,8 +57,7 @@ class Preconditioning:
     guidance: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        if self.clock not in CLOCKS:
-            raise unknown("clock", self.clock, CLOCKS)
+        one_of("clock", self.clock, CLOCKS)
         if self.output is not None:
             check(self.output)
         if self.guidance is not None:
@@ -91,6 +91,13 @@ def condition_at(condition: Condition, index: Tensor | NDArray[np.int64] | slice
     if condition is None:
         return None
     return {name: part[index] for name, part in condition.items()}
+
+
+def condition_on(condition: Condition, device: torch.device | str) -> Condition:
+    """Return a condition on a device."""
+    if condition is None:
+        return None
+    return {name: part.to(device) for name, part in condition.items()}
 
 
 def without_scale(condition: Condition) -> tuple[Condition, Tensor | None]:
@@ -336,8 +343,7 @@ class Denoiser(Predicting):
 
     def time(self, t: Tensor) -> Tensor:
         """Return the time input of the network."""
-        clock: Tensor = CLOCKS[self.preconditioning.clock](self.path, t)
-        return clock
+        return CLOCKS[self.preconditioning.clock](self.path, t)
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         k = self.coefficients(x_t, t)
@@ -379,14 +385,12 @@ class Denoiser(Predicting):
         columns = over(self.columns(self.output, t), x_t)
         condition, _ = without_scale(condition)
         features: Any = self.network.features
-        maps: list[Tensor] = call(features, *self._inputs(columns, x_t), condition)
-        return maps
+        return call(features, *self._inputs(columns, x_t), condition)
 
     def _inputs(self, columns: TimeColumns, x_t: Tensor) -> tuple[Tensor, Tensor]:
-        times = self._times(columns, x_t)
         if "scale" in columns:
-            return x_t * columns["scale"], times
-        return x_t, times
+            x_t = x_t * columns["scale"]
+        return x_t, self._times(columns, x_t)
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
         return times_for(columns["time"], x_t)
@@ -451,7 +455,7 @@ class FlowMap(Denoiser):
         if self.preconditioning.guidance is not None:
             low, high = self.preconditioning.guidance
             condition, given = without_scale(condition)
-            scale: Any = neutral((low, high)) if given is None else given
+            scale = neutral((low, high)) if given is None else given
             columns = {**columns, "guidance": (scale - low) / (high - low)}
         return super().evaluate(kind, x_t, columns, condition)
 
@@ -496,14 +500,13 @@ class Rescheduled(Wrapped):
     def __init__(self, denoiser: Predictor, path: Path) -> None:
         super().__init__(denoiser)
         log_snr = torch.tensor(denoiser.path.log_snr_ends(), dtype=torch.float64)
-        low, high = path.time(log_snr).clamp(*path.ends).tolist()
+        low, high = path.time_within(log_snr).tolist()
         self.path = path
         if not np.allclose((low, high), path.ends, rtol=1e-9, atol=0):
             self.path = Narrowed(path, low, high)
 
     def _matched(self, t: Tensor) -> Tensor:
-        known = self.denoiser.path
-        return known.time(self.path.log_snr(t)).clamp(*known.ends)
+        return self.denoiser.path.time_within(self.path.log_snr(t))
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         here = self.path.at(t)

@@ -210,7 +210,7 @@ class Autoguided(Wrapped):
     ) -> None:
         super().__init__(denoiser)
         check_predictor(weaker)
-        if tuple(denoiser.space.shape) != tuple(weaker.space.shape):
+        if denoiser.space.shape != weaker.space.shape:
             raise UsageError("The weaker model makes examples of another shape.")
         self.weaker = weaker
         self.scale = number("scale", scale)

@@ -77,8 +77,8 @@ def checked_example(
     transport: Transport, x: Tensor, shape: tuple[int, ...] | None = None
 ) -> Tensor:
     """Validate one example in data units, and move it to the transport's device."""
-    wanted = shape or tuple(transport.space.shape)
-    if tuple(x.shape) != wanted or not x.is_floating_point() or not bool(x.isfinite().all()):
+    wanted = shape or transport.space.shape
+    if x.shape != wanted or not x.is_floating_point() or not x.isfinite().all():
         raise UsageError(
             f"Expected one example of finite floats, of shape {wanted}; got {x.dtype} of shape "
             f"{tuple(x.shape)}."
@@ -229,12 +229,12 @@ def inpainting(
         rounds: Repetitions of each step (`Resampled`); more fit better.
     """
     model = iterative(flow)
-    shape = tuple(model.space.shape)
-    if mask.dtype != torch.bool or tuple(mask.shape) not in (shape, shape[1:]):
+    shape = model.space.shape
+    if mask.dtype != torch.bool or mask.shape not in (shape, shape[1:]):
         raise UsageError(
             f"Expected a bool mask of shape {shape}; got {mask.dtype} of shape {tuple(mask.shape)}."
         )
-    if bool(mask.all()) or not bool(mask.any()):
+    if mask.all() or not mask.any():
         raise UsageError("A mask must be True where data is to be filled in, but not everywhere.")
     kept = ~mask.to(model.device).expand(shape)[None]
     known = model.space.to_model(checked_example(model, x)[None]) * kept
@@ -264,7 +264,7 @@ def super_resolution(
     ``low`` is (C, H / f, W / f) in data units, for an integer factor f of at least 2.
     """
     model = iterative(flow)
-    shape = tuple(model.space.shape)
+    shape = model.space.shape
     small = tuple(low.shape)
     factor = 0
     if model.space.has_pixels and len(small) == 3:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pushforward.arguments import one_of, weight, whole
 from pushforward.conditions import Request
 from pushforward.conditions.kind import cells_of
-from pushforward.denoisers.denoiser import Condition, condition_at
+from pushforward.denoisers.denoiser import Condition, condition_at, condition_on
 from pushforward.draws import ExampleDraws
 from pushforward.editing.given_data import (
     Nearby,
@@ -160,9 +160,7 @@ def walk(
     """
     space = autoencoder.space
     device = autoencoder.device
-    given = condition
-    if given is not None:
-        given = {name: value.to(device) for name, value in given.items()}
+    given = condition_on(condition, device)
     ends = space.to_model(torch.stack([a, b]).to(device))
     first, last = autoencoder.encode(ends, _repeated(given, 2)).split(1)
     line = _line(first, last, frames, interpolation)
@@ -316,7 +314,7 @@ def _optimised(
         optimizer.step()
         schedule.step()
     least, at = errors.view(-1, search.starts).min(1)
-    if not bool(least.isfinite().all()):
+    if not least.isfinite().all():
         raise Diverged(
             "The model returns no finite values for any z: the weights have diverged. Use an "
             "earlier checkpoint."
@@ -325,10 +323,9 @@ def _optimised(
     condition = condition_at(condition, index)
     with torch.no_grad():
         x = transport.space.to_data(transport(best[index], condition)).float()
-    if condition is not None:
-        condition = {name: values.cpu() for name, values in condition.items()}
     first = first.view(-1, search.starts).amin(1)
-    return Inversion(best[index].cpu(), x.cpu(), least.sqrt().cpu(), first.sqrt().cpu(), condition)
+    found = (best[index].cpu(), x.cpu(), least.sqrt().cpu(), first.sqrt().cpu())
+    return Inversion(*found, condition_on(condition, "cpu"))
 
 
 def _together(conditions: list[Condition]) -> Condition:
@@ -366,7 +363,7 @@ def between(
         _check_deterministic(transport)
         given = transport.conditions(1, edited_condition(transport, condition), 0)
         x = torch.stack([checked_example(transport, end) for end in ends])
-        noise: Tensor = transport.encode(x, _repeated(given, 2))  # type: ignore[operator]
+        noise = transport.encode(x, _repeated(given, 2))  # type: ignore[operator]
         first, last = noise.split(1)
         return _along(transport, first, last, frames, given, interpolation, batch)
     kinds = {} if autoencoder is None else autoencoder.space.conditions

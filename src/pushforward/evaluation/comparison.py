@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -20,10 +20,11 @@ from pushforward.data.core.load import DataLike
 from pushforward.data.readers.reader import is_frame
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.curves import CURVE_STEPS, with_curves, with_steps_curve, with_sweep
-from pushforward.evaluation.evaluator import Evaluator, learns
+from pushforward.evaluation.evaluator import Evaluator, Tell, learns
 from pushforward.evaluation.joined import TRAINING, aggregated, joined
 from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
 from pushforward.evaluation.models import (
+    Model,
     check_model,
     check_unseen,
     data_of,
@@ -49,7 +50,7 @@ from pushforward.runtime import launched
 from pushforward.training import Run, load
 from pushforward.training.runs.folder import is_run
 from pushforward.training.runs.run import transport_of
-from pushforward.transports import BATCH, Transport
+from pushforward.transports import BATCH
 
 MOST = 64 << 20  # Maximum size of a file of results in bytes
 # Warnings about existing samples
@@ -63,7 +64,6 @@ WITHOUT_TRAINING = (
     "scores are too optimistic."
 )
 Plugins = str | Path | Sequence[str | Path]
-Tell = Callable[[str], None] | None
 
 
 def compare(
@@ -161,7 +161,7 @@ def _joined_rows(
 
 
 def _scored(
-    judge: Evaluator, models: Mapping[str, Run | Transport], curve: bool | Sequence[int]
+    judge: Evaluator, models: Mapping[str, Model], curve: bool | Sequence[int]
 ) -> Comparison:
     transports = {name: transport_of(model) for name, model in models.items()}
     sampling = judge.sampling(transports)
@@ -189,7 +189,7 @@ def _scored(
 
 def _plan(
     judge: Evaluator,
-    models: Sequence[Run | Transport],
+    models: Sequence[Model],
     n: int | None,
     repeats: int | None,
     thorough: bool,

@@ -123,9 +123,9 @@ def sampling_flops(transport: Transport) -> int:
     short = _in_few_steps(transport, 1)
     long = _in_few_steps(transport, 2)
     if long is transport:
-        return flops(partial(batch_of, transport, 1))
-    first = flops(partial(batch_of, short, 1))
-    second = flops(partial(batch_of, long, 1))
+        return flops(batch_of, transport, 1)
+    first = flops(batch_of, short, 1)
+    second = flops(batch_of, long, 1)
     return second + (second - first) * (transport.calls - long.calls) // (long.calls - short.calls)
 
 
@@ -142,7 +142,7 @@ def _in_few_steps(transport: Transport, steps: int) -> Transport:
 def sampling_costs(models: Mapping[str, Transport], most: int) -> dict[str, SamplingCost]:
     """Measure the sampling cost of each model in batches of at most ``most``."""
     samplers = {name: partial(batch_of, transport) for name, transport in models.items()}
-    timings = time_in_turns(samplers, most, TURNS)
+    timings = time_in_turns(samplers, most)
     costs = {}
     for name, transport in models.items():
         flow = inner_of(transport)

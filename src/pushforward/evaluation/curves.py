@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -18,11 +18,12 @@ from pushforward.errors import Diverged
 from pushforward.evaluation.costs import solver_title
 from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.measurements import CurvePoint, Pictures, StepsCurve, SweepPoint
-from pushforward.evaluation.models import check_model, commands
+from pushforward.evaluation.models import Model, check_model, commands
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.evaluation.scores import real_data_scores
 from pushforward.evaluation.trajectories import trajectory_of
 from pushforward.metrics import Score
+from pushforward.metrics.score import Scores
 from pushforward.numbers import counted, duration
 from pushforward.paths import same_source
 from pushforward.solvers import Jump
@@ -46,7 +47,6 @@ SCORES = ("energy", "frechet", "kid", "coverage")
 SWEEPS = 3  # Sampling for one curve takes at most about as long as this many sweeps
 SIZES = (500, 1_000, 2_000)  # Numbers of samples to choose from if time is short
 SHOWN = {False: 36, True: 200}  # Samples that are drawn, by whether they are points
-Tell = Callable[[str], None] | None
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class _PointSampler:
 
     def sample(self, transport: Transport, words: str) -> _SampledPoint:
         self.judge.say(f"{words}, {counted(transport.calls, 'call')}")
-        scores: dict[str, Score] = {}
+        scores: Scores = {}
         samplings: list[Tensor] = []
         with suppress(Diverged):
             scores, samplings = self.judge.sampled(transport, SCORES, self.n, self.repeats)
@@ -123,7 +123,7 @@ def quality_curve(
     return tuple(sorted(points, key=lambda point: point.steps or 0))
 
 
-def teacher_of(model: Run | Transport) -> Flow | None:
+def teacher_of(model: Model) -> Flow | None:
     """Return the teacher of a flow map from the same noise, at its guidance scale; else None.
 
     A teacher that is itself a flow map takes the same number of steps.
@@ -147,7 +147,7 @@ def teacher_of(model: Run | Transport) -> Flow | None:
 
 
 def steps_curve_of(
-    judge: Evaluator, model: Run | Transport, seconds: float | None = None, name: str = "a map"
+    judge: Evaluator, model: Model, seconds: float | None = None, name: str = "a map"
 ) -> StepsCurve | None:
     """Score a flow map with 1, 2, 4, 8 and 16 calls, and its teacher from the same noise.
 
@@ -161,8 +161,8 @@ def steps_curve_of(
     if not isinstance(flow, Flow) or not flow.solver.jumps:
         return None
     transports = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
-    taught: list[Transport] = []
-    by_run: list[Transport] = []
+    taught = []
+    by_run = []
     steps_curve = StepsCurve()
     teacher = teacher_of(model)
     if teacher is not None and isinstance(model, Run):
@@ -280,7 +280,7 @@ def _alike(first: Transport, other: Transport) -> bool:
     return same_times and spec.describe(a.solver) == spec.describe(b.solver)
 
 
-def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
+def pair_of(model: Model) -> tuple[np.ndarray, np.ndarray] | None:
     """Draw samples of a flow map with one call and of its teacher from the same noise, if any."""
     transport = transport_of(model)
     teacher = teacher_of(model)
@@ -298,7 +298,7 @@ def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
 
 def with_curves(
     judge: Evaluator,
-    model: Run | Transport,
+    model: Model,
     result: ModelResult,
     pictures: Pictures,
     counts: Sequence[int] = CURVE_STEPS,
@@ -316,15 +316,10 @@ def with_curves(
 
 
 def with_steps_curve(
-    judge: Evaluator, model: Run | Transport, result: ModelResult, pictures: Pictures
+    judge: Evaluator, model: Model, result: ModelResult, pictures: Pictures
 ) -> tuple[ModelResult, Pictures]:
     """Add the steps curve and the pictures of its teacher to the result of a flow map."""
-    seconds = result.sampling.seconds_per_sample
-    calls = result.sampling.calls
-    per_call = None
-    if seconds and calls:
-        per_call = seconds / calls
-    steps_curve = steps_curve_of(judge, model, per_call, result.name)
+    steps_curve = steps_curve_of(judge, model, result.sampling.seconds_per_call, result.name)
     if steps_curve is None:
         return result, pictures
     return replace(result, steps_curve=steps_curve), replace(pictures, pair=pair_of(model))

@@ -22,7 +22,7 @@ from pushforward.evaluation.costs import batch_of, most_at_once, sampling_costs,
 from pushforward.evaluation.features import Features, fit_features, kind_of
 from pushforward.evaluation.intervals import together
 from pushforward.evaluation.measurements import Pictures, Plan, SamplingCost
-from pushforward.evaluation.models import of_run, starts_warnings, unseen_warnings
+from pushforward.evaluation.models import Model, of_run, starts_warnings, unseen_warnings
 from pushforward.evaluation.pictures import latent_pictures, latent_statistics, pictures_of
 from pushforward.evaluation.results import (
     REPEAT_SEEDS,
@@ -43,8 +43,8 @@ from pushforward.evaluation.scores import (
 )
 from pushforward.extractors import Extractor, Spaces, check_spaces, named_extractors
 from pushforward.methods.method import parameters
-from pushforward.metrics import MetricInfo, Score, describe
-from pushforward.metrics.score import chosen
+from pushforward.metrics import MetricInfo, describe
+from pushforward.metrics.score import Scores, chosen
 from pushforward.registries import METRICS, at
 from pushforward.training.estimates import training_memory
 from pushforward.training.loop.machine import machine
@@ -64,6 +64,7 @@ from pushforward.transports.redrawing import (
 )
 from pushforward.transports.transport import shared_stream
 
+Tell = Callable[[str], None] | None  # Receives a line of text before each long step
 LEAST = 30.0  # Seconds that measuring may always take
 SWEEP = 40.0  # Maximum number of seconds per model for scores over solver steps
 SIZES = (10_000, 5_000, 2_000, 1_000, 500)  # Numbers of samples if time is short
@@ -108,7 +109,7 @@ class Evaluator:
     seed: int = 0
     batch: int = BATCH
     spaces: Spaces = None
-    tell: Callable[[str], None] | None = None
+    tell: Tell = None
     plan: Plan = field(init=False)
     features: Features = field(init=False)
     others: tuple[Features, ...] = field(init=False)
@@ -134,9 +135,7 @@ class Evaluator:
         self.n = plan.n or self.n
         self.repeats = plan.repeats or self.repeats
 
-    def save_time(
-        self, models: Sequence[Run | Transport], n: int | None, repeats: int | None
-    ) -> float:
+    def save_time(self, models: Sequence[Model], n: int | None, repeats: int | None) -> float:
         """Measure for about as long as models were trained, in all.
 
         ``n`` and ``repeats`` are None if they may be reduced: samplings first, then samples.
@@ -188,7 +187,7 @@ class Evaluator:
         return (time.perf_counter() - started) / n
 
     @cached_property
-    def real_data_scores(self) -> dict[str, Score]:
+    def real_data_scores(self) -> Scores:
         """Return the real-data scores."""
         return self._in_spaces(
             partial(real_data_scores, self.data, n=self.n, redraws=self.plan.redraws)
@@ -199,7 +198,7 @@ class Evaluator:
         if self.tell is not None:
             self.tell(f"measuring {what} ...")
 
-    def _in_spaces(self, scored: Callable[..., dict[str, Score]]) -> dict[str, Score]:
+    def _in_spaces(self, scored: Callable[..., Scores]) -> Scores:
         scores = scored(self.features, metrics=self.metrics)
         requested = chain.from_iterable(names for _, names in chosen(self.metrics))
         names = [name for name in requested if name in SCORES]
@@ -226,7 +225,7 @@ class Evaluator:
                 )
         return known
 
-    def scores(self, sampler: Any, name: str = "") -> tuple[dict[str, Score], float | None]:
+    def scores(self, sampler: Any, name: str = "") -> tuple[Scores, float | None]:
         """Compute scores over all samplings, and the fraction of samples in the requested class.
 
         A flow from a data set is sampled once, because all its samplings start from the same
@@ -236,7 +235,7 @@ class Evaluator:
             sampler: Transport, given samples, or any object with ``stream(n, seed=...,
                 batch=...)``.
         """
-        samplings: list[dict[str, Score]] = []
+        samplings = []
         agreements = []
         times = self.repeats
         if isinstance(sampler, Transport) and starts(sampler) is not None:
@@ -261,7 +260,7 @@ class Evaluator:
             return scores, None
         return scores, float(np.mean(agreements))
 
-    def _note_missing(self, scores: Mapping[str, Score]) -> None:
+    def _note_missing(self, scores: Scores) -> None:
         for key, metric in METRICS.items():
             wanted = self.metrics is None or {key, *metric.scores} & set(self.metrics)
             suited = self.data.space.names or not getattr(metric, "of_tables", False)
@@ -277,7 +276,7 @@ class Evaluator:
         n: int,
         values: np.ndarray | None = None,
         learned: torch.Tensor | np.ndarray | None = None,
-    ) -> dict[str, Score]:
+    ) -> Scores:
         """Score one sampling in all feature spaces.
 
         Arguments as in `pushforward.evaluation.scores.score`.
@@ -326,7 +325,7 @@ class Evaluator:
         n: int,
         repeats: int,
         seconds: float = math.inf,
-    ) -> tuple[dict[str, Score], list[torch.Tensor]]:
+    ) -> tuple[Scores, list[torch.Tensor]]:
         """Compute some scores over several samplings, in the features that rank models.
 
         Args:
@@ -345,19 +344,14 @@ class Evaluator:
             each = (time.perf_counter() - started) / repeat
             if each * (repeat + 1) > seconds:
                 break
-        return together(rows, n, infos=describe()), samplings
+        return together(rows, n, {}, describe()), samplings
 
     def baselines(self) -> tuple[ModelResult, ...]:
         """Score the samplers without a network that the kind of data has, the main one first."""
         self.say("the baseline")
-        main, *further = at(self.data.space.baselines)(self.data).items()
-        name, sampler = main
+        (name, sampler), *further = at(self.data.space.baselines)(self.data).items()
         scores, agreement = self.scores(sampler)
-        result = ModelResult(
-            f"baseline ({name})",
-            scores=scores,
-            label_agreement=agreement,
-        )
+        result = ModelResult(f"baseline ({name})", scores=scores, label_agreement=agreement)
         others = (ModelResult(name, scores=self.scores(sampler)[0]) for name, sampler in further)
         return result, *others
 
@@ -377,7 +371,7 @@ class Evaluator:
         entries = chain.from_iterable(kind.entries for kind in space.conditions.values())
         data = DataInfo(
             self.data.name,
-            tuple(space.shape),
+            space.shape,
             space.noun,
             tuple(space.classes),
             space.names or tuple(space.columns),
@@ -415,7 +409,7 @@ class Evaluator:
     def judge(
         self,
         name: str,
-        model: Run | Transport,
+        model: Model,
         *,
         curve: bool = True,
         sampling: SamplingCost | None = None,

@@ -45,7 +45,7 @@ from pushforward.extractors.classifier import (
 from pushforward.extractors.extractor import state_hash
 from pushforward.files import replacing
 from pushforward.metrics.score import check_finite
-from pushforward.metrics.subsets import principal_axes
+from pushforward.metrics.subsets import blocks, principal_axes
 from pushforward.numbers import counted
 from pushforward.runtime import laid_out
 
@@ -110,10 +110,9 @@ def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
         examples = torch.from_numpy(np.ascontiguousarray(x))
     else:
         examples = x.detach().cpu()
-    if tuple(examples.shape[1:]) != tuple(space.shape) or len(examples) == 0:
+    if examples.shape[1:] != space.shape or len(examples) == 0:
         raise DataError(
-            f"Expected at least one example of shape {tuple(space.shape)}, got "
-            f"{tuple(examples.shape)}."
+            f"Expected at least one example of shape {space.shape}, got {tuple(examples.shape)}."
         )
     if examples.dtype == torch.uint8 and space.levels is not None:
         return examples.float() / (space.levels - 1)
@@ -134,7 +133,7 @@ def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: st
             f"The features {name} returned a {got} for {len(examples)} examples; expected a tensor "
             f"({len(examples)}, features)."
         )
-    features: np.ndarray = out.flatten(1).double().cpu().numpy()
+    features = out.flatten(1).double().cpu().numpy()
     wrong = int((~np.isfinite(features)).any(1).sum())
     if wrong:
         raise UsageError(
@@ -310,9 +309,8 @@ class Features:
 
     def _projected(self, x: Tensor | np.ndarray, axes: np.ndarray) -> np.ndarray:
         parts = []
-        for start in range(0, max(1, len(x)), EXAMPLES):
-            part = x[start : start + EXAMPLES]
-            features = extracted(part, self.space, self._network, self.name)
+        for part in blocks(max(1, len(x)), EXAMPLES):
+            features = extracted(x[part], self.space, self._network, self.name)
             parts.append((features - self._mean) @ axes)
         return np.concatenate(parts)
 
@@ -330,8 +328,8 @@ class Features:
         assert self._reader is not None
         labels = []
         with torch.no_grad():
-            for start in range(0, len(x), EXAMPLES):
-                examples = self.space.to_model(quantised(x[start : start + EXAMPLES], self.space))
+            for part in blocks(len(x), EXAMPLES):
+                examples = self.space.to_model(quantised(x[part], self.space))
                 labels.append(self._reader(examples).argmax(1).numpy())
         return np.concatenate(labels)
 
@@ -448,8 +446,8 @@ def fit_on(
             tensors = _prefixed("extractor.", network)
         network.eval().requires_grad_(False)
         parts = []
-        for start in range(0, len(few), EXAMPLES):
-            examples = data.train.data_units(few[start : start + EXAMPLES])
+        for part in blocks(len(few), EXAMPLES):
+            examples = data.train.data_units(few[part])
             parts.append(extracted(examples, space, network, name))
         base = np.concatenate(parts)
     reader = chosen.reader(network)

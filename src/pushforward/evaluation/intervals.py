@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Self
@@ -12,20 +12,21 @@ import numpy as np
 
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.growth import VarianceModel, mean_growth, score_interval
+from pushforward.metrics.score import Infos, Scores
 from pushforward.metrics.uncertainty import share_error
 
 NORMAL = 1.96
 LEVEL = 0.05  # Probability of a significant difference between any two of equal models
 LARGE = 1e6  # Degrees of freedom of a known variance
 Interval = tuple[float, float]
+ANY = MetricInfo()  # Of a score without bounds
 
 
-def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
+def with_interval(score: Score, info: MetricInfo = ANY) -> Score:
     """Add the 95 % interval to a score of one or more samplings, if its variation is known.
 
     It covers the mean over new samples and, if ``reference_error`` is known, held-out examples.
     """
-    info = info or MetricInfo()
     values = _numbers(score)
     samplings = len(values)
     if score.value is None or samplings != max(1, len(score.values)):
@@ -44,13 +45,13 @@ def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
     return _around(score, error, NORMAL, "examples", info)
 
 
-def over_trainings(score: Score, info: MetricInfo | None = None) -> Score:
+def over_trainings(score: Score, info: MetricInfo = ANY) -> Score:
     """Add the 95 % interval over new training runs to a mean over runs."""
     values = _numbers(score)
     if score.value is None or len(values) != len(score.values):
         return replace(score, interval=None, interval_of=None)
     shared = score.reference_error or 0.0
-    return _students(score, values, shared, "training runs", info or MetricInfo())
+    return _students(score, values, shared, "training runs", info)
 
 
 def _numbers(score: Score) -> list[float]:
@@ -105,7 +106,7 @@ def _limited(score: Score, ends: Interval, of: str, info: MetricInfo) -> Score:
     return replace(score, interval=(low, high), interval_of=of)
 
 
-def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:
+def of_share(value: float, error: float, quantile: float = NORMAL) -> Interval:
     """Compute Wilson's interval of a fraction for as many examples as give this standard error.
 
     References:
@@ -125,7 +126,7 @@ def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[floa
     return max(0.0, (centre - half) / (n + weight)), min(1.0, (centre + half) / (n + weight))
 
 
-def above(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:
+def above(value: float, error: float, quantile: float = NORMAL) -> Interval:
     """Compute an interval of a score that is never below 0, of bounded width.
 
     It is symmetric for the square root of the score.
@@ -157,22 +158,15 @@ def ratio(value: float, real_data_score: Score) -> float | None:
     return value / real_data_score.value
 
 
-def together(
-    samplings: Sequence[Mapping[str, Score]],
-    n: int,
-    real_data_scores: Mapping[str, Score] | None = None,
-    infos: Mapping[str, MetricInfo] | None = None,
-) -> dict[str, Score]:
+def together(samplings: Sequence[Scores], n: int, real_data_scores: Scores, infos: Infos) -> Scores:
     """Combine the scores by name of several samplings (`combined`)."""
-    real_data_scores = real_data_scores or {}
-    infos = infos or {}
     rows: dict[str, list[Score]] = {}
     for sampling in samplings:
         for name, score in sampling.items():
             rows.setdefault(name, []).append(score)
     scores = {}
     for name, row in rows.items():
-        scores[name] = combined(row, n, real_data_scores.get(name), infos.get(name))
+        scores[name] = combined(row, n, real_data_scores.get(name), infos.get(name, ANY))
     return scores
 
 
@@ -180,7 +174,7 @@ def combined(
     samplings: Sequence[Score],
     n: int,
     real_data_score: Score | None,
-    info: MetricInfo | None = None,
+    info: MetricInfo = ANY,
 ) -> Score:
     """Combine the scores of several samplings, with interval and ratio."""
     values = [result.number for result in samplings]
@@ -236,9 +230,9 @@ def mean_of(samplings: Sequence[Score], name: str) -> float | None:
 
 def mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
     """Average the ``extra`` of scores; entries that differ otherwise are omitted."""
-    extra: dict[str, object] = {}
+    extra = {}
     for name, first in samplings[0].extra.items():
-        values: list[Any] = [result.extra.get(name) for result in samplings]
+        values = [result.extra.get(name) for result in samplings]
         if any(value is None for value in values):
             continue
         if all(value == first for value in values):

@@ -15,6 +15,7 @@ from pushforward.evaluation.intervals import mean_extra, mean_of, over_trainings
 from pushforward.evaluation.measurements import Alarm, CurvePoint, Pictures, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult, Settings, check_same
 from pushforward.metrics import MetricInfo, Score
+from pushforward.metrics.score import Infos
 from pushforward.numbers import finite
 
 TRAINING = re.compile(r"(.+)-(\d+)")  # Name of one of several training runs, and its seed
@@ -58,9 +59,7 @@ def _merged(first: Comparison, other: Comparison) -> Comparison:
     for name in ("metrics", "real_data_scores", "unscored", "sweep", "pictures"):
         merged[name] = {**getattr(other, name), **getattr(first, name)}
     for name in ("further_baselines", "guesses"):
-        rows = {}
-        for row in (*getattr(other, name), *getattr(first, name)):
-            rows[row.name] = row
+        rows = {row.name: row for row in (*getattr(other, name), *getattr(first, name))}
         merged[name] = tuple(rows.values())
     common = _common(first.settings.to_plain(), other.settings.to_plain())
     timed = (*(first.settings.timed or ()), *(other.settings.timed or ()))
@@ -76,11 +75,7 @@ def _merged(first: Comparison, other: Comparison) -> Comparison:
 
 
 def _common(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    common = {}
-    for key, value in first.items():
-        if other.get(key) == value:
-            common[key] = value
-    return common
+    return {key: value for key, value in first.items() if other.get(key) == value}
 
 
 def _title(models: Iterable[ModelResult], data: str) -> str:
@@ -161,9 +156,7 @@ def _stem(model: ModelResult) -> str | None:
     return ending[1]
 
 
-def _mean_model(
-    name: str, group: Sequence[ModelResult], infos: Mapping[str, MetricInfo]
-) -> ModelResult:
+def _mean_model(name: str, group: Sequence[ModelResult], infos: Infos) -> ModelResult:
     first = group[0]
     trainings = []
     averaged = []
@@ -182,7 +175,7 @@ def _mean_model(
     scores = {}
     for metric in dict.fromkeys(chain.from_iterable(model.scores for model in group)):
         parts = [model.scores.get(metric, Score()) for model in group]
-        scores[metric] = _mean_score(parts, infos.get(metric))
+        scores[metric] = _mean_score(parts, infos.get(metric, MetricInfo()))
     weights_step = None
     if len({model.weights_step for model in group}) == 1:
         weights_step = first.weights_step
@@ -214,14 +207,11 @@ def _mean_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[CurvePoint, ...
     by_steps: dict[Any, list[CurvePoint]] = {}
     for point in chain.from_iterable(curves):
         by_steps.setdefault(point.steps, []).append(point)
-    points = []
-    for same in by_steps.values():
-        if len(same) == len(curves):
-            points.append(_mean_record(same))
-    return tuple(points)
+    complete = [same for same in by_steps.values() if len(same) == len(curves)]
+    return tuple(map(_mean_record, complete))
 
 
-def _mean_score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
+def _mean_score(parts: Sequence[Score], info: MetricInfo) -> Score:
     values = tuple(part.value for part in parts if part.value is not None)
     if len(values) < len(parts):
         return replace(

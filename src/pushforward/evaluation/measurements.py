@@ -11,6 +11,7 @@ import numpy as np
 from pushforward.files import Record
 from pushforward.metrics import Score
 from pushforward.numbers import count, counted
+from pushforward.pictures import Limits
 
 Number = float | None  # None if unknown
 Numbers = tuple[Number, ...]
@@ -106,6 +107,13 @@ class SamplingCost(Record):
     flops_per_sample: Number = None
     memory: Memory = field(default_factory=Memory)
     refused: Number = None
+
+    @property
+    def seconds_per_call(self) -> Number:
+        """Return the seconds of one network call."""
+        if not self.seconds_per_sample or not self.calls:
+            return None
+        return self.seconds_per_sample / self.calls
 
 
 @dataclass(frozen=True)
@@ -314,7 +322,7 @@ class Field2D:
         ways: Trajectories, (classes, rows, columns, steps + 1, 2).
     """
 
-    limits: tuple[float, float, float, float]
+    limits: Limits
     times: np.ndarray
     velocities: np.ndarray
     way_times: np.ndarray

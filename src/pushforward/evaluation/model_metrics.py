@@ -20,6 +20,7 @@ from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.intervals import with_interval
+from pushforward.evaluation.models import Model
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
 from pushforward.evaluation.scores import compared
 from pushforward.extractors.classifier import SEEN, accuracy, labelled, named, train_classifier
@@ -27,6 +28,7 @@ from pushforward.methods import VAE, Method
 from pushforward.methods.likelihoods import HasImportanceWeights, importance_bound
 from pushforward.metrics import Score
 from pushforward.metrics.score import MODEL_SCORES
+from pushforward.metrics.subsets import blocks
 from pushforward.metrics.uncertainty import Errors, share_error
 from pushforward.training import Run
 from pushforward.training.loop.machine import machine
@@ -88,23 +90,23 @@ def bits(
     if not met(conditions, data.space.conditions):
         conditions = {}
 
-    def examples(split: Split, index: np.ndarray) -> tuple[Tensor, Condition]:
+    def examples(split: Split, index: slice) -> tuple[Tensor, Condition]:
         device = transport.device
         return split.data_units(index).to(device), split.condition(conditions, index, device)
 
     spread = 1.0
     if discrete:
-        fitted = np.arange(min(FITTED, len(data.train)))
-        spread = decoder_spread(transport, *examples(data.train, fitted))
+        spread = decoder_spread(transport, *examples(data.train, slice(FITTED)))
     count = n or min(len(held_out), 10_000)
     parts = []
-    for start in range(0, count, batch):
-        x, condition = examples(held_out, np.arange(start, min(start + batch, count)))
+    for part in blocks(count, batch):
+        x, condition = examples(held_out, part)
+        start = seed + part.start
         if discrete:
-            bound = elbo(transport, x, condition, times=times, spread=spread, seed=seed + start)
+            bound = elbo(transport, x, condition, times=times, spread=spread, seed=start)
             parts.append(-bound / (data.space.size * math.log(2)))
         else:
-            nats = log_prob(transport, x, condition, seed=seed + start)
+            nats = log_prob(transport, x, condition, seed=start)
             parts.append(bits_per_dim(nats, data.space))
     if discrete:
         how = f"variational bound, {times} noise levels per example"
@@ -163,13 +165,13 @@ def coded_bits(
     device = next(method.parameters()).device
     discrete = data.space.levels is not None
     parts = []
-    for start in range(0, count, batch):
-        part = slice(start, min(start + batch, count))
+    for part in blocks(count, batch):
         x = data.held_out.data_units(part).to(device)
+        start = seed + part.start
         if discrete and not method.discrete:
-            x = dequantise(x, seed=seed + start)
+            x = dequantise(x, seed=start)
         condition = data.held_out.condition(conditions, part, device)
-        draws = ExampleDraws(seed + start, len(x), "codes", device)
+        draws = ExampleDraws(start, len(x), "codes", device)
         u = space.to_model(x)
         weights = []
         left = codes
@@ -267,7 +269,7 @@ def check_labelled(data: Dataset) -> None:
         )
 
 
-def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
+def check_bits(model: Model, data: Dataset, n: int | None) -> None:
     """Raise an error if bits per dimension cannot be computed for a model and data."""
     transport = transport_of(model)
     if transport.space.no_density:
@@ -299,16 +301,14 @@ def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
         )
 
 
-def bits_score(
-    model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int
-) -> Score:
+def bits_score(model: Model, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
     """Compute bits per dimension of an iterative model, a vae or an hvae."""
     if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
         return coded_bits(model.method, data, n, seed=seed)
     return bits(transport_of(model), data, n, seed=seed, batch=batch)
 
 
-def check_accuracy(model: Run | Transport, data: Dataset, n: int | None) -> int:
+def check_accuracy(model: Model, data: Dataset, n: int | None) -> int:
     """Choose the number of samples for the classifier of a classification accuracy score."""
     check_labelled(data)
     if "label" not in transport_of(model).space.conditions:
@@ -316,9 +316,7 @@ def check_accuracy(model: Run | Transport, data: Dataset, n: int | None) -> int:
     return compared(data, n)
 
 
-def accuracy_score(
-    model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int
-) -> Score:
+def accuracy_score(model: Model, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
     """Compute the classification accuracy score of a model with labels.
 
     ``extra`` has the accuracy with equally many real examples as "real".
@@ -348,21 +346,21 @@ def accuracy_score(
 # Functions from model, data, n (None for the default), seed and batch size to a score. They take
 # long, so they are computed only
 # on request.
-MODEL_METRICS: Mapping[str, Callable[[Run | Transport, Dataset, int | None, int, int], Score]] = {
+MODEL_METRICS: Mapping[str, Callable[[Model, Dataset, int | None, int, int], Score]] = {
     "bpd": bits_score,
     "cas": accuracy_score,
 }
 
 
 # Checks of model, data and n, before anything is computed
-MODEL_CHECKS: Mapping[str, Callable[[Run | Transport, Dataset, int | None], object]] = {
+MODEL_CHECKS: Mapping[str, Callable[[Model, Dataset, int | None], object]] = {
     "bpd": check_bits,
     "cas": check_accuracy,
 }
 
 
 def ask_model(
-    model: Run | Transport,
+    model: Model,
     data: Dataset,
     metrics: Sequence[str],
     n: int | None,
@@ -439,8 +437,8 @@ def levels_of(data: Dataset) -> int:
     used = np.zeros(256, dtype=bool)
     held = np.zeros(256, dtype=bool)
     for x, present in ((data.train.x, used), (data.held_out.x, held)):
-        for start in range(0, len(x), BLOCK):
-            present[np.unique(x[start : start + BLOCK])] = True
+        for part in blocks(len(x), BLOCK):
+            present[np.unique(x[part])] = True
     if not (held & ~used).any():
         return max(2, int(used.sum()))
     return 256

@@ -35,6 +35,7 @@ from pushforward.training.runs.provenance import data_of_run, leaks
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import Transport, starts
 
+Model = Run | Transport  # What is evaluated
 SHOWN = {False: 64, True: 1000}  # samples that are drawn, by whether they are points
 MOST = 1000  # samples of one moment that are read at most; a run stores no more
 # Points that are stored, at most twice as many: of a health series, and of a loss curve
@@ -75,7 +76,7 @@ def named_models(models: Any) -> dict[str, Any]:
         )
     if not isinstance(models, Mapping):
         return _by_folder(models)
-    pairs: list[tuple[str, Any]] = []
+    pairs = []
     for name, model in models.items():
         pairs += _trainings(str(name), model)
     named = dict(pairs)
@@ -100,7 +101,7 @@ def _trainings(name: str, model: Any) -> list[tuple[str, Any]]:
 
 
 def _by_folder(models: Sequence[Any]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
+    named = {}
     for place, model in enumerate(models, start=1):
         name = f"comparison {place}"
         folder = getattr(model, "folder", model)
@@ -125,7 +126,7 @@ def stored_file(path: str | Path) -> Path | None:
     return None
 
 
-def loaded(model: Any) -> Run | Transport:
+def loaded(model: Any) -> Model:
     """Return a run or transport, or load a run from its folder."""
     if isinstance(model, str) and model in RECIPES and not Path(model).is_dir():
         raise UsageError(f'"{model}" is a recipe. Train it first: pf.fit("{model}", data).')
@@ -138,7 +139,7 @@ def loaded(model: Any) -> Run | Transport:
     return model
 
 
-def informed(models: Mapping[str, Run | Transport]) -> Run | Transport:
+def informed(models: Mapping[str, Model]) -> Model:
     """Return the first run with labels or other conditions, or the first model if there is none."""
     conditioned = [
         model for model in models.values() if isinstance(model, Run) and model.space.conditions
@@ -148,17 +149,17 @@ def informed(models: Mapping[str, Run | Transport]) -> Run | Transport:
     return next(iter(models.values()))
 
 
-def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
+def check_model(name: str, model: Model, data: Dataset) -> None:
     """Raise an error if a model was trained on other data, or on held-out examples."""
     space = transport_of(model).space
     other = data.space
-    if (tuple(space.shape), space.names) != (tuple(other.shape), other.names):
+    if (space.shape, space.names) != (other.shape, other.names):
         difference = space.difference(other)
         if difference:
             raise UsageError(f"{name} was trained on another table than {data.name}. {difference}")
         raise UsageError(
-            f"{name} generates examples of shape {tuple(space.shape)}, but {data.name} has shape "
-            f"{tuple(other.shape)}."
+            f"{name} generates examples of shape {space.shape}, but {data.name} has shape "
+            f"{other.shape}."
         )
     if isinstance(model, Run):
         check_unseen(name, model, data)
@@ -168,7 +169,7 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
             )
 
 
-def data_of(model: Run | Transport) -> Dataset:
+def data_of(model: Model) -> Dataset:
     """Return the data set that a run was trained on."""
     if not isinstance(model, Run):
         raise UsageError("This model does not record its data. Pass the data set as `data`.")
@@ -197,7 +198,7 @@ def check_unseen(name: str, run: Run, data: Dataset) -> None:
         )
 
 
-def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
+def unseen_warnings(model: Model, data: Dataset) -> tuple[str, ...]:
     """Write warnings on held-out examples in the training, and on conditions without scores."""
     if isinstance(model, GaussianBaseline):
         return ()
@@ -229,7 +230,7 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
     return warnings
 
 
-def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> int:
+def fitting(models: Iterable[Model], data: Dataset, n: int | None) -> int:
     """Choose the number of samples per side.
 
     ``n``, or the maximum that the data and every model allow.
@@ -244,7 +245,7 @@ def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> 
     return max(2, min(counts))
 
 
-def starts_warnings(model: Run | Transport, n: int) -> tuple[str, ...]:
+def starts_warnings(model: Model, n: int) -> tuple[str, ...]:
     """Write warnings about a model that starts from data instead of noise."""
     known = starts(transport_of(model))
     if known is None:

@@ -15,8 +15,8 @@ from pushforward.data import Dataset, Split, load as load_data
 from pushforward.data.core.hashes import permutation
 from pushforward.data.spaces import Space
 from pushforward.denoisers import Condition, Rescheduled
+from pushforward.denoisers.denoiser import condition_at, condition_on
 from pushforward.editing.interpolation import walk
-from pushforward.errors import UsageError
 from pushforward.evaluation.features import Features, quantised
 from pushforward.evaluation.measurements import (
     CodeStatistics,
@@ -35,9 +35,9 @@ from pushforward.methods.likelihoods import active_units, divergences, explained
 from pushforward.methods.method import HasAutoencoder
 from pushforward.metrics.image_quality import psnr, ssim
 from pushforward.metrics.memorisation import near_copies, nearest_distance, nearest_training
-from pushforward.metrics.subsets import principal_axes
+from pushforward.metrics.subsets import blocks, principal_axes
 from pushforward.paths import Linear
-from pushforward.pictures import limits_of, square
+from pushforward.pictures import Limits, limits_of, square
 from pushforward.training import Run
 from pushforward.transports import Autoencoder, Flow, Latent, Transport, has_levels, has_steps
 from pushforward.transports.redrawing import unmet_kept
@@ -150,7 +150,7 @@ def field_of(flow: Flow, data: Dataset) -> Field2D:
     return Field2D(limits, times, np.stack(velocities), way_times.numpy(), np.stack(ways), names)
 
 
-def _cell_centres(limits: tuple[float, float, float, float], side: int) -> Tensor:
+def _cell_centres(limits: Limits, side: int) -> Tensor:
     left, right, low, high = limits
     shares = (np.arange(side) + 0.5) / side
     grid = np.meshgrid(left + shares * (right - left), low + shares * (high - low))
@@ -172,7 +172,7 @@ def _repeated(example: Mapping[str, Tensor], n: int, device: torch.device) -> di
 def pictures_of(transport: Transport, run: Run | None, data: Dataset) -> Pictures:
     """Draw samples, their formation and their nearest images, and read those of training."""
     space = transport.space
-    plane = tuple(space.shape) == (2,)
+    plane = space.shape == (2,)
     with unmet_kept():
         x = transport.sample(SHOWN[space.as_points])
     pictures = Pictures(_drawable(x, space), training=history_of(run) if run else [])
@@ -264,11 +264,8 @@ def _in_parts(
 ) -> Tensor:
     device = autoencoder.device
     results = []
-    for start in range(0, len(x), PART):
-        part = slice(start, start + PART)
-        given = None
-        if condition is not None:
-            given = {name: value[part].to(device) for name, value in condition.items()}
+    for part in blocks(len(x), PART):
+        given = condition_on(condition_at(condition, part), device)
         with torch.no_grad():
             results.append(work(autoencoder.space.to_model(x[part].to(device)), given).cpu())
     return torch.cat(results)
@@ -375,39 +372,6 @@ def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10) -> Tensor:
     """Return held-out examples and their reconstructions, float32 (2, n, *shape)."""
     x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
     return torch.stack([x, reconstructed(autoencoder, x, condition)])
-
-
-def arithmetic(
-    autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples: int = 6, frames: int = 7
-) -> Tensor:
-    """Move held-out examples of class a towards class b in latent space, in data units.
-
-    The latents are latent + s (mean latent of b - mean latent of a), with s from 0 to 1.5.
-
-    Raises:
-        UsageError: If the data has no labels, or the autoencoder receives them.
-    """
-    if data.held_out.labels is None or data.train.labels is None:
-        raise UsageError(f"{data.name} has no labels, which latent arithmetic needs.")
-    if autoencoder.space.conditions:
-        raise UsageError(
-            "This autoencoder receives the labels, so its latents need not contain the class. "
-            "Train one without labels: `labelled=False`."
-        )
-
-    def encoded(split: Split, label: int, most: int) -> Tensor:
-        index = np.flatnonzero(split.labels == label)[:most]
-        return _encoded(autoencoder, split.data_units(index))
-
-    with torch.no_grad():
-        mean_a = encoded(data.train, a, 500).mean(0)
-        mean_b = encoded(data.train, b, 500).mean(0)
-        latents = encoded(data.held_out, a, examples)
-        share = torch.linspace(0, 1.5, frames, device=autoencoder.device)
-        share = share.reshape(1, -1, *[1] * (latents.dim() - 1))
-        moved = latents[:, None] + share * (mean_b - mean_a)
-        decoded = _decoded(autoencoder, moved.flatten(0, 1))
-    return decoded.reshape(len(latents), frames, *decoded.shape[1:])
 
 
 def code_map(autoencoder: Autoencoder, data: Dataset) -> Map2D | None:

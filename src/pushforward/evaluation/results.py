@@ -43,7 +43,7 @@ from pushforward.evaluation.measurements import (
 )
 from pushforward.files import Record
 from pushforward.metrics import MetricInfo, Score
-from pushforward.metrics.score import Role
+from pushforward.metrics.score import Infos, Role
 from pushforward.numbers import finite
 
 Names = tuple[str, ...]
@@ -245,7 +245,7 @@ class Comparison(Record):
     settings: Settings = field(default_factory=Settings)
     protocol: Protocol = field(default_factory=Protocol)
     machine: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
+    metrics: Infos = field(default_factory=dict)
     real_data_scores: Mapping[str, Score] = field(
         default_factory=dict, metadata={"former": "floors"}
     )
@@ -364,12 +364,8 @@ class Comparison(Record):
             distances from the target); the "margin" that it must exceed; and the name of the model
             that is significantly "ahead", or None.
         """
-        differences = {}
-        for metric in self.metrics:
-            pairs = self._pairs(metric)
-            if pairs:
-                differences[metric] = pairs
-        return differences
+        pairs = {metric: self._pairs(metric) for metric in self.metrics}
+        return {metric: found for metric, found in pairs.items() if found}
 
     def _rows(self, metric: str) -> list[ModelResult]:
         rows = list(self.models)

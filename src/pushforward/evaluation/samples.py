@@ -67,7 +67,7 @@ class ExternalSamples:
 def _at(values: np.ndarray | None, index: np.ndarray | slice) -> np.ndarray | None:
     if values is None:
         return None
-    return np.asarray(values[index])
+    return values[index]
 
 
 def given_samples(samples: Any, data: Dataset) -> ExternalSamples:
@@ -84,7 +84,7 @@ def given_samples(samples: Any, data: Dataset) -> ExternalSamples:
     name = "samples"
     classes = tuple[str, ...]()
     labels = None
-    read: tuple[Any, np.ndarray | None] | None = None
+    read = None
     if isinstance(samples, (str, Path)):
         name = Path(samples).name
         split, classes = _read(plain_path(Path(samples)), data)
@@ -118,13 +118,13 @@ def given_samples(samples: Any, data: Dataset) -> ExternalSamples:
 
 
 def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
-    shape = tuple(data.space.shape)
-    if tuple(x.shape[1:]) != shape or len(x) < LEAST:
+    shape = data.space.shape
+    if x.shape[1:] != shape or len(x) < LEAST:
         hint = ""
         if data.space.has_pixels:
             hint = " Convert both with `resize=N` and `channels=rgb` or `channels=grey`."
         raise DataError(
-            f"{name} contains {len(x)} samples of shape {tuple(x.shape[1:])}; expected at least "
+            f"{name} contains {len(x)} samples of shape {x.shape[1:]}; expected at least "
             f"{LEAST} of shape {shape}, as in {data.name}.{hint}"
         )
     wrong = np.count_nonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))
@@ -165,7 +165,7 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
         reading = DataOptions(target=target, header=header)
     else:
         pixels = ("resize", "channels", "background") if space.has_pixels else ()
-        options: Any = {name: origin[name] for name in pixels if name in origin}
+        options = {name: origin[name] for name in pixels if name in origin}
         reading = reading_of(options)
     split, classes, columns = examples_in(path, reading)
     keep = [name for name in columns if name not in given]  # conditions are not compared

@@ -36,9 +36,10 @@ from pushforward.evaluation.features import (
 )
 from pushforward.evaluation.intervals import deviation, mean_extra
 from pushforward.extractors.classifier import EXAMPLES
-from pushforward.metrics import Metric, Samples, Score
+from pushforward.metrics import Samples, Score
 from pushforward.metrics.memorisation import Memorisation, near_copies
-from pushforward.metrics.score import Choice, chosen, measured
+from pushforward.metrics.score import Choice, Scores, Wanted, chosen, measured
+from pushforward.metrics.subsets import blocks
 from pushforward.transports import Transport
 
 MOST = 10_000  # examples that are compared at most, unless more are asked for
@@ -77,11 +78,11 @@ def score(
     features: Features,
     *,
     n: int | None = None,
-    metrics: Sequence[str | Metric] | None = None,
+    metrics: Wanted = None,
     redraw_seed: int = 0,
     values: np.ndarray | None = None,
     learned: Tensor | np.ndarray | None = None,
-) -> dict[str, Score]:
+) -> Scores:
     """Score generated examples on equally many held-out examples.
 
     Args:
@@ -127,9 +128,9 @@ def real_data_scores(
     *,
     n: int | None = None,
     redraws: int | None = None,
-    metrics: Sequence[str | Metric] | None = None,
+    metrics: Wanted = None,
     cache: Cache = None,
-) -> dict[str, Score]:
+) -> Scores:
     """Compute real-data scores, which a perfect model would have.
 
     The examples are drawn with class frequencies of the data from those that features were not
@@ -193,7 +194,7 @@ def _redrawn(
     choice: Choice,
     split: Split,
     picks: Sequence[np.ndarray],
-) -> Iterator[dict[str, Score]]:
+) -> Iterator[Scores]:
     held_out = dataset.held_out
     encoder = dataset.space.encoder(dataset)
     used = np.unique(np.concatenate(picks))
@@ -221,7 +222,7 @@ def _redrawn(
             errors=False,
             **_known(encoder, features, read_classes, reference),
         )
-        scores: dict[str, Score] = {}
+        scores: Scores = {}
         for number, (metric, names) in enumerate(choice):
             if redraw >= getattr(metric, "real_data_redraws", redraw + 1):
                 continue
@@ -237,9 +238,7 @@ def _redrawn(
 def _in_parts(
     split: Split, index: np.ndarray, size: int, work: Callable[[Tensor], np.ndarray]
 ) -> np.ndarray:
-    parts = []
-    for start in range(0, len(index), size):
-        parts.append(work(split.data_units(index[start : start + size])))
+    parts = [work(split.data_units(index[part])) for part in blocks(len(index), size)]
     return np.concatenate(parts)
 
 

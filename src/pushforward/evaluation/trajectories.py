@@ -24,6 +24,7 @@ from pushforward.denoisers import Condition, Predictor, Rescheduled
 from pushforward.denoisers.denoiser import condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.measurements import LevelError, Trajectory
+from pushforward.metrics.subsets import blocks
 from pushforward.paths import Linear, assign, target
 from pushforward.solvers import DPM
 from pushforward.transports import BATCH, Flow, Transport, has_levels
@@ -60,9 +61,8 @@ def trace(
     """
     given = flow.conditions(n, condition, seed)
     parts = []
-    for start in range(0, n, BATCH):
-        part = slice(start, min(start + BATCH, n))
-        draws = ExampleDraws(seed + start, part.stop - start, device=flow.device)
+    for part in blocks(n, BATCH):
+        draws = ExampleDraws(seed + part.start, part.stop - part.start, device=flow.device)
         z = draws.normal(flow.noise_shape)
         times, states = trace_from(flow, z, steps, condition_at(given, part))
         parts.append(states)
@@ -197,8 +197,7 @@ def loss_by_level(
             continue
         z = ExampleDraws(0, len(x), f"loss at level {number}", device).normal(x.shape[1:])
         errors = []
-        for start in range(0, len(x), BATCH):
-            part = slice(start, start + BATCH)
+        for part in blocks(len(x), BATCH):
             given = condition_at(condition, part)
             errors.append(_level_errors(denoiser, x[part], z[part], level, given))
         losses.append(LevelError(level, float(torch.cat(errors).mean())))
@@ -210,10 +209,10 @@ def _level_errors(
 ) -> Tensor:
     path = denoiser.path
     levels = torch.full((len(x),), log_snr, dtype=torch.float64)
-    t = path.time(levels).clamp(*path.ends).to(x)
+    t = path.time_within(levels).to(x)
     k = path.at(t).over(x)
     with torch.no_grad():
-        estimate = denoiser.predict("v", k.alpha * x + k.sigma * z, t, condition)
+        estimate = denoiser.predict("v", k.state(x, z), t, condition)
     difference = (estimate - target("v", x, z, k)).double().flatten(1)
     return difference.square().mean(1).cpu()
 

@@ -87,6 +87,7 @@ class DiffAugment(nn.Module):
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Transform = Callable[[Tensor], Tensor]
 
 
 class Objective(NamedTuple):
@@ -217,9 +218,7 @@ def slope(scores: Tensor, x: Tensor) -> Tensor:
     return gradient.square().flatten(1).sum(1).reshape(len(scores), -1).sum(1)
 
 
-def differences(
-    critic: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, step: float
-) -> tuple[Tensor, Tensor]:
+def differences(critic: Transform, x: Tensor, noise: Tensor, step: float) -> tuple[Tensor, Tensor]:
     """Compute scores of x, and their squared gradient norms by finite differences, (n / m,) each.
 
     References:
@@ -230,9 +229,7 @@ def differences(
     return scores, ((moved - scores) / step).square()
 
 
-def between(
-    real: Tensor, fake: Tensor, share: Tensor, critic: Callable[[Tensor], Tensor]
-) -> Tensor:
+def between(real: Tensor, fake: Tensor, share: Tensor, critic: Transform) -> Tensor:
     """Compute the WGAN-GP penalty (|grad D| - 1)^2 between real and generated examples, (n / m,).
 
     References:
@@ -277,7 +274,7 @@ class CriticInput:
     def group(self) -> int:
         return self.pack * max(1, self.minibatch_std)
 
-    def transform(self, draws: Draws, strength: Tensor | float) -> Callable[[Tensor], Tensor]:
+    def transform(self, draws: Draws, strength: Tensor | float) -> Transform:
         """Return the function that augments examples for the critic with this probability."""
         augment = self.augment
         if augment is None:

@@ -178,7 +178,7 @@ class PerceptualAutoencoder(Method):
         return near.detach().mean(), slope.detach()
 
     def _looks(self, x: Tensor, reconstructed: Tensor) -> tuple[Tensor, Tensor]:
-        features: Any = getattr(self.critic, "features", None)
+        features = getattr(self.critic, "features", None)
         if features is None:
             scores = call(self.critic, reconstructed, None, None)
             return reconstructed.new_zeros(len(x)), scores

@@ -122,7 +122,7 @@ class Denoising(DenoiserMethod):
         t = self.times(now.draws, denoiser.path)
         at = denoiser.path.at(t)
         k = at.over(x)
-        x_t = k.alpha * x + k.sigma * z
+        x_t = k.state(x, z)
         output = denoiser(x_t, t, dropped(condition, self.label_dropout, now.draws))
         error = output - target(denoiser.prediction, x, z, k)
         squared = error.square().flatten(1).mean(1)

@@ -24,8 +24,9 @@ from pushforward.draws import Draws
 from pushforward.methods.flow_map import FlowMapMatching, Pairs, mean_velocity, straight
 from pushforward.methods.flow_map_targets import Rule
 from pushforward.methods.method import Move, StepContext
+from pushforward.methods.refinement import at_level
 from pushforward.methods.trajectories import Trajectories
-from pushforward.paths import Linear, Source, training_noise
+from pushforward.paths import Source, training_noise
 
 # Number of channels that are normalised together
 GROUP = 16
@@ -69,12 +70,11 @@ class FeatureDistance:
         The first of the ``pair`` receives gradients; ``noised`` are times and noise.
         """
         levels, noise = noised
-        path = denoiser.path
-        at = path.time(Linear().log_snr(levels)).clamp(*path.ends)
+        at = at_level(denoiser.path, levels)
 
         def features(x: Tensor) -> list[Tensor]:
             k = denoiser.coefficients(x, at)
-            maps = denoiser.network_features(k.alpha * x + k.sigma * noise, at, condition)
+            maps = denoiser.network_features(k.state(x, noise), at, condition)
             return [F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]
 
         sample, other = pair
@@ -175,7 +175,7 @@ class Distillation(FlowMapMatching):
         stored: tuple[Tensor, Tensor, Tensor, Tensor, Condition],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Condition]:
         states, t, s, target, condition = stored
-        if not bool(equal.any()):
+        if not equal.any():
             return stored
         x, z = self.couple(batch.x, batch.condition, now.draws)
         at = self.pairs.equal(now.draws.stream("times"), straight(self.flow_map).path)

@@ -21,7 +21,7 @@ from pushforward.errors import UsageError
 from pushforward.methods.denoising import dropout_share, dropped
 from pushforward.methods.flow_map_targets import Rule, StartTarget, TargetInputs
 from pushforward.methods.method import Method, Modules, Move, StepContext, Sums
-from pushforward.methods.trajectories import scaled
+from pushforward.methods.trajectories import States, scaled
 from pushforward.paths import (
     Coupling,
     Independent,
@@ -160,9 +160,7 @@ class MapMethod(Method):
         return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
 
-def starts(
-    flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0
-) -> tuple[Tensor, Tensor]:
+def starts(flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0) -> States:
     """Draw states (n, *shape) on the path, and times (n,), from which a map jumps to data.
 
     A fraction ``inside`` starts from noisy data at a uniform time; the others start like sampling,
@@ -178,10 +176,10 @@ def starts(
     t = torch.where(noisy, low + draws.stream("start").uniform().to(x) * (high - low), t)
     k = path.at(t).over(x)
     data = torch.where(shaped(noisy, x), x, torch.zeros_like(x))
-    return k.alpha * data + k.sigma * z, t
+    return k.state(data, z), t
 
 
-def jump_to_data(flow_map: FlowMap, start: tuple[Tensor, Tensor], condition: Condition) -> Tensor:
+def jump_to_data(flow_map: FlowMap, start: States, condition: Condition) -> Tensor:
     """Jump from states and times to data in one evaluation."""
     x, t = start
     return flow_map.jump(x, t, torch.zeros_like(t), condition)

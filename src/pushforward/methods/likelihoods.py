@@ -54,7 +54,7 @@ class Likelihood(nn.Module, ABC):
     @property
     def outputs(self) -> tuple[int, ...]:
         """Return the shape of the decoder output for one example."""
-        return tuple(self.space.shape)
+        return self.space.shape
 
     @abstractmethod
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
@@ -263,8 +263,7 @@ def likelihood_of(name: str, space: Space) -> Likelihood:
     one_of("likelihood", name, ("auto", *LIKELIHOODS))
     if name == "auto":
         name = space.likelihood
-    likelihood: Likelihood = at(LIKELIHOODS[name])(space)
-    return likelihood
+    return at(LIKELIHOODS[name])(space)
 
 
 @dataclass(frozen=True)

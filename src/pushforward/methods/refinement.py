@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,9 +13,10 @@ from pushforward.data import Batch
 from pushforward.denoisers.denoiser import Condition, Denoiser, FlowMap, Predictor, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.adversarial import Adversarial, CriticInput, Penalties
+from pushforward.methods.adversarial import Adversarial, CriticInput, Penalties, Transform
 from pushforward.methods.flow_map import MapMethod, jump_to_data, starts
 from pushforward.methods.method import Freezing, Guard, Modules, StepContext, Turn
+from pushforward.methods.trajectories import States
 from pushforward.paths import Linear, Path, gain, target, training_noise
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
@@ -100,7 +101,7 @@ class DistributionMatching(MapMethod):
         z = draws.stream("noise").normal(x.shape[1:])
         t = at_level(fake.path, self._levels(draws)).to(x)
         k = fake.path.at(t).over(x)
-        output = fake(k.alpha * x + k.sigma * z, t, condition)
+        output = fake(k.state(x, z), t, condition)
         error = output - target(fake.prediction, x, z, k)
         return (error * gain(fake.prediction, "v", k)).square().mean()
 
@@ -116,7 +117,7 @@ class DistributionMatching(MapMethod):
 
 def at_level(path: Path, levels: Tensor) -> Tensor:
     """Return the times with the given noise fractions sigma / (alpha + sigma)."""
-    return path.time(Linear().log_snr(levels)).clamp(*path.ends)
+    return path.time_within(Linear().log_snr(levels))
 
 
 def estimate(
@@ -125,7 +126,7 @@ def estimate(
     """Estimate the data from x with noise z, at noise fractions on the predictor's own path."""
     t = at_level(predictor.path, levels).to(x)
     k = predictor.path.at(t).over(x)
-    return predictor.predict("data", k.alpha * x + k.sigma * z, t, condition)
+    return predictor.predict("data", k.state(x, z), t, condition)
 
 
 # Entry of a condition with the times of the noise in the examples that a critic scores
@@ -154,8 +155,8 @@ class FeatureCritic(Freezing):
         self.freeze("teacher", teacher)
 
     def noised(
-        self, condition: Condition, draws: Draws, transform: Callable[[Tensor], Tensor]
-    ) -> tuple[Condition, Callable[[Tensor], Tensor]]:
+        self, condition: Condition, draws: Draws, transform: Transform
+    ) -> tuple[Condition, Transform]:
         """Return a condition with noise times, and a function that augments and adds noise."""
         t = self.low + (self.high - self.low) * draws.stream("time of noise").uniform()
         stream = draws.stream("noise of critic")
@@ -260,7 +261,7 @@ class AdversarialRefinement(Adversarial, MapMethod):
         now.notes["anchor_distance"] = distance.detach()
         yield "map", loss + self.anchor.weight * distance
 
-    def distance(self, x: Tensor, start: tuple[Tensor, Tensor], condition: Condition) -> Tensor:
+    def distance(self, x: Tensor, start: States, condition: Condition) -> Tensor:
         """Compute the mean squared distance to samples of the starting map."""
         with torch.no_grad():
             before = jump_to_data(self.teacher, start, condition)

@@ -21,6 +21,8 @@ from pushforward.paths import Coupling
 from pushforward.transports import Flow
 from pushforward.transports.redrawing import without_rejection
 
+States = tuple[Tensor, Tensor]  # States (n, *shape) on a path, and their times (n,)
+
 
 def scaled(condition: Condition, guidance: Sequence[float], draws: Draws) -> Condition:
     """Add a guidance scale, uniform in a range, to the condition of each example."""
@@ -139,7 +141,7 @@ class Trajectories(Freezing):
         if self.ends:
             states = [states[0], states[-1]]
         stacked = torch.stack(states, dim=1)
-        if not bool(stacked.isfinite().all()):
+        if not stacked.isfinite().all():
             raise UsageError(
                 "A teacher trajectory is not finite in float16: the teacher's samples have "
                 "diverged."
@@ -159,8 +161,7 @@ class Trajectories(Freezing):
             with without_rejection():
                 return self.teacher.sample(count, seed=seed + APART)
 
-        given: Condition = with_known(condition, rows, draws.stream("known"))
-        return given
+        return with_known(condition, rows, draws.stream("known"))
 
     def _straightened(self, t: float, x: Tensor) -> Tensor:
         if t:
@@ -176,7 +177,7 @@ class Trajectories(Freezing):
             getattr(self, name)[index] = value
         self.ready = index.stop
 
-    def draw(self, draws: Draws) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Condition]:
+    def draw(self, draws: Draws) -> tuple[States, States, Condition]:
         """Draw two states of one trajectory per example, (x_t, t) and (x_s, s), and conditions."""
         which, first, second = self.places(draws)
         return self.at(which, first), self.at(which, second), self.condition(which)
@@ -196,7 +197,7 @@ class Trajectories(Freezing):
         leg_begin, leg_end = self._leg(draws)
         return which, torch.where(leg, leg_begin, first), torch.where(leg, leg_end, second)
 
-    def at(self, which: Tensor, place: Tensor | int) -> tuple[Tensor, Tensor]:
+    def at(self, which: Tensor, place: Tensor | int) -> States:
         """Return states of trajectories at positions (n,), or at one position, and their times."""
         times = torch.tensor(self.times, dtype=torch.float32, device=which.device)
         return self.states[which, place].float(), times[place]

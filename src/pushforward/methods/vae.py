@@ -31,6 +31,8 @@ from pushforward.methods.likelihoods import (
 from pushforward.methods.method import Method, Modules, StepContext, Turn, reparameterised
 from pushforward.transports import Autoencoder, Map
 
+Moments = tuple[Tensor, Tensor]  # Means of a Gaussian, and their log-variances or log stds
+
 
 class ClassPrior(nn.Module):
     """Learned prior p(z | label) = N(mean, diag(std^2)) per class, z = mean + std * w.
@@ -52,7 +54,7 @@ class ClassPrior(nn.Module):
         self.mean = nn.Parameter(torch.zeros(size))
         self.log_std = nn.Parameter(torch.zeros(size))
 
-    def moments(self, condition: Condition, n: int) -> tuple[Tensor, Tensor]:
+    def moments(self, condition: Condition, n: int) -> Moments:
         """Compute mean and log standard deviation for each of n examples."""
         if condition is None or "label" not in condition:
             standard = self.mean.new_zeros(n, *self.code)
@@ -237,7 +239,7 @@ class VAE(BoundedVAE):
         note_code(now, mean, condition)
         yield "autoencoder", -evidence.mean() / self.space.size
 
-    def posterior(self, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+    def posterior(self, x: Tensor, condition: Condition = None) -> Moments:
         """Compute mean and log-variance of q(z | x)."""
         mean, log_variance = call(self.code_encoder, x, None, condition).chunk(2, dim=1)
         return mean, log_variance
@@ -253,7 +255,7 @@ class VAE(BoundedVAE):
     def _weights(
         self,
         x: Tensor,
-        posterior: tuple[Tensor, Tensor],
+        posterior: Moments,
         samples: int,
         draws: Draws,
         condition: Condition,
@@ -321,7 +323,7 @@ def note_code(now: StepContext, mean: Tensor, condition: Condition = None) -> No
 WIDEST = 7.0
 
 
-def gaussian_of(outputs: Tensor) -> tuple[Tensor, Tensor]:
+def gaussian_of(outputs: Tensor) -> Moments:
     """Split a network's output (n, 2 c) into mean and log-variance, bounded by 7 tanh(v / 7).
 
     Without bounds, two densities of latents can narrow together until their ratio consists of

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores
-from pushforward.metrics.subsets import Array
+from pushforward.metrics.subsets import Array, blocks
 from pushforward.metrics.uncertainty import errors
 
 EXAMPLES = 1000  # Images that are transformed at a time
@@ -20,8 +20,7 @@ def high_frequency_powers(x: Array, shape: Sequence[int]) -> Array:
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
     fine = frequency > 0.25
     powers = np.empty(len(x))
-    for start in range(0, len(x), EXAMPLES):
-        part = slice(start, start + EXAMPLES)
+    for part in blocks(len(x), EXAMPLES):
         images = np.asarray(x[part], dtype=np.float64).reshape(-1, *shape)
         spectrum = np.fft.fft2(images)[..., fine]
         powers[part] = (np.abs(spectrum) ** 2).sum((1, 2))

@@ -12,6 +12,7 @@ from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores,
 from pushforward.metrics.subsets import (
     SPLITS,
     Array,
+    blocks,
     by_examples,
     drawn,
     fixed_random,
@@ -72,8 +73,7 @@ def _balls(generated: Array, real: Array, k: int) -> tuple[Array, Array, Array]:
     recalled = np.empty(len(real), bool)
     covered = np.empty(len(real), bool)
     step = max(1, min(ROWS, ENTRIES // len(generated)))
-    for start in range(0, len(real), step):
-        rows = slice(start, start + step)
+    for rows in blocks(len(real), step):
         distances = pairwise_distances(real[rows], generated)
         in_real_ball = distances < real_radii[rows, None]
         within += in_real_ball.sum(0)
@@ -114,7 +114,7 @@ def recall_terms(generated: Array, real: Array, k: int) -> Array:
 
 def _pseudo_values(value: float, without: Array) -> Array:
     count = len(without)
-    return np.asarray(count * value - (count - 1) * without)
+    return count * value - (count - 1) * without
 
 
 def scaled(terms: Array, variance: float) -> tuple[float, ...]:
@@ -216,7 +216,7 @@ def _of_blocks(name: str, values: Mapping[str, float], spread: float, n: int) ->
     return error, error * np.sqrt(OF_REFERENCE[name])
 
 
-def density_errors(generated: Array, real: Array, within: Array, k: int) -> tuple[float, float]:
+def density_errors(generated: Array, real: Array, within: Array, k: int) -> Errors:
     """Compute the standard error of the density over all new examples, and over new real ones only.
 
     ``within`` has the number of real balls around each generated example. The variance over real
@@ -255,10 +255,10 @@ def density_errors(generated: Array, real: Array, within: Array, k: int) -> tupl
 
 def _radii(distances: Array, part: Array, k: int) -> Array:
     within_part = distances[np.ix_(part, part)]
-    return np.asarray(np.partition(within_part, k, axis=1)[:, k])
+    return np.partition(within_part, k, axis=1)[:, k]
 
 
-def recall_errors(generated: Array, real: Array, value: float, k: int) -> tuple[float, float]:
+def recall_errors(generated: Array, real: Array, value: float, k: int) -> Errors:
     """Compute the standard error of recall over all new examples, and over new real ones only.
 
     Over new generated examples, it comes from a jackknife. Over new real examples, the variance is

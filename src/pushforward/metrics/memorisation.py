@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores, share_info
-from pushforward.metrics.subsets import Array, drawn, fixed_random, left_out, nearest
+from pushforward.metrics.subsets import Array, blocks, drawn, fixed_random, left_out, nearest
 from pushforward.metrics.uncertainty import Errors, area, share_error
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ def _examples(x: Array, scale: Array | None) -> Tensor:
 
 
 def _blocks(x: Array, scale: Array | None) -> Iterator[Tensor]:
-    for start in range(0, len(x), BLOCK):
-        yield _examples(x[start : start + BLOCK], scale)
+    for part in blocks(len(x), BLOCK):
+        yield _examples(x[part], scale)
 
 
 def _closest(examples: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
@@ -49,8 +49,7 @@ def _closest(examples: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor
     for block in others:
         lengths = block.square().sum(1)
         turned = (-2 * block).T.contiguous()
-        for start in range(0, len(examples), BLOCK):
-            part = slice(start, start + BLOCK)
+        for part in blocks(len(examples), BLOCK):
             squares = torch.addmm(lengths, examples[part], turned)
             closer = squares.amin(1) < best[part]
             if closer.any():
@@ -73,8 +72,7 @@ def nearest_distance(x: Array, training: Array, scale: Array | None = None) -> A
         return np.asarray(tree.query(examples.numpy())[0])
     _, index = _closest(examples, _blocks(training, scale))
     distances = []
-    for start in range(0, len(examples), BLOCK):
-        part = slice(start, start + BLOCK)
+    for part in blocks(len(examples), BLOCK):
         gaps = examples[part] - _examples(training[index[part].numpy()], scale)
         distances.append(gaps.double().norm(dim=1))
     return torch.cat(distances).numpy()

@@ -97,7 +97,7 @@ class Score(Record):
     growth: tuple[float, ...] = ()
     reference_terms: tuple[float, ...] = ()
     sample_terms: tuple[float, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Extra = field(default_factory=dict)
 
     @property
     def number(self) -> float:
@@ -271,7 +271,7 @@ def describe() -> dict[str, MetricInfo]:
     return {name: metric.scores[name] for name, metric in _owners().items()}
 
 
-MODEL_SCORES: Mapping[str, MetricInfo] = {
+MODEL_SCORES: Infos = {
     "bpd": MetricInfo(
         "bits per dimension",
         "lower",
@@ -290,11 +290,13 @@ MODEL_SCORES: Mapping[str, MetricInfo] = {
         group="Classes",
     ),
 }
+# Requested metrics, or names of metrics or scores; None for all
+Wanted = Sequence[str | Metric] | None
 # Metrics, each with the names of its requested scores
 Choice = list[tuple[Metric, tuple[str, ...]]]
 
 
-def check_metrics(names: Sequence[str | Metric] | None) -> None:
+def check_metrics(names: Wanted) -> None:
     """Raise a `UsageError` with all known metrics if a name is unknown."""
     known = sorted({*METRICS, *MODEL_SCORES, *_owners()})
     for name in names or ():
@@ -305,18 +307,16 @@ def check_metrics(names: Sequence[str | Metric] | None) -> None:
             )
 
 
-def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
-    """Select metrics and their requested scores; None for all."""
+def chosen(wanted: Wanted) -> Choice:
+    """Select metrics and their requested scores."""
     if wanted is None:
         return [(metric(), tuple(metric.scores)) for metric in METRICS.values()]
     check_metrics(wanted)
     owners = _owners()
-    metrics: dict[Any, Metric] = {}
-    scores: dict[Any, dict[str, None]] = {}
+    metrics: dict[Any, tuple[Metric, dict[str, None]]] = {}
     for choice in wanted:
         if not isinstance(choice, str):
-            metrics[id(choice)] = choice
-            scores[id(choice)] = dict.fromkeys(choice.scores)
+            metrics[id(choice)] = choice, dict.fromkeys(choice.scores)
             continue
         kind = METRICS.get(choice) or owners.get(choice)
         if kind is None:
@@ -324,10 +324,10 @@ def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
                 f"{choice} needs the model, not only samples. Compute it for a run with "
                 "pf.evaluate."
             )
-        metrics.setdefault(kind, kind())
         names = kind.scores if choice in METRICS else [choice]
-        scores.setdefault(kind, {}).update(dict.fromkeys(names))
-    return [(metrics[key], tuple(scores[key])) for key in metrics]
+        _, scores = metrics.setdefault(kind, (kind(), {}))
+        scores |= dict.fromkeys(names)
+    return [(metric, tuple(scores)) for metric, scores in metrics.values()]
 
 
 def measured(samples: Samples, choice: Choice) -> Scores:

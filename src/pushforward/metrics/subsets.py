@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -21,6 +21,12 @@ LEFT_OUT = 5
 def fixed_random(seed: int = 0) -> np.random.Generator:
     """Create a random number generator with the same numbers on every machine."""
     return np.random.Generator(np.random.Philox(seed))
+
+
+def blocks(n: int, size: int) -> Iterator[slice]:
+    """Divide n examples into consecutive blocks of at most ``size``."""
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
 
 
 def groups_of(n: int) -> Array:
@@ -62,7 +68,7 @@ def drawn_at(x: Array, n: int, seed: int) -> Array:
     """
     rising = rising_order(x)
     random = random_for(x[rising], seed)
-    return np.asarray(rising[random.permutation(len(x))[:n]])
+    return rising[random.permutation(len(x))[:n]]
 
 
 def rising_order(x: Array) -> Array:

@@ -144,7 +144,7 @@ def sliced_errors_of(x: Array, y: Array) -> Influence:
 def _projected(x: Array, directions: int) -> Array:
     axes = fixed_random().standard_normal((x.shape[1], directions))
     axes /= np.linalg.norm(axes, axis=0)
-    return np.asarray(x @ axes)
+    return x @ axes
 
 
 def _root_mean_square(gaps: Array) -> float:

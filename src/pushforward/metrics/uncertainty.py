@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.growth import VarianceModel, divergence, growth_of
 from pushforward.metrics.score import Score
-from pushforward.metrics.subsets import Array, by_examples, placed
+from pushforward.metrics.subsets import Array, blocks, by_examples, placed
 
 # Standard error of a score over new examples on both sides, and its part from the reference
 Errors = tuple[float, float]
@@ -59,7 +59,7 @@ BLOCK = 1000
 BLOCKS = 4
 
 
-def errors(generated: Array, reference: Array | None = None, second: float = 0.0) -> Errors:
+def errors(generated: Array, reference: Array, second: float = 0.0) -> Errors:
     """Compute standard errors from the contributions of examples to n (m) times the score.
 
     ``second`` is the second-order variance divided by (1/n + 1/m)^2, for clouds of one
@@ -67,8 +67,6 @@ def errors(generated: Array, reference: Array | None = None, second: float = 0.0
     """
     n = len(generated)
     of_generated = float(np.var(generated, ddof=1)) / n - second / n**2
-    if reference is None:
-        return math.sqrt(max(of_generated, second / n**2)), 0.0
     m = len(reference)
     of_reference = float(np.var(reference, ddof=1)) / m - second * (1 / m**2 + 2 / (n * m))
     total = max(of_generated + of_reference, second * (1 / n + 1 / m) ** 2)
@@ -164,11 +162,10 @@ def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> flo
     total = 0.0
     count = kernel.size - own * len(kernel)
     centre = float(rows.mean())
-    for start in range(0, len(kernel), BLOCK):
-        part = slice(start, start + BLOCK)
+    for part in blocks(len(kernel), BLOCK):
         centred = kernel[part] - rows[part, None] - columns + centre
         if own:
-            np.fill_diagonal(centred[:, start:], 0.0)
+            np.fill_diagonal(centred[:, part.start :], 0.0)
         total += float(np.einsum("ij,ij->", centred, centred))
     return total / count
 
@@ -304,14 +301,14 @@ def by_blocks(
     from scipy.special import stdtrit
 
     n = min(len(x), len(y))
-    blocks = max(BLOCKS, n // BLOCK)
-    size = n // blocks
+    count = max(BLOCKS, n // BLOCK)
+    size = n // count
     if size < least:
         return None
-    x_blocks = np.split(x[: blocks * size], blocks)
-    y_blocks = np.split(y[: blocks * size], blocks)
+    x_blocks = np.split(x[: count * size], count)
+    y_blocks = np.split(y[: count * size], count)
     aligned = list(map(scores, x_blocks, y_blocks))
     turned = list(map(scores, x_blocks, y_blocks[1:] + y_blocks[:1]))
     variance = np.var([aligned, turned], axis=1, ddof=1).mean(0)
-    error = np.sqrt(variance / blocks)
-    return np.asarray(error * stdtrit(1.5 * (blocks - 1), 0.975) / 1.96)
+    error = np.sqrt(variance / count)
+    return np.asarray(error * stdtrit(1.5 * (count - 1), 0.975) / 1.96)

@@ -66,7 +66,7 @@ class _Coder(nn.Module):
         self.grids = sides[::toward]
         self.channels = level_widths(width, len(sides), 2)[::toward]
         order = np.repeat(self.channels, blocks).tolist()
-        self.conditioning = Conditioning(2 * width, conditions=self.conditions, times=0)
+        self.conditioning = Conditioning(2 * width, conditions)
         self.modulation = Modulation.films(2 * width, order) if conditions else None
 
     def _levels(self) -> nn.ModuleList:
@@ -84,7 +84,7 @@ class _Coder(nn.Module):
         self.norm = Norm(self.channels[-1])
 
     def _through(self, h: Tensor, t: Times, condition: Condition) -> Tensor:
-        vector = self.conditioning(h.shape[0], h.device, t, condition)
+        vector = self.conditioning(h, t, condition)
         films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
         for index, level in enumerate(self.levels):
             if index and self.rising:

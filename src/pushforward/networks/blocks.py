@@ -17,6 +17,7 @@ from pushforward.conditions.kind import ConditionKind, check_mask, checked, mask
 from pushforward.errors import UsageError
 
 T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
 Shape = Sequence[int]
 Condition = Mapping[str, Tensor] | None
 Kinds = Mapping[str, ConditionKind] | None
@@ -48,7 +49,7 @@ def image_shape(shape: Shape) -> tuple[int, int, int]:
 
 def check_input(x: Tensor, shape: tuple[int, ...], network: str) -> None:
     """Raise a `UsageError` that names the network if a batch is not of shape (n, *shape)."""
-    if tuple(x.shape[1:]) != shape:
+    if x.shape[1:] != shape:
         raise UsageError(
             f"{network} got x of shape {tuple(x.shape)}; expected examples of shape {shape}. Build "
             "the network for the shape of the data, or reshape x."
@@ -60,12 +61,17 @@ def size_choice(size: str, choices: dict[str, T]) -> T:
     return choices[one_of("size", size, choices)]
 
 
+def longer_side(shape: Shape) -> int:
+    """Return the longer side of an image."""
+    return max(image_shape(shape)[1:])
+
+
 def stem_of(size: str, shape: Shape, least: int) -> int:
     """Choose the side of patches folded into channels, which leaves at most 16 pixels (base: 32).
 
     Images whose longer side is below ``least`` are not folded.
     """
-    side = max(image_shape(shape)[1:])
+    side = longer_side(shape)
     most = 32 if size == "base" else 16
     stem = 1 if side < least else 2
     while side / stem > most:
@@ -157,7 +163,7 @@ class Conditioning(nn.Module):
     Condition embeddings have length about 1, and are scaled here to entries of variance 1.
     """
 
-    def __init__(self, width: int, *, conditions: Kinds = None, times: int) -> None:
+    def __init__(self, width: int, conditions: Kinds = None, times: int = 0) -> None:
         super().__init__()
         self.width = width
         self.conditions = kinds_of(conditions)
@@ -171,12 +177,11 @@ class Conditioning(nn.Module):
     def silent(self) -> bool:
         return self.time is None and not self.conditions
 
-    def forward(self, n: int, device: torch.device, t: Times, condition: Condition) -> Times:
+    def forward(self, x: Tensor, t: Times, condition: Condition) -> Times:
         """Embed times and conditions as vectors (n, width); (1, width) for one shared time only.
 
         Args:
-            n: Number of examples.
-            device: Device of x.
+            x: Examples (n, ...).
             t: Times (n,) or (n, times); (1,) if all examples share one.
             condition: Values by name, such as "label", and masks such as "label_null", bool (n,),
                 which mark unconditional examples.
@@ -184,7 +189,7 @@ class Conditioning(nn.Module):
         Raises:
             UsageError: If a time is missing, or a time or condition is unexpected.
         """
-        check_condition(condition, self.conditions, n)
+        check_condition(condition, self.conditions, x.shape[0])
         if (t is None) != (self.times == 0):
             given = "no time t" if t is None else "a time t"
             raise UsageError(f"Got {given}, but this network was built with times={self.times}.")
@@ -192,7 +197,7 @@ class Conditioning(nn.Module):
         if self.time is not None:
             parts.append(self.time(t))
         for name, kind in self.conditions.items():
-            values, null = values_of(name, kind, n, device, condition)
+            values, null = values_of(name, kind, x, condition)
             parts.append(self.embeddings[name](values, null) * math.sqrt(self.width))
         if parts:
             return sum(parts[1:], parts[0])
@@ -200,19 +205,34 @@ class Conditioning(nn.Module):
 
     def joined(self, x: Tensor, t: Times, condition: Condition) -> Tensor:
         """Append the embedding of the conditions, if any, to vectors x (n, d); t is None."""
-        label = self(x.shape[0], x.device, t, condition)
+        label = self(x, t, condition)
         if label is None:
             return x
         return torch.cat([x, label.to(x.dtype)], dim=1)
 
 
 def values_of(
-    name: str, kind: ConditionKind, n: int, device: torch.device, condition: Condition
+    name: str, kind: ConditionKind, x: Tensor, condition: Condition
 ) -> tuple[Tensor, Tensor | None]:
     """Return the values of a condition and their mask; a missing one is masked in every example."""
     if condition is None or condition.get(name) is None:
-        return kind.blank(n, device), torch.ones(n, dtype=torch.bool, device=device)
+        n = x.shape[0]
+        return kind.blank(n, x.device), torch.ones(n, dtype=torch.bool, device=x.device)
     return condition[name], condition.get(mask_of(name))
+
+
+def condition_channels(
+    kinds: Mapping[str, ConditionKind], x: Tensor, condition: Condition
+) -> list[Tensor]:
+    """Return the channels (n, c) of each condition, zero for unconditional examples."""
+    parts = []
+    for name, kind in kinds.items():
+        values, null = values_of(name, kind, x, condition)
+        channels = kind.as_channels(values).to(x.dtype)
+        if null is not None:
+            channels = channels.masked_fill(null[:, None], 0)
+        parts.append(channels)
+    return parts
 
 
 class Modulation(nn.Module):
@@ -238,7 +258,7 @@ class Modulation(nn.Module):
         self.linear = nn.Linear(width, sum(self.sizes))
         nn.init.zeros_(self.linear.bias)
         if zero:
-            nn.init.zeros_(self.linear.weight)
+            zeroed(self.linear)
         values = []
         for size, start in zip(self.sizes, self.starts, strict=True):
             values.append(torch.full((size,), float(start)))
@@ -303,11 +323,10 @@ class Norm(nn.Module):
         return F.group_norm(plain, self.groups, self.weight, self.bias).to(x.dtype)
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+def zeroed(layer: M) -> M:
     """Set a layer's weights to zero, so that the branch that it ends starts at zero."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     return layer
 
 

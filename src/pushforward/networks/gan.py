@@ -24,6 +24,7 @@ from pushforward.networks.blocks import (
     image_shape,
     kinds_of,
     level_widths,
+    longer_side,
     pad_to,
     patches,
     sides_of,
@@ -95,11 +96,11 @@ class ProjectionHead(nn.Module):
         self.width = width
         self.conditions = kinds_of(conditions)
         self.linear = nn.Linear(width, 1)
-        self.conditioning = Conditioning(width, conditions=self.conditions, times=0)
+        self.conditioning = Conditioning(width, conditions)
 
     def forward(self, features: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
         """Compute scores (n,), float32 or wider, from features (n, width)."""
-        label = self.conditioning(features.shape[0], features.device, t, condition)
+        label = self.conditioning(features, t, condition)
         weight = self.linear.weight
         if label is not None:
             weight = weight + label / math.sqrt(self.width)
@@ -208,7 +209,7 @@ class DCGANGenerator(nn.Module):
         number = halvings(height, breadth)
         channels = level_widths(width, number, 8)[::-1]
         self.grid = (channels[0], patches(height, 2**number), patches(breadth, 2**number))
-        self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
+        self.conditioning = Conditioning(latent, conditions)
         inputs = 2 * latent if conditions else latent
         self.enter = nn.Linear(inputs, math.prod(self.grid), bias=False)
         self.norms = nn.ModuleList([nn.BatchNorm2d(w) for w in channels])
@@ -295,7 +296,7 @@ class DCGANCritic(nn.Module):
 def width_of(size: str, shape: Shape) -> int:
     """Return the finest width of a named size; small images have fewer but wider grids."""
     width = size_choice(size, {"tiny": 16, "small": 56, "base": 128})
-    if max(image_shape(shape)[1:]) >= 16:
+    if longer_side(shape) >= 16:
         return width
     return 2 * width
 
@@ -349,7 +350,7 @@ class Generator(nn.Module):
         self.grids = grids(height, breadth, stem)
         channels = level_widths(width, len(self.grids), 4)
         coarse_first = channels[::-1]
-        self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
+        self.conditioning = Conditioning(latent, conditions)
         self.basis = nn.Parameter(torch.randn(1, channels[-1], *self.grids[-1]))
         self.enter = linear(2 * latent if conditions else latent, channels[-1])
         self.levels = _levels(coarse_first, blocks)
@@ -418,7 +419,7 @@ class Critic(nn.Module):
         features = channels[-1] + bool(minibatch_std)
         basis = torch.randn(features, *coarsest) / math.sqrt(math.prod(coarsest))
         self.basis = nn.Parameter(basis)
-        self.conditioning = Conditioning(channels[-1], conditions=self.conditions, times=0)
+        self.conditioning = Conditioning(channels[-1], conditions)
         self.leave = linear(features, channels[-1] if conditions else 1)
 
     @classmethod
@@ -429,7 +430,7 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
         check_input(x, self.shape, "Critic")
-        label = self.conditioning(x.shape[0], x.device, t, condition)
+        label = self.conditioning(x, t, condition)
         h = self.enter(fold(pad_to(x, self.stem), self.stem))
         levels = iter(self.levels)
         h = next(levels)(h)
@@ -450,7 +451,7 @@ def proportions(size: str, shape: Shape) -> tuple[int, int, int]:
     """Return the width, blocks per level and stem of a generator or critic."""
     stem = stem_of(size, shape, 16)
     sizes = {"tiny": (16, 1), "small": (32, 1), "base": (96, 2)}
-    if max(shape[1:]) < 16:
+    if longer_side(shape) < 16:
         sizes = {"tiny": (32, 1), "small": (64, 1), "base": (160, 2)}
     width, blocks = size_choice(size, sizes)
     return width, blocks, stem
@@ -474,7 +475,7 @@ class TextbookGenerator(nn.Module):
         self.latent = latent
         self.width = width
         self.conditions = kinds_of(conditions)
-        self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
+        self.conditioning = Conditioning(latent, conditions)
         self.enter = nn.Linear(2 * latent if conditions else latent, width)
         self.leave = nn.Linear(width, math.prod(self.shape))
 

@@ -19,12 +19,13 @@ from pushforward.networks.blocks import (
     Times,
     append_minibatch_std,
     check_input,
+    condition_channels,
     films_of,
     kinds_of,
     modulate,
     sides_of,
     size_choice,
-    values_of,
+    zeroed,
 )
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -69,7 +70,7 @@ class MLP(nn.Module):
         self.conditions = kinds_of(conditions)
         self.times = times
         vector = max(16, width // 4)
-        self.conditioning = Conditioning(vector, conditions=self.conditions, times=times)
+        self.conditioning = Conditioning(vector, conditions, times)
         self.modulation = None
         if not self.conditioning.silent:
             self.modulation = Modulation.films(vector, [width] * depth)
@@ -81,8 +82,7 @@ class MLP(nn.Module):
         self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
         self.leave = nn.Linear(width + bool(minibatch_std), outputs)
         if times:
-            nn.init.zeros_(self.leave.weight)
-            nn.init.zeros_(self.leave.bias)
+            zeroed(self.leave)
 
     @classmethod
     def sized(
@@ -109,12 +109,12 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
         check_input(x, (self.inputs,), "MLP")
-        vector = self.conditioning(x.shape[0], x.device, t, condition)
+        vector = self.conditioning(x, t, condition)
         films = films_of(self.modulation, vector, self.depth)
+        h = x
         if self.joined:
-            h = self.enter(self._with_numbers(x, condition))
-        else:
-            h = self.enter(x)
+            h = torch.cat([x, *condition_channels(self.joined, x, condition)], dim=1)
+        h = self.enter(h)
         act = ACTIVATIONS[self.activation]
         for layer, film in zip(self.hidden, films, strict=True):
             h = h + layer(act(modulate(h, film)))
@@ -122,16 +122,6 @@ class MLP(nn.Module):
         if self.minibatch_std:
             h = append_minibatch_std(h, self.minibatch_std)
         return self.leave(h).to(x.dtype)
-
-    def _with_numbers(self, x: Tensor, condition: Condition) -> Tensor:
-        parts = [x]
-        for name, kind in self.joined.items():
-            values, null = values_of(name, kind, x.shape[0], x.device, condition)
-            numbers = kind.as_channels(values).to(x.dtype)
-            if null is not None:
-                numbers = numbers.masked_fill(null[:, None], 0)
-            parts.append(numbers)
-        return torch.cat(parts, dim=1)
 
 
 class Perceptron(nn.Module):
@@ -158,7 +148,7 @@ class Perceptron(nn.Module):
         self.width = width
         self.depth = depth
         self.conditions = kinds_of(conditions)
-        self.conditioning = Conditioning(width, conditions=self.conditions, times=0)
+        self.conditioning = Conditioning(width, conditions)
         sizes = [inputs, *[width] * depth]
         self.hidden = nn.ModuleList([nn.Linear(length, width) for length in sizes[:-1]])
         self.leave = nn.Linear(width, outputs)
@@ -179,7 +169,7 @@ class Perceptron(nn.Module):
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
         check_input(x, (self.inputs,), "Perceptron")
-        label = self.conditioning(x.shape[0], x.device, t, condition)
+        label = self.conditioning(x, t, condition)
         h = x
         for number, layer in enumerate(self.hidden):
             h = layer(h)

@@ -22,10 +22,12 @@ from pushforward.networks.blocks import (
     check_input,
     image_shape,
     kinds_of,
+    longer_side,
     pad_to,
     patches,
     size_choice,
     unfold,
+    zeroed,
 )
 
 FILMS = 6  # scale, shift and gate of attention, then of the MLP
@@ -112,9 +114,8 @@ class DiT(nn.Module):
         self.layers = nn.ModuleList([TransformerBlock(width, heads) for _ in range(depth)])
         self.leave = nn.Linear(width, pixels)
         if times:
-            nn.init.zeros_(self.leave.weight)
-            nn.init.zeros_(self.leave.bias)
-        self.conditioning = Conditioning(width, conditions=self.conditions, times=times)
+            zeroed(self.leave)
+        self.conditioning = Conditioning(width, conditions, times)
         self.modulation = None
         if not self.conditioning.silent:
             self.modulation = _modulation(width, depth)
@@ -122,7 +123,7 @@ class DiT(nn.Module):
     @classmethod
     def sized(cls, size: str, *, shape: Shape, **options: Any) -> DiT:
         """Build one of three sizes: about 0.25, 1.3 and 7 million parameters."""
-        side = max(image_shape(shape)[1:])
+        side = longer_side(shape)
         patch = 2 if side <= 16 else 4
         while side / patch > 16:
             patch *= 2
@@ -134,15 +135,14 @@ class DiT(nn.Module):
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
         check_input(x, self.shape, "DiT")
-        n = x.shape[0]
-        vector = self.conditioning(n, x.device, t, condition)
-        films: Sequence[Tensor] = ()
+        vector = self.conditioning(x, t, condition)
+        films = ()
         if self.modulation is not None:
             films = self.modulation(vector)
         tokens = F.pixel_unshuffle(pad_to(x, self.patch), self.patch).flatten(2).transpose(1, 2)
         h = self.enter(tokens)
         h = _through(self.layers, h + self.position.to(h.dtype), films)
-        h = self.leave(h).transpose(1, 2).reshape(n, -1, *self.grid)
+        h = self.leave(h).transpose(1, 2).unflatten(2, self.grid)
         return unfold(h, self.patch, self.shape).to(x.dtype)
 
 
@@ -208,7 +208,7 @@ class ColumnTransformer(nn.Module):
         self._index(list(groups.values()))
         self.position = nn.Parameter(0.5 * torch.randn(1, self.count, width))
         self.layers = nn.ModuleList([TransformerBlock(width, heads) for _ in range(depth)])
-        self.conditioning = Conditioning(width, conditions=self.conditions, times=times)
+        self.conditioning = Conditioning(width, conditions, times)
         self.modulation = _modulation(width, depth)
 
     def _index(self, groups: Sequence[Sequence[int]]) -> None:
@@ -243,7 +243,7 @@ class ColumnTransformer(nn.Module):
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
         """Compute rows (n, d) from x (n, d + columns): coordinates, then flags of given columns."""
         check_input(x, (self.inputs,), "ColumnTransformer")
-        vector = self.conditioning(x.shape[0], x.device, t, condition)
+        vector = self.conditioning(x, t, condition)
         parts = []
         for number, weight in enumerate(self.enter):
             index = self.get_buffer(f"inputs{number}")

@@ -27,6 +27,7 @@ from pushforward.networks.blocks import (
     fold,
     image_shape,
     kinds_of,
+    longer_side,
     pad_to,
     size_choice,
     stem_of,
@@ -87,7 +88,7 @@ class UNet(nn.Module):
             zeroed(self.leave)
 
         vector = max(64, 2 * finest)
-        self.conditioning = Conditioning(vector, conditions=self.conditions, times=times)
+        self.conditioning = Conditioning(vector, conditions, times)
         self.modulation = None
         if not self.conditioning.silent:
             levels = [*self.widths, *reversed(outer)]
@@ -97,7 +98,7 @@ class UNet(nn.Module):
     @classmethod
     def sized(cls, size: str, *, shape: Shape, **options: Any) -> UNet:
         """Build one of three sizes: about 0.2, 1.2 and 6 million parameters at 28 x 28."""
-        side = max(image_shape(shape)[1:])
+        side = longer_side(shape)
         stem = stem_of(size, shape, 14)
         sizes = {"tiny": (32, 1), "small": (64, 2), "base": (128, 3)}
         if side < 14:
@@ -130,7 +131,7 @@ class UNet(nn.Module):
         self, x: Tensor, t: Times, condition: Condition
     ) -> tuple[list[Tensor], Tensor, Iterator[Film], Any]:
         check_input(x, self.shape, "UNet")
-        vector = self.conditioning(x.shape[0], x.device, t, condition)
+        vector = self.conditioning(x, t, condition)
         number = self.blocks * (2 * len(self.widths) - 1)
         films = iter(films_of(self.modulation, vector, number))
 

@@ -21,8 +21,8 @@ from pushforward.networks.blocks import (
     Times,
     check_condition,
     check_input,
+    condition_channels,
     kinds_of,
-    values_of,
 )
 
 
@@ -165,11 +165,7 @@ class Packed(nn.Module):
         """Compute scores (n / pack,) for examples x (n, *shape), n a multiple of ``pack``."""
         n = x.shape[0]
         check_condition(condition, self.conditions, n)
-        for name, kind in self.conditions.items():
-            values, null = values_of(name, kind, n, x.device, condition)
-            channels = kind.as_channels(values).to(x.dtype)
-            if null is not None:
-                channels = torch.where(null[:, None], 0.0, channels)
+        for channels in condition_channels(self.conditions, x, condition):
             channels = channels.unflatten(1, (-1, *[1] * (x.ndim - 2)))
             x = torch.cat([x, channels.expand(-1, -1, *x.shape[2:])], dim=1)
         packs = x.reshape(n // self.pack, self.pack * x.shape[1], *x.shape[2:])

@@ -11,7 +11,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -79,14 +79,14 @@ class Source:
     def _read(self) -> Dataset:
         from pushforward.data import load
 
-        height_width: Any = self.space.shape[1:] if self.space.has_pixels else None
+        height_width = self.space.shape[1:] if self.space.has_pixels else None
         dataset = load(
             self.data, limit=self.limit, seed=self.seed, labelled=False, resize=height_width
         )
-        if dataset.space.shape != tuple(self.space.shape):
+        if dataset.space.shape != self.space.shape:
             raise UsageError(
                 f"The source {self.data} has examples of shape {dataset.space.shape}, and the data "
-                f"{tuple(self.space.shape)}. Expected equal shapes."
+                f"{self.space.shape}. Expected equal shapes."
             )
         return dataset
 

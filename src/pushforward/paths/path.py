@@ -45,6 +45,10 @@ class Coefficients:
         parts = (self.alpha, self.sigma, self.dalpha, self.dsigma)
         return Coefficients(*(part.reshape(shape) for part in parts))
 
+    def state(self, x: Tensor, z: Tensor) -> Tensor:
+        """Compute x_t = alpha x + sigma z."""
+        return self.alpha * x + self.sigma * z
+
     @property
     def growth(self) -> Tensor:
         """Return the derivative of log r in t."""
@@ -76,6 +80,10 @@ class Path(ABC):
     @abstractmethod
     def time(self, log_snr: Tensor) -> Tensor:
         """Compute the inverse of `log_snr`."""
+
+    def time_within(self, log_snr: Tensor) -> Tensor:
+        """Compute the time with a log-SNR, limited to the ends of the path."""
+        return self.time(log_snr).clamp(*self.ends)
 
     def log_snr_ends(self) -> tuple[float, float]:
         """Return the log-SNR at (t_min, t_max), the larger first."""
@@ -203,7 +211,7 @@ class Shifted(Path):
         self.shift = float(shift)
         self._gap = 2 * math.log(shift)
         log_snr = torch.tensor(path.log_snr_ends(), dtype=torch.float64)
-        low, high = path.time(log_snr + self._gap).clamp(*path.ends).tolist()
+        low, high = path.time_within(log_snr + self._gap).tolist()
         self.ends = (low, high)
 
     def at(self, t: Tensor) -> Coefficients:

@@ -68,7 +68,7 @@ def straightened(teacher: Denoiser, times: int = 2) -> tuple[nn.Module, Path]:
     straight = teacher.on(Linear()).path
 
     def received(t: Tensor) -> Tensor:
-        return teacher.time(path.time(straight.log_snr(t)).clamp(*path.ends))
+        return teacher.time(path.time_within(straight.log_snr(t)))
 
     return with_second_time(teacher.network, straight.ends, received, times), straight
 
@@ -88,7 +88,7 @@ def times_of_jumps(teacher: Denoiser, steps: int) -> str | list[float]:
         return grid
     straight = teacher.on(Linear()).path
     jumps = torch.from_numpy(grid_times(grid, straight, steps)[:-1])
-    times = path.time(straight.log_snr(jumps)).clamp(*path.ends)
+    times = path.time_within(straight.log_snr(jumps))
     return [*times.tolist(), 0.0]
 
 

@@ -327,7 +327,7 @@ def _smaller(comparison: Comparison, model: ModelResult) -> str:
     if comparison.data.kind == "image" and max(comparison.data.shape[1:]) > LARGE:
         return f"--resize {LARGE}"
     asked = model.config.get("asked") or {}
-    of_its_teacher = bool(asked.get("frozen"))
+    of_its_teacher = asked.get("frozen")
     if of_its_teacher or asked.get("size") == "tiny":
         return ""
     return "--size tiny"

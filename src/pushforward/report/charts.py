@@ -174,7 +174,7 @@ def ticked(axis: Axis, ticks: int = 5, unit: str = "", whole: bool = False) -> N
 
 def fitted(axes: Axes, name: str, values: Sequence[float], log: bool, ticks: int = 5) -> str:
     """Fit the axis "x" or "y" to what is drawn; return a remark if it is logarithmic or lacks 0."""
-    axis: Axis = getattr(axes, f"{name}axis")
+    axis = getattr(axes, f"{name}axis")
     low, high = axis.get_data_interval()
     if log:
         least = max(low, 0.6 * min(values))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
+from pushforward.evaluation.measurements import Number, SamplingCost
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count
 from pushforward.report.charts import (
@@ -51,9 +51,7 @@ def _chart(
 ) -> Chart | None:
     svg = line_chart(lines, x, y, plot, real_data_score=real_data_score)
     if svg:
-        names = {}
-        for line in lines:
-            names[line.index] = line.name
+        names = {line.index: line.name for line in lines}
         return Chart(svg, list(names.items()))
     return None
 
@@ -108,29 +106,21 @@ def _quality(
 
 def against_calls(comparison: Comparison) -> Chart | None:
     """Draw the quality of models over network calls."""
-    return _against(comparison, lambda model: 1.0, "network calls per sample")
+    return _against(comparison, lambda sampling: 1.0, "network calls per sample")
 
 
 def against_seconds(comparison: Comparison) -> Chart | None:
     """Draw the quality of models over seconds per sample."""
-    return _against(comparison, _seconds_per_call, "seconds per sample")
-
-
-def _seconds_per_call(model: ModelResult) -> float | None:
-    seconds = model.sampling.seconds_per_sample
-    calls = model.sampling.calls
-    if not seconds or not calls:
-        return None
-    return seconds / calls
+    return _against(comparison, lambda sampling: sampling.seconds_per_call, "seconds per sample")
 
 
 def _against(
-    comparison: Comparison, cost_of_call: Callable[[ModelResult], float | None], label: str
+    comparison: Comparison, cost_of_call: Callable[[SamplingCost], Number], label: str
 ) -> Chart | None:
     metric = curve_metric(comparison)
     lines = []
     for index, model in enumerate(comparison.models):
-        cost = cost_of_call(model)
+        cost = cost_of_call(model.sampling)
         by_calls = curve_scores(model.curve, metric)
         calls = model.sampling.calls
         score = statistic(comparison, model, metric)
@@ -213,23 +203,18 @@ def losses(comparison: Comparison) -> list[tuple[int, ModelResult, Markup]]:
         lines = []
         for number, (network, series) in enumerate(model.losses.items()):
             style = "dashed" if number else "solid"
-            lines.append(_training_line(network, index, series, style, smoothed=True))
+            line = Series(network, index, series.step, series.value, style=style)
+            lines.append(replace(line, dots=False, smoothed=True))
         chart = line_chart(lines, "step", "loss", Plot(350, 210))
         if chart:
             drawn.append((index, model, chart))
     return drawn
 
 
-def _training_line(name: str, index: int, series: Any, style: str, smoothed: bool) -> Series:
-    x = series.step
-    y = series.value
-    return Series(name, index, x, y, dots=False, style=style, smoothed=smoothed)
-
-
 def levels(comparison: Comparison) -> Chart | None:
     """Draw the loss by noise level."""
     lines = []
-    every: list[float] = []
+    every = []
     for index, model in enumerate(comparison.models):
         sigmas = []
         errors = []
@@ -333,8 +318,8 @@ def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:
         if name == "modes_held" and model.health.modes is not None:
             label = f"{label}, of {count(model.health.modes)}"
             ends = (0.0, model.health.modes)
-        smoothed = name not in OF_MANY_SAMPLES
-        line = _training_line(name, index, series, "solid", smoothed)
+        line = Series(name, index, series.step, series.value, dots=False, style="solid")
+        line = replace(line, smoothed=name not in OF_MANY_SAMPLES)
         chart = line_chart([line], "step", label, Plot(350, 190, ends=ends), spans=spans)
         if chart:
             charts.append((chart, words))
@@ -353,7 +338,4 @@ def _alarms(model: ModelResult, last: float) -> list[tuple[float, float]]:
 
 def alarm_lines(model: ModelResult) -> list[str]:
     """Describe each alarm of a training run."""
-    lines = []
-    for begin, end in alarm_periods(model):
-        lines.append(alarm_text(model, begin, end))
-    return lines
+    return [alarm_text(model, begin, end) for begin, end in alarm_periods(model)]

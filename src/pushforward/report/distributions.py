@@ -45,9 +45,7 @@ def column_charts(comparison: Comparison) -> list[dict[str, Any]]:
     known = [entry for entry in models if entry[2]["counts"] == first["counts"]]
     ends = np.cumsum(first["counts"], dtype=int)[:-1]
     real = np.split(np.array(finite_all(first["real"])), ends)
-    shares = []
-    for _, _, extra in known:
-        shares.append(np.split(np.array(finite_all(extra["share"])), ends))
+    shares = [np.split(np.array(finite_all(extra["share"])), ends) for *_, extra in known]
     edges = finite_all(first["edges"])  # of all numeric columns
     charts = []
     for place, (name, kind, texts) in enumerate(
@@ -144,7 +142,7 @@ def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[Shares
 
 def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-    return np.asarray(counts / max(1, len(values)))
+    return counts / max(1, len(values))
 
 
 # Pairs of columns, and what gives samples away --------------------------------------------------
@@ -153,9 +151,7 @@ def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
 def pair_charts(comparison: Comparison) -> tuple[list[tuple[int, ModelResult, Markup]], str]:
     """Draw pair errors on one scale, and return charts and greatest error."""
     models = holding(comparison, "pair_error", "matrix")
-    matrices = []
-    for *_, extra in models:
-        matrices.append(np.array(extra["matrix"], dtype=float))
+    matrices = [np.array(extra["matrix"], dtype=float) for *_, extra in models]
     most = float(np.nan_to_num(matrices).max(initial=0.0)) or 1.0
     drawn = []
     for (index, model, extra), matrix in zip(models, matrices, strict=True):
@@ -201,10 +197,7 @@ def told_chart(comparison: Comparison) -> Markup:
         models.append((index, falls))
         for name, fall in falls.items():
             greatest[name] = max(fall, greatest.get(name, LEAST))
-    telling = []
-    for name, fall in greatest.items():
-        if fall > LEAST:
-            telling.append(name)
+    telling = [name for name, fall in greatest.items() if fall > LEAST]
     names = sorted(telling, key=lambda name: -greatest[name])[:LISTED]
     if not names:
         return Markup()

@@ -193,10 +193,7 @@ def no_better_than_a_guess(comparison: Comparison) -> Findings:
     """Report models that are not significantly better than a guess."""
     for metric, guess in guess_statistics(comparison).items():
         scores = statistics(comparison, metric)
-        low = []
-        for score in scores:
-            if not score.better_than(guess):
-                low.append(score)
+        low = [score for score in scores if not score.better_than(guess)]
         if not low:
             continue
         label = label_in_sentence(comparison, metric)

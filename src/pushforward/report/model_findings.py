@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pushforward.evaluation.measurements import Alarm
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Score
 from pushforward.numbers import count, finite_all, listing, percent, plain
@@ -52,11 +51,7 @@ Describe = Callable[[Comparison, ModelResult], str]
 
 def texts(found: Iterable[Finding], *kinds: str) -> list[str]:
     """Return the sentences of findings of some kinds."""
-    sentences = []
-    for finding in found:
-        if finding.kind in kinds:
-            sentences.append(finding.text)
-    return sentences
+    return [finding.text for finding in found if finding.kind in kinds]
 
 
 def listed(values: Mapping[str, str]) -> str:
@@ -467,7 +462,7 @@ def _binomial_error(fraction: float, n: int | None) -> float:
 def alarms(comparison: Comparison) -> Findings:
     """Report the last standing or the first alarm of each kind."""
     for model in comparison.models:
-        chosen: dict[str, tuple[Alarm, Alarm | None]] = {}
+        chosen = {}
         for begin, end in alarm_periods(model):
             if end is None or begin.kind not in chosen:
                 chosen[begin.kind] = begin, end

@@ -154,12 +154,9 @@ def _page(
     )
 
 
-def numbers(comparison: Comparison, opening: Comparison | None) -> dict[str, int]:
+def numbers(comparison: Comparison, opening: Comparison) -> dict[str, int]:
     """Return the numbers of models by name, which set colours and signs."""
-    models = [*comparison.models]
-    if opening is not None:
-        models += opening.models
     known: dict[str, int] = {}
-    for model in models:
+    for model in (*comparison.models, *opening.models):
         known.setdefault(model.name, len(known))
     return known

@@ -7,10 +7,12 @@ import importlib
 import importlib.util
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pushforward.errors import imported
 from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import Score
 from pushforward.report import tables
 from pushforward.report.statistics import (
     decimals_in,
@@ -20,7 +22,6 @@ from pushforward.report.statistics import (
     real_data_score_of,
     rows_of,
     statistic,
-    with_spread,
 )
 
 Record = dict[str, Any]  # values by column
@@ -30,10 +31,7 @@ Record = dict[str, Any]  # values by column
 
 def score_rows(comparison: Comparison) -> list[Record]:
     """Return a row of scores, intervals and cost for each model."""
-    rows = []
-    for model in comparison.models:
-        rows.append(_score_row(comparison, model))
-    return rows
+    return [_score_row(comparison, model) for model in comparison.models]
 
 
 def _score_row(comparison: Comparison, model: ModelResult) -> Record:
@@ -201,11 +199,10 @@ def latex(comparison: Comparison) -> str:
 def _score_column(comparison: Comparison, metric: str, models: Sequence[ModelResult]) -> list[str]:
     cells = [_heading(comparison, metric)]
     best = tables.best(comparison, metric)
+    decimals = decimals_in(comparison, metric)
     for model in models:
-        row = _score_row(comparison, model)
-        score = [row.get(metric + ending) for ending in ("", "_spread", "_low", "_high")]
-        bold = model.name == best
-        cells.append(_number(comparison, metric, score, bold, decimals_in(comparison, metric)))
+        score = statistic(comparison, model, metric)
+        cells.append(_cell(comparison, metric, score, model.name == best, decimals))
     return cells
 
 
@@ -214,8 +211,10 @@ def _difference_lines(comparison: Comparison, metric: str) -> list[list[str]]:
     for row in difference_rows(comparison):
         if row["metric"] == metric:
             names = _escaped(f"{row['model']} − {row['other']}")
-            score = [row["value"], None, row.get("interval_low"), row.get("interval_high")]
-            lines.append([names, _number(comparison, metric, score, bold=bool(row["clear"]))])
+            score = Score(row["value"])
+            if "interval_low" in row:
+                score = replace(score, interval=(row["interval_low"], row["interval_high"]))
+            lines.append([names, _cell(comparison, metric, score, bool(row["clear"]))])
     return lines
 
 
@@ -223,21 +222,14 @@ def _heading(comparison: Comparison, metric: str) -> str:
     return _escaped(tables.score_column(comparison, metric).named)
 
 
-def _number(
-    comparison: Comparison,
-    metric: str,
-    score: Sequence[float | None],
-    bold: bool,
-    decimals: int | None = None,
+def _cell(
+    comparison: Comparison, metric: str, score: Any, bold: bool, decimals: int | None = None
 ) -> str:
-    factor = factor_of(comparison, metric)
-    value, spread, low, high = [None if x is None else factor * x for x in score]
-    if value is None:
+    if score is None:
         return "–"
-    interval = None
-    if low is not None and high is not None:
-        interval = low, high
-    text = _escaped(with_spread(value, spread, interval, decimals))
+    factor = factor_of(comparison, metric)
+    cell = tables.figures(tables.multiplied(score, factor), decimals=decimals)
+    text = _escaped(cell.flat)
     if factor == 100:
         text += r" \%"
     if bold:

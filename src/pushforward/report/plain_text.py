@@ -301,7 +301,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     data = comparison.data
     settings = comparison.settings
     protocol = comparison.protocol
-    rows: list[tuple[str, object]] = [
+    rows = [
         ("Date", comparison.created),
         ("Data", data.name),
         ("Classes", f"{len(data.classes)} ({some(data.classes, 12)})" if data.classes else None),

@@ -61,10 +61,7 @@ class Report:
         """The findings as sentences."""
         from pushforward.report.findings import findings
 
-        sentences = []
-        for finding in findings(self.comparison):
-            sentences.append(finding.text)
-        return sentences
+        return [finding.text for finding in findings(self.comparison)]
 
     def to_json(self) -> str:
         """Return the comparison as strict JSON."""

@@ -72,7 +72,7 @@ def _panel(index: int, model: ModelResult, still: Embedded, look: Look) -> Value
     for kind, sprite in ((SAMPLING, formation), (TRAINING, training)):
         if sprite is not None and sprite.frames > 1:
             layers.append((kind, sprite))
-    panel: Values = {
+    panel = {
         "index": index,
         "model": model,
         "name": model.name,
@@ -184,7 +184,7 @@ QUANTILE = 0.98  # quantile of speeds above which all arrows have the same lengt
 def to_picture(points: np.ndarray, limits: Limits, size: float) -> np.ndarray:
     """Convert points (..., 2) of the plane to positions in a square picture."""
     left, right, low, high = limits
-    places: np.ndarray = (points - [left, high]) / [right - left, low - high] * size
+    places = (points - [left, high]) / [right - left, low - high] * size
     return places
 
 

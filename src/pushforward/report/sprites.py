@@ -36,19 +36,12 @@ Embedded = tuple[str, int, int]  # data URI, width and height of a picture
 
 
 def data_uri(picture: Image.Image, lossless: bool = True) -> str:
-    """Return a picture as WebP, or as PNG if necessary."""
-    from PIL import features
-
+    """Return a picture as WebP."""
     buffer = io.BytesIO()
-    if features.check("webp"):
-        kind = "webp"
-        if picture.mode == "LA":
-            picture = picture.convert("RGBA")
-        picture.save(buffer, "WEBP", lossless=lossless, quality=70 if lossless else 86, method=4)
-    else:
-        kind = "png"
-        picture.save(buffer, "PNG", optimize=True)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    if picture.mode == "LA":
+        picture = picture.convert("RGBA")
+    picture.save(buffer, "WEBP", lossless=lossless, quality=70 if lossless else 86, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def embedded(images: np.ndarray, columns: int | None = None) -> Embedded:
@@ -168,12 +161,6 @@ class Look:
             numbered.append((self.numbers.get(model.name, place), model))
         return numbered
 
-    def real_points(self, most: int) -> np.ndarray | None:
-        """Return the first points of real data in the plane."""
-        if self.behind is None:
-            return None
-        return self.behind[:most]
-
     def of(self, name: str) -> Pictures:
         """Return the pictures of a model, which may be empty."""
         return self.pictures.get(name) or Pictures()
@@ -230,12 +217,12 @@ class Look:
         return points
 
     def _picture(
-        self, rows: np.ndarray, index: int | None, tile: int, size: int, most: int = TILES**2
+        self, rows: np.ndarray, index: int | None, tile: int, size: int
     ) -> tuple[Image.Image, bool]:
         if rows.ndim == 4:
-            return _tiled(shrunk(rows[:most], round(tile * self.detail)))
+            return _tiled(shrunk(rows[: TILES**2], round(tile * self.detail)))
         points = self._flat(rows)
-        behind = self.real_points(BEHIND)
+        behind = None if self.behind is None else self.behind[:BEHIND]
         if index is None:
             behind = points
             points = points[:0]
@@ -287,7 +274,4 @@ def _rows(samples: np.ndarray | None) -> np.ndarray | None:
         return None
     if rows.ndim == 2:
         return rows.astype(float)
-    if rows.dtype == np.uint8:
-        return rows
-    fractions: np.ndarray = np.clip(np.nan_to_num(rows.astype(float)), 0, 1)
-    return np.round(fractions * 255).astype(np.uint8)
+    return rows

@@ -12,7 +12,7 @@ from pushforward.evaluation.intervals import LARGE, Variation, Variations
 from pushforward.evaluation.measurements import Alarm, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import FURTHER, ROLES, Score
-from pushforward.numbers import bounded, count, counted, decimals_of, listing, measured, plain, some
+from pushforward.numbers import count, counted, decimals_of, listing, measured, plain, some
 
 # Scores and their comparison --------------------------------------------------------------------
 
@@ -49,11 +49,6 @@ class Statistic:
     def better_than(self, other: Statistic) -> bool:
         """Return whether this score is significantly better."""
         return other.loss - self.loss > margin(self, other)
-
-    @property
-    def text(self) -> str:
-        """The value with its interval or standard deviation."""
-        return with_spread(self.value, self.spread, self.interval)
 
 
 def margin(first: Statistic, other: Statistic) -> float:
@@ -284,11 +279,7 @@ def lead_text(best: Statistic, others: Sequence[Statistic]) -> str:
 
 
 def _behind(first: Statistic, others: Iterable[Statistic]) -> list[str]:
-    names = []
-    for other in others:
-        if first.better_than(other):
-            names.append(other.name)
-    return names
+    return [other.name for other in others if first.better_than(other)]
 
 
 def indistinct(scores: Sequence[Statistic]) -> list[list[str]]:
@@ -356,21 +347,6 @@ def inside(label: str) -> str:
     if label[:2].isupper() or label.startswith(("Fréchet", "Sinkhorn", "Wasserstein")):
         return label
     return label[:1].lower() + label[1:]
-
-
-def with_spread(
-    value: float,
-    spread: float | None,
-    interval: Sequence[float] | None = None,
-    decimals: int | None = None,
-) -> str:
-    """Format a value as ``1.02 ± 0.05`` or ``1.02 [0.97, 1.07]``."""
-    if interval is not None:
-        return " ".join(bounded(value, interval, decimals))
-    text, spread_text = measured(value, spread, decimals)
-    if spread_text:
-        return f"{text} ± {spread_text}"
-    return text
 
 
 def decimals_in(comparison: Comparison, metric: str) -> int | None:

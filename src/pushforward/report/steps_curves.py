@@ -18,7 +18,6 @@ from pushforward.report.statistics import (
     decimals_for,
     factor_of,
     label_in_sentence,
-    with_spread,
 )
 from pushforward.report.tables import Cell, Column, Row, Table, figures, score_column
 
@@ -27,56 +26,41 @@ from pushforward.report.tables import Cell, Column, Row, Table, figures, score_c
 
 @dataclass(frozen=True)
 class CurveScore:
-    """One score of a point of a curve: the mean and the values of samplings."""
+    """One score of a point of a curve, and its mean over samplings."""
 
     calls: float
     value: float
     score: Score
 
-    @property
-    def values(self) -> tuple[float | None, ...]:
-        """The values of samplings."""
-        return self.score.values
-
-    @property
-    def interval(self) -> tuple[float, ...] | None:
-        """The interval of the mean."""
-        return self.score.interval
-
-    @property
-    def spread(self) -> float | None:
-        """The standard deviation over samplings."""
-        return self.score.spread
-
-    @property
-    def text(self) -> str:
-        """The value with its interval or standard deviation."""
-        return with_spread(self.value, self.spread, self.interval)
-
     def differs(self, other: CurveScore, least: float, comparisons: int = 1) -> bool:
         """Return whether two points with the same noise differ significantly."""
-        margin = self._variations(least).margin(other._variations(least), comparisons)
+        own = _variations(self.score, least)
+        margin = own.margin(_variations(other.score, least), comparisons)
         return abs(self.value - other.value) > margin
 
-    def _variations(self, least: float) -> Variations:
-        score = self.score
-        if score.sample_terms and score.reference_terms:
-            samples = Variation.of_terms(score.sample_terms)
-            return Variations(samples, Variation.of_terms(score.reference_terms))
-        if self.interval is not None:
-            low, high = self.interval
-            return Variations(Variation(((high - low) / 2 / NORMAL) ** 2))
-        return Variations(Variation(max(self.spread or 0.0, least) ** 2))
+
+def _variations(score: Score, least: float) -> Variations:
+    if score.sample_terms and score.reference_terms:
+        samples = Variation.of_terms(score.sample_terms)
+        return Variations(samples, Variation.of_terms(score.reference_terms))
+    if score.interval is not None:
+        low, high = score.interval
+        return Variations(Variation(((high - low) / 2 / NORMAL) ** 2))
+    return Variations(Variation(max(score.spread or 0.0, least) ** 2))
 
 
 def curve_score(point: CurvePoint | None, metric: str) -> CurveScore | None:
     """Return one score of a point."""
-    if point is None or point.calls is None:
-        return None
-    score = point.scores.get(metric)
-    if score is None or score.value is None:
+    score = _score(point, metric)
+    if point is None or point.calls is None or score.value is None:
         return None
     return CurveScore(point.calls, score.value, score)
+
+
+def _score(point: CurvePoint | None, metric: str) -> Score:
+    if point is None:
+        return Score()
+    return point.scores.get(metric, Score())
 
 
 def curve_scores(points: Sequence[CurvePoint], metric: str) -> list[CurveScore]:
@@ -114,7 +98,8 @@ def _ratio_text(steps_curve: StepsCurve, metric: str, first: CurveScore, own: Cu
         return ""
     ratio = first.value / own.value
     spread = spread / own.value
-    each = [a / b for a, b in zip(first.values, own.values, strict=False) if a is not None and b]
+    pairs = zip(first.score.values, own.score.values, strict=False)
+    each = [a / b for a, b in pairs if a is not None and b]
     if len(each) > 1:
         spread = max(spread, stdev(each))
     low = plain(max(0.0, ratio - DIFFER * spread), 2)
@@ -143,7 +128,9 @@ def few_calls(comparison: Comparison) -> Findings:
         if ratio:
             scores = f"reaches {ratio} the {label} of {teacher}"
         else:
-            scores = f"has a {label} of {first.text}, compared with {own.text} for {teacher}"
+            by_teacher = f"{figures(own.score).flat} for {teacher}"
+            scores = f"has a {label} of {figures(first.score).flat}, compared with {by_teacher}"
+
         worse = [
             counted(point.calls, "call")
             for point in by_calls
@@ -214,21 +201,22 @@ def steps_curve_table(comparison: Comparison, model: ModelResult) -> Table:
     if steps_curve is None or not steps_curve.points:
         return Table()
     lines = _steps_curve_lines(steps_curve)
-    columns: list[Column] = []
-    cells: list[list[Cell]] = []  # by column
+    columns = []
+    cells = []  # by column
     metrics = dict.fromkeys(name for point in steps_curve.points for name in point.scores)
     for metric in metrics:
         factor = factor_of(comparison, metric)
-        mapped = [curve_score(line.point, metric) for line in lines]
-        taught = [curve_score(line.teacher, metric) for line in lines]
-        decimals = decimals_for(filter(None, [*mapped, *taught]), factor)
-        own_cells = [figures(point, factor, decimals=decimals) for point in mapped]
+        mapped = [_score(line.point, metric) for line in lines]
+        taught = [_score(line.teacher, metric) for line in lines]
+        known = [score for score in (*mapped, *taught) if score.value is not None]
+        decimals = decimals_for(known, factor)
+        own_cells = [figures(score, factor, decimals=decimals) for score in mapped]
         own_cells.append(
             figures(steps_curve.real_data_scores.get(metric), factor, decimals=decimals)
         )
         teacher_cells = []
-        for point, line in zip(taught, lines, strict=True):
-            teacher_cells.append(figures(point, factor, line.note, decimals=decimals))
+        for score, line in zip(taught, lines, strict=True):
+            teacher_cells.append(figures(score, factor, line.note, decimals=decimals))
         teacher_cells.append(Cell("–"))
         column = score_column(comparison, metric)
         columns += [column, replace(column, label=f"{column.label}, teacher")]

@@ -10,6 +10,7 @@ from typing import Any
 
 from pushforward.evaluation.measurements import SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import Score
 from pushforward.numbers import (
     aligned,
     bounded,
@@ -271,15 +272,24 @@ def figures(
     if score is None or score.value is None:
         return EMPTY
     unit = " %" if factor == 100 else ""
-    if score.interval is not None:
-        low, high = score.interval
-        value, interval = bounded(factor * score.value, (factor * low, factor * high), decimals)
+    shown = multiplied(score, factor)
+    if shown.interval is not None:
+        value, interval = bounded(shown.number, shown.interval, decimals)
         return Cell(value, "", note, best, interval + unit)
-    spread = None if score.spread is None else factor * score.spread
-    value, spread_text = measured(factor * score.value, spread, decimals)
+    value, spread_text = measured(shown.value, shown.spread, decimals)
     if unit and not finite(spread_text):
         return Cell(value + unit, "", note, best)
     return Cell(value, spread_text and spread_text + unit, note, best)
+
+
+def multiplied(score: Any, factor: int) -> Score:
+    """Return a multiple of a score with its interval and standard deviation."""
+    interval = None
+    if score.interval is not None:
+        low, high = score.interval
+        interval = factor * low, factor * high
+    spread = None if score.spread is None else factor * score.spread
+    return Score(factor * score.value, spread, interval=interval)
 
 
 # Tables with a row for each model ---------------------------------------------------------------
@@ -358,7 +368,6 @@ def at_once(batch: float | None) -> str:
 SAMPLE = Measure(
     "Per sample", "sampling.seconds_per_sample", durations, "Time per sample when sampling a batch."
 )
-TRAINED = Measure("Training", "training.seconds", durations, "Time spent in training steps.")
 TOTAL = Measure(
     "Training",
     "training.total",
@@ -376,7 +385,7 @@ COSTS = {
             words,
             "Parameters of networks that are only used in training.",
         ),
-        TRAINED,
+        Measure("Training", "training.seconds", durations, "Time spent in training steps."),
         Measure(
             "Trajectories",
             "training.trajectory_seconds",

@@ -89,6 +89,19 @@ class RK4(_Explicit):
     weights = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
 
 
+def scaled_velocity(
+    denoiser: Predictor, log_snr: Tensor, y: Tensor, condition: Condition, dtype: torch.dtype
+) -> Tensor:
+    """Compute the derivative of y = x / hypot(alpha, sigma) in log-SNR; dtype is the network's."""
+    path = denoiser.path
+    t = path.time_within(log_snr).expand(len(y)).to(y.device)
+    k = path.at(t).over(y)
+    state = y * k.r.to(y)
+    v = denoiser.predict("v", state.to(dtype), t.to(dtype), condition)
+    moved = convert("v", "velocity", v.double(), state.double(), k) / k.r
+    return ((moved - k.growth * y) / k.dlog_snr).to(y)
+
+
 class Adaptive(Solver):
     """Adaptive Dormand-Prince 5(4) method between the times of the grid.
 
@@ -125,12 +138,7 @@ class Adaptive(Solver):
         path = denoiser.path
 
         def derivative(log_snr: Tensor, y: Tensor) -> Tensor:
-            now = path.time(log_snr).clamp(*path.ends).expand(len(y))
-            k = path.at(now).over(y)
-            state = y * k.r.to(y)
-            v = denoiser.predict("v", state, now.to(y), condition)
-            moved = convert("v", "velocity", v.double(), state.double(), k) / k.r
-            return ((moved - k.growth * y) / k.dlog_snr).to(y)
+            return scaled_velocity(denoiser, log_snr, y, condition, y.dtype)
 
         ends = path.log_snr(torch.stack([t[0], s[0]]).double())
         start = x / over(path.at(t).r, x)

@@ -126,7 +126,7 @@ def stepped(
     draws: Draws | None,
 ) -> Iterator[State]:
     """Yield (time, state) after each of the solver's own steps from x at the first time."""
-    memory: Memory = None
+    memory = None
     along = times if isinstance(times, Tensor) else torch.from_numpy(np.array(times))
     batch_times = along.to(x)[:, None].expand(-1, len(x))
     stops = along.tolist()[1:]
@@ -170,8 +170,7 @@ def named(name: str) -> Solver:
     Raises:
         UsageError: If the name or argument is unknown.
     """
-    solver: Solver = from_text(SOLVERS, name)
-    return solver
+    return from_text(SOLVERS, name)
 
 
 def name_of(solver: Solver) -> str:
@@ -216,10 +215,10 @@ def _inner(path: Path, log_snr: np.ndarray) -> np.ndarray:
     return np.append(times, 0.0)
 
 
-def uniform_log_snr(path: Path, steps: int, low: float = -9.0, high: float = 9.0) -> np.ndarray:
-    """Compute equal steps in log-SNR within [low, high]; the first time is t_max, the last 0."""
+def uniform_log_snr(path: Path, steps: int) -> np.ndarray:
+    """Compute equal steps in log-SNR within [-9, 9]; the first time is t_max, the last 0."""
     high_end, low_end = path.log_snr_ends()
-    return _inner(path, np.linspace(max(low, low_end), min(high, high_end), steps))
+    return _inner(path, np.linspace(max(-9.0, low_end), min(9.0, high_end), steps))
 
 
 def karras(path: Path, steps: int, rho: float = 7.0) -> np.ndarray:

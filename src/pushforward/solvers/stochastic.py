@@ -57,7 +57,7 @@ class DDIM(Solver):
         estimate = denoiser.predict("data", x, t, condition)
         data, noise = solve("data", estimate, x, here)
         if self.eta == 0:
-            return there.alpha * data + there.sigma * noise, None
+            return there.state(data, noise), None
         ratio = (here.alpha * there.sigma / (there.alpha * here.sigma)).square().clamp(max=1)
         fresh = self.eta * there.sigma * torch.sqrt(1 - ratio)
         kept = torch.sqrt((there.sigma**2 - fresh**2).clamp(min=0))
@@ -274,7 +274,7 @@ class Churn(Solver):
         acts = ((level >= self.low) & (level <= self.high)).to(level.dtype)
         growth = (self.churn * torch.log(level / after)).clamp(0, 2**0.5 - 1)
         grown = 1 + acts * growth
-        up = path.time(-2 * torch.log(level * grown)).clamp(*path.ends)
+        up = path.time_within(-2 * torch.log(level * grown))
         high = path.at(up).over(x)
         # sigma / alpha of the present state, so that rounding in the time has no effect
         present = here.sigma / here.alpha

@@ -143,7 +143,7 @@ class SolverProgram:
 
 
 def _combined(values: dict[int, Tensor], update: Update) -> Tensor:
-    out: Tensor | None = None
+    out = None
     for source, weight in zip(update.sources, update.weights, strict=True):
         value = values[source]
         if out is None:
@@ -265,29 +265,25 @@ class LinearExpression:
         name = getattr(func, "__name__", "").strip("_")
         if name not in _OPERATIONS or kwargs:
             raise NotAffine(f"it passes a state to `{name}`")
-        plain, reflected = _OPERATIONS[name]
+        operation = _OPERATIONS[name]
         first, *rest = args
         if isinstance(first, LinearExpression):
-            return plain(first, *rest)
+            return getattr(first, f"__{operation}__")(*rest)
         (symbol,) = rest
-        return reflected(symbol, first)
+        return getattr(symbol, f"__r{operation}__")(first)
 
 
-_ADD = (LinearExpression.__add__, LinearExpression.__radd__)
-_SUBTRACT = (LinearExpression.__sub__, LinearExpression.__rsub__)
-_MULTIPLY = (LinearExpression.__mul__, LinearExpression.__rmul__)
-_DIVIDE = (LinearExpression.__truediv__, LinearExpression.__rtruediv__)
-# torch's functions: the operation with the symbol as first argument, and as second argument
-_OPERATIONS: dict[str, Any] = {
-    "add": _ADD,
-    "sub": _SUBTRACT,
-    "subtract": _SUBTRACT,
-    "mul": _MULTIPLY,
-    "multiply": _MULTIPLY,
-    "div": _DIVIDE,
-    "divide": _DIVIDE,
-    "true_divide": _DIVIDE,
-    "neg": (LinearExpression.__neg__, None),
+# Operations of symbols by the names of torch's functions
+_OPERATIONS = {
+    "add": "add",
+    "sub": "sub",
+    "subtract": "sub",
+    "mul": "mul",
+    "multiply": "mul",
+    "div": "truediv",
+    "divide": "truediv",
+    "true_divide": "truediv",
+    "neg": "neg",
 }
 
 
@@ -330,7 +326,7 @@ def _traced(solver: Solver, times: Tensor, denoiser: Predictor) -> list[Row]:
 
 def _add_columns(rows: list[Row], denoiser: Predictor) -> None:
     """Compute the columns of all calls, at once for all calls of one kind."""
-    calls_of: dict[str, list[Call]] = defaultdict(list)
+    calls_of = defaultdict(list)
     for row in rows:
         if row.call is not None:
             calls_of[row.call.kind].append(row.call)
@@ -362,7 +358,7 @@ class _Tracer:
         self.path = denoiser.path
         self.space = denoiser.space
         self.calls = denoiser.calls
-        self.shape = tuple(denoiser.space.shape)
+        self.shape = denoiser.space.shape
         self.condition: Any = object()  # a step passes it on unread
         self.rows = [Row()]
         self._count = 0
@@ -483,7 +479,7 @@ class TableCache:
 
 
 def _settings(part: object) -> list[Any]:
-    settings: list[Any] = [] if isinstance(part, nn.Module) else [part]
+    settings = [] if isinstance(part, nn.Module) else [part]
     inner = []
     for name, value in vars(part).items():
         if name == "training":

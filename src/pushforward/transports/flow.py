@@ -42,6 +42,9 @@ class Flow(Transport):
 
     It starts at sigma(t_max) z; the last step goes to t = 0 by the data prediction.
 
+    Attributes:
+        times: The N + 1 falling times of the solver, float64; the last is 0.
+
     Args:
         denoiser: Denoiser, guided or not.
         solver: Solver, or name of a solver, such as "heun" or "dpm:3".
@@ -72,11 +75,11 @@ class Flow(Transport):
             grid = [float(t) for t in grid]
         self.grid = grid
         self.space = denoiser.space
-        self.noise_shape = tuple(denoiser.space.shape)
+        self.noise_shape = denoiser.space.shape
         self._used_grid = self._choose_grid()
-        self._times = grid_times(self._used_grid, denoiser.path, self.steps)
+        self.times = grid_times(self._used_grid, denoiser.path, self.steps)
         self._tables = TableCache(self.solver)
-        self.width = float(self._edge(self._times[0]).sigma)
+        self.width = float(self._edge(self.times[0]).sigma)
         self._check_solver()
 
     def _check_solver(self) -> None:
@@ -133,13 +136,8 @@ class Flow(Transport):
         return training_noise(self.source, self.noise_shape, draws)
 
     @property
-    def times(self) -> np.ndarray:
-        """Return the N + 1 falling times of the solver, float64; the last is 0."""
-        return self._times
-
-    @property
     def calls(self) -> int:
-        table = self._tables.table(self.denoiser, self._times)
+        table = self._tables.table(self.denoiser, self.times)
         if isinstance(table, NotAffine):
             return self._counted()
         return table.calls(self.denoiser)
@@ -150,7 +148,7 @@ class Flow(Transport):
         draws = ExampleDraws(0, 1, device=self.device)
         x = self._at_start(draws.normal(self.noise_shape))
         condition = self.conditions(1, None, 0)
-        self._last(stepped(self.solver, counted, x, self._times, condition, draws))
+        self._last(stepped(self.solver, counted, x, self.times, condition, draws))
         return counted.count
 
     def with_solver(
@@ -182,7 +180,7 @@ class Flow(Transport):
         return None
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        return self._last(self.walk(self._at_start(z), self._times, condition, draws))
+        return self._last(self.walk(self._at_start(z), self.times, condition, draws))
 
     @staticmethod
     def _last(states: Iterator[State]) -> Tensor:
@@ -215,7 +213,7 @@ class Flow(Transport):
         Raises:
             UsageError: If a step is not affine.
         """
-        table = self._tables.table(self.denoiser, self._times)
+        table = self._tables.table(self.denoiser, self.times)
         if isinstance(table, NotAffine):
             raise UsageError(
                 f"The steps of {type(self.solver).__name__} cannot be written as a table: {table}. "
@@ -233,8 +231,8 @@ class Flow(Transport):
         given = self.conditions(n, condition, seed)
         draws = ExampleDraws(seed, n, device=self.device)
         x = self._at_start(self.noise(draws))
-        yield float(self._times[0]), self.space.to_data(x).cpu()
-        for t, state in self.walk(x, self._times, given, draws):
+        yield float(self.times[0]), self.space.to_data(x).cpu()
+        for t, state in self.walk(x, self.times, given, draws):
             yield t, self.space.to_data(finite(state)).cpu()
 
     @torch.no_grad()
@@ -252,7 +250,7 @@ class Flow(Transport):
                 'Use a deterministic solver, such as `solver="dpm"`.'
             )
         low = self.denoiser.path.ends[0]
-        times = np.append(self._times[self._times > low], low)
+        times = np.append(self.times[self.times > low], low)
         data = self.space.to_model(as_examples(self.space, x).to(self.device))
         start = data * float(self._edge(low).alpha)
         given = self.read(len(start), condition)

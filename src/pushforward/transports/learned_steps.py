@@ -44,7 +44,6 @@ def learn_grid(
     rounds: int = 40,
     batch: int = 32,
     lr: float = 0.05,
-    seed: int = SEED,
     watch: Callable[[int, float], None] | None = None,
 ) -> LearnedGrid:
     """Learn the times for which samples are closest to the same model's many-step samples.
@@ -55,7 +54,6 @@ def learn_grid(
 
     Args:
         flow: Deterministic flow; its solver and number of steps are kept.
-        seed: Seed of the first noise example.
         watch: Callback after each round with its number and the RMS distance of its examples.
 
     Raises:
@@ -68,7 +66,7 @@ def learn_grid(
             f"as dpm, unipc or deis; got {flow.steps} of {name}."
         )
     teacher = flow.with_solver(flow.solver, max(100, 10 * flow.steps), "log_snr")
-    learning = Pairs.of(flow, teacher, n, seed)
+    learning = Pairs.of(flow, teacher, n, SEED)
     grid = GridParameters(flow)
     weights = list(grid.parameters())
     optimizer = torch.optim.Adam(weights, lr=lr)
@@ -82,12 +80,12 @@ def learn_grid(
         schedule.step()
         if watch is not None:
             watch(number + 1, math.sqrt(float(loss.detach())))
-    held_out = Pairs.of(flow, teacher, math.ceil(n / 3), seed + n)
+    held_out = Pairs.of(flow, teacher, math.ceil(n / 3), SEED + n)
     own = torch.from_numpy(flow.times.copy())
     before = held_out.error(flow, own, batch)
     times = grid.times().detach()
     after = held_out.error(flow, times, batch)
-    if after < before and bool((times.diff() < 0).all()):
+    if after < before and (times.diff() < 0).all():
         return LearnedGrid(times.tolist(), before, after)
     return LearnedGrid(own.tolist(), before, before)
 

@@ -20,7 +20,8 @@ from pushforward.data.spaces import Space
 from pushforward.denoisers import Condition, Predictor
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.paths import convert, solve
+from pushforward.paths import solve
+from pushforward.solvers.runge_kutta import scaled_velocity
 from pushforward.transports import Flow, Transport, check_transport, has_levels, has_steps
 from pushforward.transports.transport import ConditionLike
 
@@ -34,7 +35,6 @@ def log_prob(
     condition: ConditionLike = None,
     *,
     steps: int = 100,
-    probes: int = 1,
     seed: int = 0,
 ) -> Tensor:
     """Compute the log density of data under a flow, by the instantaneous change of variables.
@@ -47,8 +47,7 @@ def log_prob(
         x: Data in data units, (n, *shape); images should be dequantised (`dequantise`).
         condition: Conditions as in `Transport.sample`; missing conditions are unknown.
         steps: Number of RK4 steps, with four network calls and backward passes each.
-        probes: Number of random Rademacher probes if the trace is not exact.
-        seed: Seed of the first example's probes.
+        seed: Seed of the first example's random probe if the trace is not exact.
 
     Returns:
         Log density in data units, in nats, float64 (n,).
@@ -58,13 +57,11 @@ def log_prob(
     path = denoiser.path
     size = flow.space.size
     first, last = (path.at(torch.tensor([t], dtype=torch.float64)) for t in path.ends)
-    signs = []
+    probe = None
     if size > EXACT:
         draws = ExampleDraws(seed, len(u), "probes", u.device)
-        for _ in range(probes):
-            sign = torch.where(draws.normal(u.shape[1:]) < 0, -1.0, 1.0)
-            signs.append(sign.to(u))
-    slope = _Slope(denoiser, flow.read(len(u), condition), signs)
+        probe = torch.where(draws.normal(u.shape[1:]) < 0, -1.0, 1.0).to(u)
+    slope = _Slope(denoiser, flow.read(len(u), condition), probe)
     log_snr = torch.linspace(*path.log_snr_ends(), steps + 1).double()
     y, gained = _rk4(slope, u * float(first.alpha / first.r), log_snr)
     scale = float(last.sigma / last.r)
@@ -89,26 +86,20 @@ def _denoiser(flow: Transport) -> Predictor:
 
 
 class _Slope:
-    def __init__(self, denoiser: Predictor, condition: Condition, probes: list[Tensor]) -> None:
+    def __init__(self, denoiser: Predictor, condition: Condition, probe: Tensor | None) -> None:
         self.denoiser = denoiser
         self.condition = condition
-        self.probes = probes
+        self.probe = probe
 
     def __call__(self, log_snr: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             y = y.detach().requires_grad_()
-            moved = self._slope(log_snr, y)
-            divergence = self._estimate(moved, y) if self.probes else self._exact(moved, y)
-        return moved.detach(), divergence
-
-    def _slope(self, log_snr: Tensor, y: Tensor) -> Tensor:
-        path = self.denoiser.path
-        t = path.time(log_snr).clamp(*path.ends).expand(len(y)).to(y.device)
-        k = path.at(t).over(y)
-        state = y * k.r
-        # networks compute in float32
-        v = self.denoiser.predict("v", state.float(), t.float(), self.condition).double()
-        return (convert("v", "velocity", v, state, k) / k.r - k.growth * y) / k.dlog_snr
+            # networks compute in float32
+            moved = scaled_velocity(self.denoiser, log_snr, y, self.condition, torch.float32)
+            if self.probe is None:
+                return moved.detach(), self._exact(moved, y)
+            (slope,) = torch.autograd.grad(moved, y, self.probe)
+        return moved.detach(), (slope * self.probe).flatten(1).sum(1)
 
     @staticmethod
     def _exact(moved: Tensor, y: Tensor) -> Tensor:
@@ -118,13 +109,6 @@ class _Slope:
         basis = basis.expand(size, n, *shape)
         (slopes,) = torch.autograd.grad(moved, y, basis, is_grads_batched=True)
         return torch.diagonal(slopes.reshape(size, n, size), dim1=0, dim2=2).sum(1)
-
-    def _estimate(self, moved: Tensor, y: Tensor) -> Tensor:
-        parts = []
-        for probe in self.probes:
-            (slope,) = torch.autograd.grad(moved, y, probe, retain_graph=True)
-            parts.append((slope * probe).flatten(1).sum(1))
-        return torch.stack(parts).mean(0)
 
 
 def _rk4(slope: _Slope, y: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,13 +189,13 @@ def _diffusion(
 ) -> Tensor:
     path = denoiser.path
     high, low = path.log_snr_ends()
-    total = torch.zeros(len(u), dtype=torch.float64, device=u.device)
+    total = u.new_zeros(len(u), dtype=torch.float64)
     for i in range(times):
         log_snr = high + (low - high) * (i + draws.uniform().double()) / times
-        t = path.time(log_snr).clamp(*path.ends).to(u)
+        t = path.time_within(log_snr).to(u)
         k = path.at(t).over(u)
         z = draws.normal(u.shape[1:]).to(u)
-        x_t = k.alpha * u + k.sigma * z
+        x_t = k.state(u, z)
         v = denoiser.predict("v", x_t, t, condition)
         _, estimate = solve("v", v, x_t, k)
         total += (z - estimate).double().square().flatten(1).sum(1)
@@ -226,9 +210,9 @@ def _decoded(
     gap = ((high - low) / (LEVELS - 1)).to(u)
     low = low.to(u)
     t_min = denoiser.path.ends[0]
-    t = torch.full((len(u),), t_min, dtype=u.dtype, device=u.device)
+    t = u.new_full((len(u),), t_min)
     k = denoiser.path.at(t).over(u)
-    x_t = k.alpha * u + k.sigma * draws.normal(u.shape[1:]).to(u)
+    x_t = k.state(u, draws.normal(u.shape[1:]).to(u))
     mean = (denoiser.predict("data", x_t, t, condition) - low) / gap
     true = ((u - low) / gap).round()
     noise = float(k.sigma[0] / k.alpha[0])

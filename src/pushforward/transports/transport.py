@@ -15,7 +15,7 @@ from torch import Tensor, distributed, nn
 from pushforward.arguments import whole
 from pushforward.conditions.kind import Request
 from pushforward.data.spaces import Space
-from pushforward.denoisers.denoiser import Condition, condition_at
+from pushforward.denoisers.denoiser import Condition, condition_at, condition_on
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.runtime import facts as facts_table
@@ -53,7 +53,7 @@ class Transport(nn.Module, ABC):
         """Describe the parts of the transport in a few words each."""
         parameters = sum(parameter.numel() for parameter in self.parameters())
         return {
-            "data": f"{self.space.noun}s of {tuple(self.space.shape)}",
+            "data": f"{self.space.noun}s of {self.space.shape}",
             "weights": f"{parameters:,} parameters",
         }
 
@@ -78,9 +78,7 @@ class Transport(nn.Module, ABC):
         space = self.space
         sampled = space.names or space.columns
         values = Request(space.conditions, sampled).values(n, condition, seed)
-        if values is None:
-            return None
-        return {name: value.to(self.device) for name, value in values.items()}
+        return condition_on(values, self.device)
 
     def sample(
         self,
@@ -166,7 +164,7 @@ class Transport(nn.Module, ABC):
         wanted: Condition,
         seed: int,
         redrawing: RejectionSampler | None = None,
-    ) -> tuple[Tensor, Condition]:
+    ) -> Chunk:
         """Draw samples ``start`` to ``start + size`` of `stream`, with their conditions.
 
         ``redrawing`` counts the draws of the whole request; None if this is all of it.
@@ -282,7 +280,7 @@ def _shared(
     space = transport.space
     for first in range(0, n, batch * count):
         starts = range(first, min(n, first + batch * count), batch)
-        own: Tensor | None = None
+        own = None
         if rank < len(starts):
             start = starts[rank]
             own, _ = transport.part(start, min(batch, n - start), wanted, seed, redrawing)
