@@ -145,5 +145,3 @@ def _open_space(values):
     number, kind = values.T
     fields = [Number.measured("number", number), Category.measured("kind", kind, ["a", "b", "c"])]
     return TableSpace.of(fields, target="kind")
-
-
