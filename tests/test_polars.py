@@ -23,29 +23,45 @@ def some(values):
     return [None if i % 11 == 3 else value for i, value in enumerate(values)]
 
 
+TYPES = {
+    "whole": pl.Int32,
+    "few": pl.UInt8,
+    "number": pl.Float32,
+    "price": pl.Decimal(10, 2),
+    "flag": pl.Boolean,
+    "day": pl.Date,
+    "moment": pl.Datetime("ms"),
+    "zoned": pl.Datetime("us", "Asia/Tokyo"),
+    "time": pl.Time,
+    "text": pl.String,
+    "code": pl.Categorical,
+    "size": pl.Enum(["c", "b", "a"]),
+}
+
+
 def frame(n=90):
     """A column of each type, missing values in some."""
     r = np.random.default_rng(0)
     moments = [DAY + datetime.timedelta(hours=int(hours)) for hours in r.integers(0, 2000, n)]
     texts = [str(text) for text in r.choice(["a", "b", "c"], n)]
     columns = {}
-    columns["whole"] = pl.Series(some(r.integers(0, 900, n).tolist()), dtype=pl.Int32)
-    columns["few"] = pl.Series(r.integers(3, 6, n), dtype=pl.UInt8)
-    columns["number"] = pl.Series(r.normal(size=n).round(2), dtype=pl.Float32)
+    whole = r.integers(0, 900, n)
+    columns["whole"] = some(whole.tolist())
+    columns["few"] = r.integers(3, 6, n)
+    columns["number"] = r.normal(size=n).round(2)
     prices = [f"{value:.2f}" for value in r.random(n)]
-    columns["price"] = pl.Series(prices).cast(pl.Decimal(10, 2))
+    columns["price"] = pl.Series(prices).cast(TYPES["price"])
     flags = r.random(n) < 0.5
-    columns["flag"] = pl.Series(some(flags.tolist()), dtype=pl.Boolean)
-    columns["day"] = pl.Series(some([moment.date() for moment in moments]), dtype=pl.Date)
-    columns["moment"] = pl.Series(moments, dtype=pl.Datetime("ms"))
+    columns["flag"] = some(flags.tolist())
+    columns["day"] = some([moment.date() for moment in moments])
+    columns["moment"] = moments
     here = pl.Series(moments, dtype=pl.Datetime("us"))
     columns["zoned"] = here.dt.replace_time_zone("Asia/Tokyo")
-    columns["time"] = pl.Series([moment.time() for moment in moments], dtype=pl.Time)
-    columns["text"] = pl.Series(some(texts), dtype=pl.String)
-    codes = [str(7 + i % 30) for i in range(n)]
-    columns["code"] = pl.Series(codes, dtype=pl.Categorical)
-    columns["size"] = pl.Series(texts, dtype=pl.Enum(["c", "b", "a"]))
-    return pl.DataFrame(columns)
+    columns["time"] = [moment.time() for moment in moments]
+    columns["text"] = some(texts)
+    columns["code"] = [str(7 + i % 30) for i in range(n)]
+    columns["size"] = texts
+    return pl.DataFrame(columns, schema_overrides=TYPES)
 
 
 def test_categoricals_and_enums_are_categories_and_levels():
