@@ -195,6 +195,12 @@ def test_formats_of_dates_that_cannot_be_written_are_refused(pattern):
 
 
 NAN = float("nan")
+
+
+def floats(text):
+    return tuple(float(cell) for cell in text.split())
+
+
 KNOTS_AND_RANKS = text_table(
     """
     0 nan | 0.5 1
@@ -209,10 +215,6 @@ KNOTS_AND_RANKS = text_table(
 @pytest.mark.parametrize(("knots", "ranks"), KNOTS_AND_RANKS)
 def test_numbers_with_impossible_knots_or_ranks_are_refused(knots, ranks):
     refused(Number, "x", floats(knots), floats(ranks), True)
-
-
-def floats(text):
-    return tuple(float(cell) for cell in text.split())
 
 
 @pytest.mark.parametrize("shares", ["-1 2", "0.5 nan", "0.5 inf", "0.5 0.1"])

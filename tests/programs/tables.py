@@ -28,9 +28,11 @@ def mixed_values(n=600, seed=0):
     r = np.random.default_rng(seed)
     kind = r.choice(3, n, p=[0.5, 0.3, 0.2]).astype(float)
     number = r.normal(size=n) + kind
-    gain = np.where(r.random(n) < 0.5, 0.0, np.round(r.lognormal(3, 1, n), 2))
-    whole = r.poisson(3 + 4 * kind).astype(float)
-    boolean = (r.random(n) < 0.2 + 0.3 * kind).astype(float)
+    without_gain = r.random(n) < 0.5
+    gain = r.lognormal(3, 1, n).round(2)
+    gain[without_gain] = 0.0
+    whole = r.poisson(3 + 4 * kind)
+    boolean = r.random(n) < 0.2 + 0.3 * kind
     kind[r.random(n) < 0.1] = np.nan
     return np.column_stack([number, gain, whole, kind, boolean])
 
@@ -72,18 +74,22 @@ def mixed_table(n=600, seed=0):
 def wide_values(n=3000):
     """Numbers and dates in every format, with more values than a closed column holds."""
     r = np.random.default_rng(3)
-    columns = {}
-    columns["gain"] = np.where(r.random(n) < 0.3, 0.0, r.normal(0, 400, n).round(1))
-    cents = r.random(n) < 0.5
-    columns["price"] = np.where(cents, r.integers(1, 9000, n), (9000 * r.random(n)).round(2))
-    columns["amount"] = np.where(r.random(n) < 0.1, np.nan, r.lognormal(12, 2, n).round(2))
-    microseconds = (1e6 * r.uniform(-1e9, 1e9, n)).round()
-    columns["ratio"] = r.random(n)
-    columns["seen"] = microseconds / 1e6
-    columns["tiny"] = r.lognormal(-20, 5, n)
-    columns["none"] = np.full(n, np.nan)
-    columns["town"] = r.integers(0, 3, n)
-    return np.column_stack(list(columns.values()))
+    without_gain = r.random(n) < 0.3
+    gain = r.normal(0, 400, n).round(1)
+    gain[without_gain] = 0.0
+    whole = r.random(n) < 0.5
+    whole_prices = r.integers(1, 9000, n)
+    prices = (9000 * r.random(n)).round(2)
+    price = np.where(whole, whole_prices, prices)
+    missing = r.random(n) < 0.1
+    amount = r.lognormal(12, 2, n).round(2)
+    amount[missing] = np.nan
+    seen = (1e6 * r.uniform(-1e9, 1e9, n)).round() / 1e6
+    ratio = r.random(n)
+    tiny = r.lognormal(-20, 5, n)
+    none = np.full(n, np.nan)
+    town = r.integers(0, 3, n)
+    return np.column_stack([gain, price, amount, ratio, seen, tiny, none, town])
 
 
 def wide_space(values):
