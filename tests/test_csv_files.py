@@ -20,13 +20,14 @@ def table(tmp_path, text):
     return path
 
 
-def lines(head, rows):
-    """The text of a table of 2 columns."""
-    return head + "".join(f"{first},{second}\n" for first, second in rows)
+def csv_text(rows):
+    """The text of a table, one line per row."""
+    lines = [",".join(map(str, row)) + "\n" for row in rows]
+    return "".join(lines)
 
 
-GOOD = lines("height,count,kind\n", ((i / 4, f"{i},{'ab'[i % 2]}") for i in range(20)))
-MANY = lines("a,k\n", zip(range(30), range(30), strict=True))
+GOOD = "height,count,kind\n" + csv_text((i / 4, i, "ab"[i % 2]) for i in range(20))
+MANY = "a,k\n" + csv_text((i, i) for i in range(30))
 
 
 def test_table_with_a_text_target(tmp_path):
@@ -180,13 +181,8 @@ def test_a_row_of_data_is_hardly_ever_taken_as_names(seed, digits):
     assert answers.count(False) >= 198
 
 
-def write(folder, rows):
-    text = "\n".join(",".join(row) for row in rows)
-    return table(folder, text + "\n")
-
-
 def test_no_row_is_lost_where_a_column_holds_text(tmp_path):
-    path = write(tmp_path, KINDS)
+    path = table(tmp_path, csv_text(KINDS))
     data = load(path, target="x3")
     assert len(data.train) + len(data.held_out) == 40
     assert data.space.columns == ("x0", "x1", "x2")
@@ -196,7 +192,7 @@ def test_no_row_is_lost_where_a_column_holds_text(tmp_path):
 
 
 def test_a_named_target_makes_the_first_line_names(tmp_path):
-    path = write(tmp_path, [["4", "5", "6"], *WHOLE])
+    path = table(tmp_path, csv_text([["4", "5", "6"], *WHOLE]))
     columns = load(path, target="6").space.columns
     assert columns == ("4", "5")
 
