@@ -20,20 +20,40 @@ from pushforward.training.checkpoint.storage import latest
 from pushforward.training.loop.state import TrainState
 from pushforward.training.runs.folder import hold
 
+DATA = space_data((2,), labels=False)
 
-def test_weights_that_are_not_finite_stop_the_run_and_keeps_the_checkpoint(tmp_path, monkeypatch):
-    data = space_data((2,), labels=False)
-    trainer = prepare(
-        recipe_for("flow", data), data, steps=9, out=tmp_path / "run", checkpoint_every=2
-    )
-    trainer.advance(1e-9)
-    trainer.advance(1e-9)
-    trainer.average.update = lambda *samples: next(trainer.average.method.parameters()).data.fill_(
-        math.nan
-    )
+
+def prepared(folder, *names, **options):
+    """Prepare a training for each recipe, in a folder of its name."""
+    trainers = []
+    for name in names:
+        recipe = recipe_for(name, DATA)
+        trainers.append(prepare(recipe, DATA, out=folder / name, **options))
+    return trainers
+
+
+def advance_to(trainer, step):
+    while trainer.clock.step < step:
+        trainer.advance(1e-9)
+
+
+def break_average(trainer):
+    """Let the next update of the averaged weights put a NaN into them."""
+
+    def update(*samples):
+        first = next(trainer.average.method.parameters())
+        first.data.fill_(math.nan)
+
+    trainer.average.update = update
+
+
+def test_weights_that_are_not_finite_stop_the_run_and_keeps_the_checkpoint(tmp_path):
+    (trainer,) = prepared(tmp_path, "flow", steps=9, checkpoint_every=2)
+    advance_to(trainer, 2)
+    break_average(trainer)
     with pytest.raises(Diverged, match=r"averaged weights .* not finite after step 4"):
         trainer.advance()
-    assert latest(tmp_path / "run" / "checkpoints").name == "step_000002"
+    assert latest(trainer.folder / "checkpoints").name == "step_000002"
 
 
 def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
@@ -47,8 +67,7 @@ def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
 
     monkeypatch.setattr(TrainState, "advance", lambda state, seconds: advance(state, 1.0))
     monkeypatch.setattr(Checkpointer, "save", noted)
-    data = space_data((2,), labels=False)
-    pf.fit(recipe_for("flow", data), data, seconds=8, out=tmp_path / "run")
+    pf.fit(recipe_for("flow", DATA), DATA, seconds=8, out=tmp_path / "run")
     assert saved == [0, 2, 4, 6, 8]
 
 
@@ -80,58 +99,47 @@ def test_an_extension_is_kept_when_it_is_killed(tmp_path):
     assert pf.resume(folder, data=data).state["step"] == 9
     content = json.loads((folder / "spec.json").read_text())
     assert content["budget"]["steps"] == 9
-    assert [
-        (extension["step"], extension["budget"]["steps"]) for extension in content["extended"]
-    ] == [(4, 4)]
+    (extension,) = content["extended"]
+    assert extension["step"] == 4
+    assert extension["budget"]["steps"] == 4
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     """Loss and gradient are finite, and the update is not: training ends at once, before anything
     is saved.
     """
-    data = space_data((2,), labels=False)
-    trainer = prepare(
-        recipe_for("flow", data), data, steps=6, out=tmp_path / "run", checkpoint_every=2
-    )
-    while trainer.clock.step < 4:
-        trainer.advance(1e-9)
+    (trainer,) = prepared(tmp_path, "flow", steps=6, checkpoint_every=2)
+    advance_to(trainer, 4)
     trainer.state.optimizers["denoiser"].lr = math.inf
     with pytest.raises(Diverged, match=r"weights .* not finite after step 5.*step 4 is saved"):
         trainer.advance()
-    assert latest(tmp_path / "run" / "checkpoints").name == "step_000004"
+    assert latest(trainer.folder / "checkpoints").name == "step_000004"
 
 
 def test_a_broken_training_leaves_the_others_theirs(tmp_path):
     """One model diverges: the rest finish, and the fallen one is judged at its last checkpoint,
     with a warning.
     """
-    data = space_data((2,), labels=False)
-    trainers = [
-        prepare(recipe_for(name, data), data, steps=5, out=tmp_path / name, checkpoint_every=2)
-        for name in ("vae", "flow", "ddpm")
-    ]
+    trainers = prepared(tmp_path, "vae", "flow", "ddpm", steps=5, checkpoint_every=2)
     broken = trainers[1]
-    while broken.clock.step < 3:
-        broken.advance(1e-9)
-    broken.average.update = lambda *samples: next(broken.average.method.parameters()).data.fill_(
-        math.nan
-    )
-    runs = train_in_turns(trainers, turn=1e-9)
-    assert [(run.name, run.state["step"]) for run in runs] == [("vae", 5), ("flow", 2), ("ddpm", 5)]
-    assert [len(run.warnings) for run in runs] == [0, 1, 0]
-    assert "not finite" in runs[1].warnings[0]
-    assert "step 2" in runs[1].warnings[0]
-    assert torch.isfinite(runs[1].transport.sample(4)).all()
-    result, _ = Evaluator(data, repeats=1).judge("flow", runs[1], curve=False)
-    assert result.warnings == runs[1].warnings
+    advance_to(broken, 3)
+    break_average(broken)
+    vae, flow, ddpm = train_in_turns(trainers, turn=1e-9)
+    assert [run.name for run in (vae, flow, ddpm)] == ["vae", "flow", "ddpm"]
+    for run in (vae, ddpm):
+        assert run.state["step"] == 5
+        assert len(run.warnings) == 0
+    assert flow.state["step"] == 2
+    (warning,) = flow.warnings
+    assert "not finite" in warning
+    assert "step 2" in warning
+    assert torch.isfinite(flow.transport.sample(4)).all()
+    result, _ = Evaluator(DATA, repeats=1).judge("flow", flow, curve=False)
+    assert result.warnings == flow.warnings
 
 
 def test_a_disk_that_refuses_one_model_leaves_the_others_saved_and_free(tmp_path, monkeypatch):
-    data = space_data((2,), labels=False)
-    trainers = [
-        prepare(recipe_for(name, data), data, steps=9, out=tmp_path / name)
-        for name in ("vae", "flow")
-    ]
+    trainers = prepared(tmp_path, "vae", "flow", steps=9)
 
     def full(batch):
         raise CheckpointError("disk full")
@@ -145,11 +153,7 @@ def test_a_disk_that_refuses_one_model_leaves_the_others_saved_and_free(tmp_path
 
 
 def test_if_all_models_fall_the_comparison_does(tmp_path):
-    data = space_data((2,), labels=False)
-    trainers = [
-        prepare(recipe_for(name, data), data, steps=3, out=tmp_path / name)
-        for name in ("vae", "flow")
-    ]
+    trainers = prepared(tmp_path, "vae", "flow", steps=3)
     for trainer in trainers:
         with torch.no_grad():
             next(trainer.method.parameters()).fill_(math.nan)
@@ -165,8 +169,9 @@ def folder(tmp_path):
 def test_a_run_of_changed_files_is_not_resumed(folder, tmp_path):
     data = pf.data.load(folder, stream=True, resize=4)
     pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "run")
-    name = data.train.x.store.names[data.train.x.places[0]]
-    shutil.copy(folder / data.train.x.store.names[data.train.x.places[1]], folder / name)
+    pictures = data.train.x
+    first, second = (pictures.store.names[place] for place in pictures.places[:2])
+    shutil.copy(folder / second, folder / first)
     with pytest.raises(DataError, match="The data has changed"):
         pf.resume(tmp_path / "run", steps=2)
 
@@ -179,8 +184,7 @@ def test_a_file_that_vanishes_costs_no_step(folder, tmp_path):
     recipe = recipe_for("flow", data)
     whole = pf.fit(recipe, data, steps=6, out=tmp_path / "whole")
     trainer = prepare(recipe, data, steps=6, out=tmp_path / "run")
-    while trainer.clock.step < 2:
-        trainer.advance(1e-9)
+    advance_to(trainer, 2)
     (folder / "cats").rename(tmp_path / "away")
     with pytest.raises(DataError, match=r"photos/cats/0\d\d\.png has") as caught:
         trainer.advance()
@@ -191,7 +195,8 @@ def test_a_file_that_vanishes_costs_no_step(folder, tmp_path):
     assert words.endswith(f"pushforward resume {tmp_path}/run")
     assert pf.load(tmp_path / "run").state["step"] == step
     (tmp_path / "away").rename(folder / "cats")
-    assert_same(final_state(pf.resume(tmp_path / "run").folder), final_state(whole.folder))
+    resumed = pf.resume(tmp_path / "run")
+    assert_same(final_state(resumed.folder), final_state(whole.folder))
 
 
 def test_of_models_that_train_in_turns_all_are_saved(tmp_path):

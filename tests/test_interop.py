@@ -41,18 +41,23 @@ SETTINGS = [
 ]
 
 
+def squared_alphas(path, levels):
+    """alpha^2 at t = (i + 1) / T."""
+    t = (torch.arange(levels, dtype=torch.float64) + 1) / levels
+    return path.at(t).alpha.square()
+
+
 @pytest.mark.parametrize(("name", "settings"), SETTINGS)
 def test_levels_are_those_of_the_sampler(name, settings, tmp_path):
-    """alpha^2 at t = (i + 1) / T is the sampler's own product, for the classes whose schedule we
-    read without making them.
+    """alpha^2 is the sampler's own product, for the classes whose schedule we read without making
+    them.
     """
     scheduler = getattr(diffusers, name)(**settings)
     folder, _ = saved(tmp_path / "theirs", scheduler)
     path = from_diffusers(folder).path
-    levels = len(scheduler.alphas_cumprod)
-    t = (torch.arange(levels, dtype=torch.float64) + 1) / levels
-    actual = path.at(t).alpha.square()
-    torch.testing.assert_close(actual, scheduler.alphas_cumprod.double(), rtol=2e-5, atol=1e-9)
+    expected = scheduler.alphas_cumprod.double()
+    actual = squared_alphas(path, len(expected))
+    torch.testing.assert_close(actual, expected, rtol=2e-5, atol=1e-9)
 
 
 def test_a_schedule_that_ends_at_pure_noise(tmp_path):
@@ -62,16 +67,15 @@ def test_a_schedule_that_ends_at_pure_noise(tmp_path):
     scheduler = diffusers.DDPMScheduler(rescale_betas_zero_snr=True, **V)
     folder, network = saved(tmp_path / "theirs", scheduler)
     denoiser = from_diffusers(folder)
-    t = (torch.arange(T, dtype=torch.float64) + 1) / T
-    alpha2 = denoiser.path.at(t).alpha.square()
+    alpha2 = squared_alphas(denoiser.path, T)
     expected = scheduler.alphas_cumprod[:-1].double()
     torch.testing.assert_close(alpha2[:-1], expected, rtol=1e-4, atol=1e-9)
     assert 0 < alpha2[-1] < alpha2[-2] / 2 < 1e-6
     z = noise()
-    theirs = scheduler.step(network(z, T - 1).sample, T - 1, z).pred_original_sample
-    ours = denoiser.predict("data", z, torch.ones(4))
-    actual = ours.clamp(-1, 1)
-    torch.testing.assert_close(actual, theirs, rtol=0, atol=1e-3)
+    output = network(z, T - 1).sample
+    theirs = scheduler.step(output, T - 1, z).pred_original_sample
+    ours = denoiser.predict("data", z, torch.ones(4)).clamp(-1, 1)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "sample", "v_prediction"])
@@ -86,9 +90,9 @@ def test_a_prediction_means_what_it_meant(kind, tmp_path):
     scheduler.set_timesteps(T)
     for i in (0, 1, 417, 998, 999):
         t = torch.tensor([(i + 1) / T])
-        expected = network(x, i).sample
-        torch.testing.assert_close(denoiser(x, t), expected, rtol=1e-4, atol=1e-4)
-        theirs = scheduler.step(network(x, i).sample, i, x).pred_original_sample
+        output = network(x, i).sample
+        torch.testing.assert_close(denoiser(x, t), output, rtol=1e-4, atol=1e-4)
+        theirs = scheduler.step(output, i, x).pred_original_sample
         close(denoiser.predict("data", x, t), theirs)
 
 
@@ -105,17 +109,14 @@ def test_v_has_the_sign_of_diffusers(tmp_path):
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
 
 
+EPSILON = {"prediction_type": "epsilon"}
+SAMPLE = {"prediction_type": "sample"}
+SCALED = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 WRITTEN = [
-    (diffusers.DDPMScheduler(), {"prediction_type": "epsilon"}),
+    (diffusers.DDPMScheduler(), EPSILON),
     (diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2", **V), V),
-    (
-        diffusers.PNDMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
-        {"prediction_type": "epsilon"},
-    ),
-    (
-        diffusers.DDPMScheduler(beta_schedule="sigmoid", prediction_type="sample"),
-        {"prediction_type": "sample"},
-    ),
+    (diffusers.PNDMScheduler(**SCALED), EPSILON),
+    (diffusers.DDPMScheduler(beta_schedule="sigmoid", **SAMPLE), SAMPLE),
     (diffusers.FlowMatchHeunDiscreteScheduler(700), {"num_train_timesteps": 700, "shift": 1.0}),
 ]
 
@@ -125,16 +126,15 @@ def test_round_trip(scheduler, wanted, tmp_path):
     """Folder, denoiser, folder: diffusers reads the same network, and the same levels; so do we."""
     folder, network = saved(tmp_path / "theirs", scheduler)
     denoiser = from_diffusers(folder)
-    to_diffusers(denoiser, tmp_path / "ours")
+    out = tmp_path / "ours"
+    to_diffusers(denoiser, out)
     assert [path.name for path in tmp_path.glob(".*")] == []
-    back = diffusers.DDPMPipeline.from_pretrained(tmp_path / "ours")
+    back = diffusers.DDPMPipeline.from_pretrained(out)
     assert wanted.items() <= dict(back.scheduler.config).items()
-    again = from_diffusers(tmp_path / "ours")
     x = noise()
+    assert torch.equal(back.unet(x, 500).sample, network(x, 500).sample)
+    again = from_diffusers(out)
     t = torch.tensor([0.2, 0.4, 0.6, 0.9])
-    actual = back.unet(x, 500).sample
-    expected = network(x, 500).sample
-    assert torch.equal(actual, expected)
     actual = again.predict("data", x, t)
     expected = denoiser.predict("data", x, t)
     assert torch.equal(actual, expected)
@@ -150,9 +150,17 @@ def test_labels(tmp_path):
     x = noise()
     assert denoiser.space.classes == ("0", "1", "2", "3", "4")
     theirs = network(x, 499, class_labels=label).sample
-    actual = denoiser(x, t, {"label": label})
-    torch.testing.assert_close(actual, theirs, rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(denoiser(x, t, {"label": label.flip(0)}), theirs, atol=1e-2)
+    ours = denoiser(x, t, {"label": label})
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    others = denoiser(x, t, {"label": label.flip(0)})
+    assert not torch.allclose(others, theirs, atol=1e-2)
+
+
+def test_without_a_class_for_no_label_every_example_needs_one(tmp_path):
+    denoiser, network = labelled(tmp_path)
+    label = torch.tensor([4, 0, 2, 1])
+    t = torch.full((4,), 0.5)
+    x = noise()
     assert not denoiser.unconditional
     with pytest.raises(UsageError, match="unconditional"):
         pf.Guided(denoiser, 2.0)
@@ -160,7 +168,8 @@ def test_labels(tmp_path):
         denoiser(x, t)
     with pytest.raises(UsageError, match="label for each example") as refused:
         denoiser(x, t, {"label": label, "label_null": label > 2})
-    classes, added = map(int, re.findall(r"(?:null|num_class_embeds)=(\d+)", str(refused.value)))
+    advice = re.findall(r"(?:null|num_class_embeds)=(\d+)", str(refused.value))
+    classes, added = map(int, advice)
     DiffusersUNet({**network.config, "num_class_embeds": classes}, null=added)
 
 
@@ -168,35 +177,33 @@ def test_a_class_for_no_label(tmp_path):
     """Where the space names one class fewer than are embedded, the last of them is the null, for
     guidance.
     """
-    four = {"conditions": class_labels(4)}
-    space = pf.data.ImageSpace(SHAPE, (0.5,) * 3, (0.5,) * 3, (0.0,) * 3, (1.0,) * 3, **four)
+    space = dataclasses.replace(space_in_diffusers_units(), conditions=class_labels(4))
     denoiser, network = labelled(tmp_path, space)
     label = torch.tensor([3, 0, 2, 1])
+    null = torch.full((4,), 4)
     t = torch.full((4,), 0.5)
     x = noise()
     with_label = network(x, 499, class_labels=label).sample
-    without = network(x, 499, class_labels=torch.full((4,), 4)).sample
+    without = network(x, 499, class_labels=null).sample
     torch.testing.assert_close(denoiser(x, t), without, rtol=1e-4, atol=1e-4)
     guided = pf.Guided(denoiser, 3.0).predict("v", x, t, {"label": label})
-    torch.testing.assert_close(guided, without + 3 * (with_label - without), rtol=1e-3, atol=1e-3)
+    expected = without + 3 * (with_label - without)
+    torch.testing.assert_close(guided, expected, rtol=1e-3, atol=1e-3)
 
 
-def broken(change):
-    def make(tmp_path):
-        folder, network = saved(tmp_path / "theirs", diffusers.DDPMScheduler())
-        change(folder, network)
-        return folder
-
-    return make
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
+SAMPLER = "scheduler/scheduler_config.json"
+INDEX = "model_index.json"
+NETWORK = "unet/config.json"
 
 
 def as_pickle(folder, network):
-    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    (folder / WEIGHTS).unlink()
     network.save_pretrained(folder / "unet", safe_serialization=False)
 
 
 def cut(folder, network):
-    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    path = folder / WEIGHTS
     path.write_bytes(path.read_bytes()[:-100])
 
 
@@ -204,51 +211,39 @@ def in_json(name, **changes):
     return lambda folder, network: rewrite(folder / name, **changes)
 
 
-def without(name):
-    return lambda folder, network: (folder / name).unlink()
+def without_weights(folder, network):
+    (folder / WEIGHTS).unlink()
 
 
-SAMPLER = "scheduler/scheduler_config.json"
-INDEX = "model_index.json"
-NETWORK = "unet/config.json"
+def damaged(folder, network):
+    (folder / SAMPLER).write_text('{"beta')
+
+
+other_sampler = in_json(INDEX, scheduler=["diffusers", "DDPScheduler"])
+other_network = in_json(INDEX, unet=["diffusers", "UNet2DConditionModel"])
+foreign_code = in_json(INDEX, unet=["my_module", "UNet2DModel"])
+wavy = in_json(SAMPLER, beta_schedule="wavy")
+other_channels = in_json(NETWORK, in_channels=4)
 BROKEN = {
     "pickle": (as_pickle, UsageError, "safe_serialization=True"),
     "cut weights": (cut, CheckpointError, "safetensors"),
-    "no weights": (
-        without("unet/diffusion_pytorch_model.safetensors"),
-        UsageError,
-        "safetensors is missing",
-    ),
-    "damaged": (
-        lambda folder, network: (folder / SAMPLER).write_text('{"beta'),
-        CheckpointError,
-        "cannot be read",
-    ),
-    "sampler": (
-        in_json(INDEX, scheduler=["diffusers", "DDPScheduler"]),
-        UsageError,
-        "DDPScheduler",
-    ),
-    "network": (
-        in_json(INDEX, unet=["diffusers", "UNet2DConditionModel"]),
-        UsageError,
-        "UNet2DConditionModel",
-    ),
-    "foreign code": (in_json(INDEX, unet=["my_module", "UNet2DModel"]), UsageError, "my_module"),
-    "schedule": (in_json(SAMPLER, beta_schedule="wavy"), UsageError, "schedule"),
-    "other channels": (
-        in_json(NETWORK, in_channels=4),
-        CheckpointError,
-        "cannot be read|do not fit",
-    ),
+    "no weights": (without_weights, UsageError, "safetensors is missing"),
+    "damaged": (damaged, CheckpointError, "cannot be read"),
+    "sampler": (other_sampler, UsageError, "DDPScheduler"),
+    "network": (other_network, UsageError, "UNet2DConditionModel"),
+    "foreign code": (foreign_code, UsageError, "my_module"),
+    "schedule": (wavy, UsageError, "schedule"),
+    "other channels": (other_channels, CheckpointError, "cannot be read|do not fit"),
 }
 
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_folders_that_cannot_be_read(case, tmp_path):
     change, error, said = BROKEN[case]
+    folder, network = saved(tmp_path / "theirs", diffusers.DDPMScheduler())
+    change(folder, network)
     with pytest.raises(error, match=said):
-        from_diffusers(broken(change)(tmp_path))
+        from_diffusers(folder)
 
 
 def space_in_diffusers_units():
@@ -256,7 +251,8 @@ def space_in_diffusers_units():
     return pf.data.ImageSpace(SHAPE, half, half, (0.0,) * 3, (1.0,) * 3)
 
 
-def refused(**changes):
+def model_of(**changes):
+    """A model that diffusers can hold, but for changes."""
     parts = {
         "network": DiffusersUNet(unet()),
         "path": pf.Tabulated(linear_betas()),
@@ -268,91 +264,107 @@ def refused(**changes):
     return pf.Denoiser(**parts)
 
 
-def other_units():
-    return pf.data.ImageSpace(SHAPE, (0.4,) * 3, (0.2,) * 3)
+REFUSED = {
+    "source": "from other data",
+    "our network": "does not support the network",
+    "path": "the path VP",
+    "prediction": "velocity is not supported",
+    "units": "standard deviation of 0.5",
+    "scaled input": "scale_input = True",
+    "levels": "levels = 1000",
+}
 
 
-def from_other_data():
-    model = refused()
+def unsupported(case):
+    """A model that diffusers does not support."""
+    match case:
+        case "our network":
+            return model_of(network=pf.networks.UNet(SHAPE, widths=(16, 32)))
+        case "path":
+            return model_of(path=pf.VP())
+        case "prediction":
+            return model_of(prediction="velocity")
+        case "units":
+            space = pf.data.ImageSpace(SHAPE, (0.4,) * 3, (0.2,) * 3)
+            return model_of(space=space)
+        case "scaled input":
+            return model_of(path=pf.Linear(), prediction="velocity", preconditioning=None)
+        case "levels":
+            return model_of(path=pf.Tabulated(linear_betas(500)))
+    model = model_of()
     model.source = pf.paths.Source("digits", model.space, fingerprint="known")
     return model
 
 
-REFUSED = {
-    "source": (from_other_data, "from other data"),
-    "our network": (
-        lambda: refused(network=pf.networks.UNet(SHAPE, widths=(16, 32))),
-        "does not support the network",
-    ),
-    "path": (lambda: refused(path=pf.VP()), "the path VP"),
-    "prediction": (lambda: refused(prediction="velocity"), "velocity is not supported"),
-    "units": (lambda: refused(space=other_units()), "standard deviation of 0.5"),
-    "scaled input": (
-        lambda: refused(path=pf.Linear(), prediction="velocity", preconditioning=None),
-        "scale_input = True",
-    ),
-    "levels": (lambda: refused(path=pf.Tabulated(linear_betas(500))), "levels = 1000"),
-}
-
-
 @pytest.mark.parametrize("case", REFUSED)
 def test_models_that_diffusers_has_no_words_for(case, tmp_path):
-    model, said = REFUSED[case]
-    with pytest.raises(UsageError, match=said):
-        to_diffusers(model(), tmp_path / "out")
+    model = unsupported(case)
+    with pytest.raises(UsageError, match=REFUSED[case]):
+        to_diffusers(model, tmp_path / "out")
     assert not any(tmp_path.iterdir())
 
 
 def test_a_folder_is_not_overwritten_and_appears_whole(tmp_path, monkeypatch):
-    (tmp_path / "there").mkdir()
+    there = tmp_path / "there"
+    there.mkdir()
+    model = model_of()
     with pytest.raises(UsageError, match="already"):
-        to_diffusers(refused(), tmp_path / "there")
+        to_diffusers(model, there)
 
     def full(self, folder, **options):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(diffusers.DDPMScheduler, "save_pretrained", full)
     with pytest.raises(CheckpointError, match="No space left"):
-        to_diffusers(refused(), tmp_path / "new")
-    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+        to_diffusers(model, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == [there]
 
 
 def test_without_diffusers(tmp_path, monkeypatch):
     folder, _ = saved(tmp_path / "theirs", diffusers.DDPMScheduler())
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    for call in (lambda: from_diffusers(folder), lambda: DiffusersUNet(unet_config())):
-        with pytest.raises(MissingExtra, match=r"pip install 'pushforward\[diffusers\]'"):
-            call()
+    with pytest.raises(MissingExtra, match=r"pip install 'pushforward\[diffusers\]'"):
+        from_diffusers(folder)
+    with pytest.raises(MissingExtra, match=r"pip install 'pushforward\[diffusers\]'"):
+        DiffusersUNet(unet_config())
 
 
-@pytest.mark.parametrize(("preconditioned", "output"), [(True, "v_prediction"), (False, "epsilon")])
-def test_a_network_of_diffusers_is_trained_here_and_handed_back(tmp_path, preconditioned, output):
+def recipe_of_diffusers(space, preconditioned):
+    config = unet_config(sample_size=8, in_channels=1, out_channels=1)
+    recipe = pf.recipes.ddpm(space, network=DiffusersUNet(config), preconditioned=preconditioned)
+    training = dataclasses.replace(recipe.training, precision="float32", batch=8)
+    return dataclasses.replace(recipe, training=training)
+
+
+@pytest.mark.parametrize(
+    ("preconditioned", "kind", "output"),
+    [(True, "v", "v_prediction"), (False, "noise", "epsilon")],
+)
+def test_a_network_of_diffusers_is_trained_here_and_handed_back(
+    tmp_path, preconditioned, kind, output
+):
     """Trained on the average of `fit`; the run is read again from its folder, and diffusers reads
     what was written of it.
     """
     data = pf.data.load("digits")
     space = dataclasses.replace(data.space.without_labels(), mean=(0.5,), std=(0.5,))
     data = dataclasses.replace(data, space=space)
-    config = unet_config(sample_size=8, in_channels=1, out_channels=1)
-    recipe = pf.recipes.ddpm(space, network=DiffusersUNet(config), preconditioned=preconditioned)
-    training = dataclasses.replace(recipe.training, precision="float32", batch=8)
-    recipe = dataclasses.replace(recipe, training=training)
+    recipe = recipe_of_diffusers(space, preconditioned)
     run = pf.fit(recipe, data, steps=3, out=tmp_path / "run")
-    to_diffusers(run, tmp_path / "out")
+    out = tmp_path / "out"
+    to_diffusers(run, out)
     x = torch.randn(2, 1, 8, 8)
     t = torch.tensor([0.3, 0.8])
-    wanted = run.denoiser.predict("data", x, t)
-    again = from_diffusers(tmp_path / "out")
-    actual = again.predict("data", x, t)
-    torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-4)
-    actual = pf.load(tmp_path / "run").denoiser.predict("data", x, t)
-    torch.testing.assert_close(actual, wanted, rtol=1e-4, atol=1e-4)
-    back = diffusers.DDPMPipeline.from_pretrained(tmp_path / "out")
+    expected = run.denoiser.predict("data", x, t)
+    for denoiser in (from_diffusers(out), pf.load(tmp_path / "run").denoiser):
+        actual = denoiser.predict("data", x, t)
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+    back = diffusers.DDPMPipeline.from_pretrained(out)
     assert back.scheduler.config.beta_schedule == "linear"
     assert back.scheduler.config.prediction_type == output
-    theirs = run.denoiser.predict("v" if preconditioned else "noise", x, t)
-    actual = back.unet(x, 1000 * t - 1).sample
-    torch.testing.assert_close(actual, theirs, rtol=1e-4, atol=1e-4)
+    theirs = back.unet(x, 1000 * t - 1).sample
+    ours = run.denoiser.predict(kind, x, t)
+    torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
 
 
 def kl_autoencoder(folder, **changes):
@@ -377,24 +389,26 @@ def test_an_autoencoder_kl_codes_and_decodes_as_diffusers_does(tmp_path):
     ours = autoencoder_of(tmp_path / "kl", data.space)
     x = data.train.data_units(slice(4))
     with torch.no_grad():
-        wanted = theirs.encode(2 * x - 1).latent_dist
-        mean, log_variance = ours.moments(ours.space.to_model(x)).chunk(2, 1)
-        torch.testing.assert_close(mean, wanted.mean, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(log_variance, wanted.logvar, rtol=1e-4, atol=1e-5)
-        image = ours.space.to_data(ours.decode(wanted.mean))
-        expected = (theirs.decode(wanted.mean).sample / 2 + 0.5).clamp(0, 1)
-        torch.testing.assert_close(image, expected, rtol=1e-4, atol=1e-5)
+        law = theirs.encode(2 * x - 1).latent_dist
+        moments = ours.moments(ours.space.to_model(x))
+        image = ours.space.to_data(ours.decode(law.mean))
+        their_image = theirs.decode(law.mean).sample
+    mean, log_variance = moments.chunk(2, 1)
+    torch.testing.assert_close(mean, law.mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(log_variance, law.logvar, rtol=1e-4, atol=1e-5)
+    expected = (their_image / 2 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(image, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_model_in_the_space_of_an_autoencoder_kl_is_whole_by_itself(tmp_path):
-    kl_autoencoder(tmp_path / "kl")
+    autoencoder = tmp_path / "kl"
+    kl_autoencoder(autoencoder)
     data = space_data((3, 12, 16), labels=True)
-    run = pf.fit(
-        pf.in_latent("flow", data, tmp_path / "kl", "tiny"), data, steps=2, out=tmp_path / "run"
-    )
-    shutil.rmtree(tmp_path / "kl")
+    recipe = pf.in_latent("flow", data, autoencoder, "tiny")
+    run = pf.fit(recipe, data, steps=2, out=tmp_path / "run")
+    shutil.rmtree(autoencoder)
     x = run.transport.sample(2, seed=1)
     assert x.shape == (2, 3, 12, 16)
-    actual = pf.load(tmp_path / "run").transport.sample(2, seed=1)
-    torch.testing.assert_close(actual, x, rtol=1e-4, atol=1e-5)
+    again = pf.load(tmp_path / "run").transport.sample(2, seed=1)
+    torch.testing.assert_close(again, x, rtol=1e-4, atol=1e-5)
     assert run.space.classes == data.space.classes

@@ -17,22 +17,25 @@ from programs.diffusers_models import (
 import pushforward as pf
 from pushforward import solvers
 
+PREDICTIONS = [
+    ("epsilon", "linear"),
+    ("sample", "scaled_linear"),
+    ("v_prediction", "squaredcos_cap_v2"),
+]
 
-@pytest.mark.parametrize(
-    ("kind", "schedule"),
-    [("epsilon", "linear"), ("sample", "scaled_linear"), ("v_prediction", "squaredcos_cap_v2")],
-)
+
+@pytest.mark.parametrize(("kind", "schedule"), PREDICTIONS)
 def test_ddim(kind, schedule, tmp_path):
     """Trailing spacing: diffusers then goes from level to level in equal steps from the last, and
     ends at alpha = 1.
     """
-    scheduler = diffusers.DDIMScheduler(
-        prediction_type=kind, beta_schedule=schedule, clip_sample=False, timestep_spacing="trailing"
-    )
+    settings = {"prediction_type": kind, "beta_schedule": schedule, "clip_sample": False}
+    scheduler = diffusers.DDIMScheduler(timestep_spacing="trailing", **settings)
     denoiser, network = v_model(tmp_path, scheduler)
     scheduler.set_timesteps(8)
     theirs = states_of(scheduler, network, noise())
-    agree(our_states(denoiser, solvers.DDIM(), level_times(scheduler.timesteps), noise()), theirs)
+    ours = our_states(denoiser, solvers.DDIM(), level_times(scheduler.timesteps), noise())
+    agree(ours, theirs)
 
 
 def test_euler_of_the_discrete_schedule_is_ddim(tmp_path):
@@ -42,12 +45,12 @@ def test_euler_of_the_discrete_schedule_is_ddim(tmp_path):
     scheduler.set_timesteps(8)
     times = level_times(scheduler.timesteps)
     k = denoiser.path.at(torch.tensor(times[:-1], dtype=torch.float64))
-    alphas = [*k.alpha[1:].tolist(), 1.0]
     start = float(k.sigma[0] / k.alpha[0])
-    theirs = [
-        a * x for a, x in zip(alphas, states_of(scheduler, network, start * noise()), strict=True)
-    ]
-    agree(our_states(denoiser, solvers.DDIM(), times, float(k.sigma[0]) * noise()), theirs)
+    states = states_of(scheduler, network, start * noise())
+    alphas = [*k.alpha[1:].tolist(), 1.0]
+    theirs = [alpha * state for alpha, state in zip(alphas, states, strict=True)]
+    ours = our_states(denoiser, solvers.DDIM(), times, float(k.sigma[0]) * noise())
+    agree(ours, theirs)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2"])
@@ -55,47 +58,46 @@ def test_dpm_of_order_2(schedule, tmp_path):
     """With steps at levels that we choose, unequal ones. Its last step goes to sigma = 0 at first
     order, as ours.
     """
-    scheduler = diffusers.DPMSolverMultistepScheduler(
-        **V, beta_schedule=schedule, lower_order_final=False
-    )
+    settings = {**V, "beta_schedule": schedule, "lower_order_final": False}
+    scheduler = diffusers.DPMSolverMultistepScheduler(**settings)
     denoiser, network = v_model(tmp_path, scheduler)
     scheduler.set_timesteps(timesteps=[980, 801, 650, 433, 210, 99, 30, 4])
     theirs = states_of(scheduler, network, noise())
-    agree(our_states(denoiser, solvers.DPM(2), level_times(scheduler.timesteps), noise()), theirs)
+    ours = our_states(denoiser, solvers.DPM(2), level_times(scheduler.timesteps), noise())
+    agree(ours, theirs)
 
 
-def test_unipc(tmp_path):
+@pytest.mark.parametrize(("order", "lowered"), [(1, 0), (2, 0), (3, 2)])
+def test_unipc(order, lowered, tmp_path):
     """UniPC with B(h) = e^h - 1 on the data. Orders are those of the predictor.
 
     diffusers lowers order 3 in the last two steps (``lower_order_final``, without which its last
     step divides by zero), so the states agree up to there.
     """
-    for order, lowered in ((1, 0), (2, 0), (3, 2)):
-        scheduler = diffusers.UniPCMultistepScheduler(
-            **V, solver_order=order, solver_type="bh2", timestep_spacing="trailing"
-        )
-        denoiser, network = v_model(tmp_path / str(order), scheduler)
-        scheduler.set_timesteps(8)
-        theirs = states_of(scheduler, network, noise())
-        ours = our_states(denoiser, solvers.UniPC(order), level_times(scheduler.timesteps), noise())
-        agree(ours[: 8 - lowered], theirs[: 8 - lowered])
+    settings = {**V, "solver_order": order, "solver_type": "bh2"}
+    scheduler = diffusers.UniPCMultistepScheduler(timestep_spacing="trailing", **settings)
+    denoiser, network = v_model(tmp_path, scheduler)
+    scheduler.set_timesteps(8)
+    theirs = states_of(scheduler, network, noise())
+    ours = our_states(denoiser, solvers.UniPC(order), level_times(scheduler.timesteps), noise())
+    compared = 8 - lowered
+    agree(ours[:compared], theirs[:compared])
 
 
-def test_deis(tmp_path):
+@pytest.mark.parametrize("order", [1, 2])
+def test_deis(order, tmp_path):
     """Its polynomials are in log(sigma / alpha), integrated against sigma / alpha: the same as ours
     in log-SNR.
 
     It ends at the first level, not at sigma = 0, so its last step is left out.
     """
-    for order in (1, 2):
-        scheduler = diffusers.DEISMultistepScheduler(
-            **V, solver_order=order, timestep_spacing="trailing", lower_order_final=False
-        )
-        denoiser, network = v_model(tmp_path / str(order), scheduler)
-        scheduler.set_timesteps(8)
-        theirs = states_of(scheduler, network, noise())
-        ours = our_states(denoiser, solvers.DEIS(order), level_times(scheduler.timesteps), noise())
-        agree(ours[:-1], theirs[:-1])
+    settings = {**V, "solver_order": order, "lower_order_final": False}
+    scheduler = diffusers.DEISMultistepScheduler(timestep_spacing="trailing", **settings)
+    denoiser, network = v_model(tmp_path, scheduler)
+    scheduler.set_timesteps(8)
+    theirs = states_of(scheduler, network, noise())
+    ours = our_states(denoiser, solvers.DEIS(order), level_times(scheduler.timesteps), noise())
+    agree(ours[:-1], theirs[:-1])
 
 
 class Given:
@@ -126,11 +128,12 @@ def test_ancestral(tmp_path):
     x = noise()
     theirs = []
     generator = torch.Generator().manual_seed(5)
+    flow = pf.Flow(denoiser, solvers.Ancestral(), 20)
     with torch.no_grad():
         for t in scheduler.timesteps:
-            x = scheduler.step(network(x, t).sample, t, x, generator=generator).prev_sample
+            output = network(x, t).sample
+            x = scheduler.step(output, t, x, generator=generator).prev_sample
             theirs.append(x)
-        flow = pf.Flow(denoiser, solvers.Ancestral(), 20)
         ours = [x for _, x in flow.walk(noise(), flow.times, None, Given(4, 5))]
     agree(ours, theirs)
 
@@ -146,7 +149,8 @@ def test_euler_on_the_straight_path(tmp_path):
     denoiser, network = v_model(tmp_path, scheduler)
     scheduler.set_timesteps(sigmas=FLOW_TIMES[:-1])
     theirs = states_of(scheduler, network, noise())
-    agree(our_states(denoiser, solvers.Euler(), FLOW_TIMES, noise()), theirs)
+    ours = our_states(denoiser, solvers.Euler(), FLOW_TIMES, noise())
+    agree(ours, theirs)
 
 
 def test_heun_on_the_straight_path(tmp_path):
@@ -156,8 +160,13 @@ def test_heun_on_the_straight_path(tmp_path):
     scheduler = diffusers.FlowMatchHeunDiscreteScheduler()
     denoiser, network = v_model(tmp_path, scheduler)
     scheduler.set_timesteps(len(FLOW_TIMES) - 1)
-    sigmas = torch.tensor(FLOW_TIMES)
-    scheduler.timesteps = T * torch.cat([sigmas[:1], sigmas[1:-1].repeat_interleave(2)])
-    scheduler.sigmas = torch.cat([sigmas[:1], sigmas[1:-1].repeat_interleave(2), sigmas[-1:]])
-    theirs = states_of(scheduler, network, noise())
-    agree(our_states(denoiser, solvers.Heun(), FLOW_TIMES, noise()), [*theirs[1::2], theirs[-1]])
+    first, *inner, last = FLOW_TIMES
+    calls = [first]
+    for time in inner:
+        calls += [time, time]
+    scheduler.timesteps = T * torch.tensor(calls)
+    scheduler.sigmas = torch.tensor([*calls, last])
+    states = states_of(scheduler, network, noise())
+    theirs = [*states[1::2], states[-1]]
+    ours = our_states(denoiser, solvers.Heun(), FLOW_TIMES, noise())
+    agree(ours, theirs)

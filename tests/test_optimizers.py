@@ -23,50 +23,63 @@ def network(layout=torch.channels_last):
 def give_gradients(module, seed):
     random = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
-        parameter.grad = torch.empty_like(parameter).copy_(
-            torch.randn(parameter.shape, generator=random)
-        )
+        gradient = torch.randn(parameter.shape, generator=random)
+        parameter.grad = torch.empty_like(parameter).copy_(gradient)
 
 
-@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_muon_moves_wide_kernels_as_matrices_and_adamw_the_rest(layout, monkeypatch):
+def plain_rows(weight):
+    """A kernel as a matrix: a row for each output."""
+    return weight.reshape(len(weight), -1)
+
+
+def channels_last_rows(weight):
+    return plain_rows(weight.permute(0, 2, 3, 1))
+
+
+def split_parameters(module):
+    """The wide kernels, and all other parameters: those are narrow (3, 2), grouped or biases."""
+    wide = [module[1].weight, module[3].weight]
+    places = {id(weight) for weight in wide}
+    rest = [parameter for parameter in module.parameters() if id(parameter) not in places]
+    return wide, rest
+
+
+def assert_close(actual, expected):
+    torch.testing.assert_close(actual.detach(), expected.detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layout", "row"),
+    [(torch.channels_last, channels_last_rows), (torch.contiguous_format, plain_rows)],
+)
+def test_muon_moves_wide_kernels_as_matrices_and_adamw_the_rest(layout, row, monkeypatch):
     """Against the two optimisers applied by hand to copies laid out plainly."""
     monkeypatch.setattr("pushforward.training.loop.optimizers.has_bfloat16", lambda: True)
     module = network(layout)
     twin = network(torch.contiguous_format)
-    player = PlayerOptimizer(
-        module, "one", Training(lr=3e-3, optimizer="muon", clip=None, weight_decay=0.01)
-    )
-    wide = [twin[1].weight, twin[3].weight]  # the others are narrow (3, 2) or grouped
-    rows = [
-        lambda w: (
-            w.permute(0, 2, 3, 1).reshape(len(w), -1)
-            if layout == torch.channels_last
-            else w.reshape(len(w), -1)
-        ),
-        lambda w: w.reshape(len(w), -1),
-    ]
-    matrices = [nn.Parameter(row(w.detach()).clone()) for row, w in zip(rows, wide, strict=True)]
-    rest = [p for p in twin.parameters() if not any(p is w for w in wide)]
+    settings = Training(lr=3e-3, optimizer="muon", clip=None, weight_decay=0.01)
+    player = PlayerOptimizer(module, "one", settings)
+    kernels, rest = split_parameters(twin)
+    rows = [row, plain_rows]
+    matrices = []
+    for as_rows, kernel in zip(rows, kernels, strict=True):
+        matrices.append(nn.Parameter(as_rows(kernel.detach()).clone()))
     muon = torch.optim.Muon(matrices, lr=1.5e-3, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
     adamw = torch.optim.AdamW(rest, lr=1.5e-3, betas=(0.9, 0.99), weight_decay=0.01)
     for seed in range(3):
         give_gradients(module, seed)
         give_gradients(twin, seed)
-        for row, matrix, kernel in zip(rows, matrices, wide, strict=True):
-            matrix.grad = row(kernel.grad).clone()
+        for as_rows, matrix, kernel in zip(rows, matrices, kernels, strict=True):
+            matrix.grad = as_rows(kernel.grad).clone()
         player.update(0.5)
         muon.step()
         adamw.step()
-    for row, matrix, at in zip(rows, matrices, (1, 3), strict=True):
-        actual = row(module[at].weight.detach())
-        torch.testing.assert_close(actual, matrix.detach(), rtol=1e-5, atol=1e-6)
-    others = [
-        p for p in module.parameters() if p is not module[1].weight and p is not module[3].weight
-    ]
+    moved, others = split_parameters(module)
+    for as_rows, matrix, kernel in zip(rows, matrices, moved, strict=True):
+        assert_close(as_rows(kernel), matrix)
     for mine, theirs in zip(others, rest, strict=True):
-        torch.testing.assert_close(mine.detach(), theirs.detach(), rtol=1e-5, atol=1e-6)
-    assert all(p.grad is None for p in module.parameters())
+        assert_close(mine, theirs)
+    assert all(parameter.grad is None for parameter in module.parameters())
 
 
 @pytest.mark.parametrize("share", [0.5, 2.0])
@@ -76,14 +89,18 @@ def test_gradients_are_clipped_by_the_norm_of_all(share):
     give_gradients(module, 1)
     gradients = [parameter.grad.clone() for parameter in module.parameters()]
     norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
-    player = PlayerOptimizer(
-        module, "one", Training(optimizer="adamw", clip=share * float(norm), betas=(0.75, 0.99))
-    )
+    settings = Training(optimizer="adamw", clip=share * float(norm), betas=(0.75, 0.99))
+    player = PlayerOptimizer(module, "one", settings)
     player.update(1.0)
+    state = player.state()
     for number, gradient in enumerate(gradients):
-        actual = player.state()[f"one/{number}/exp_avg"]
         expected = 0.25 * min(share, 1) * gradient
-        torch.testing.assert_close(actual, expected)
+        torch.testing.assert_close(state[f"one/{number}/exp_avg"], expected)
+
+
+def update(module, player, seed):
+    give_gradients(module, seed)
+    player.update(1.0)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -94,33 +111,30 @@ def test_a_restored_player_goes_on_bit_for_bit(optimizer):
     first = PlayerOptimizer(whole, "one", settings)
     second = PlayerOptimizer(cut, "one", settings)
     for seed in range(2):
-        for module, player in ((whole, first), (cut, second)):
-            give_gradients(module, seed)
-            player.update(1.0)
+        update(whole, first, seed)
+        update(cut, second, seed)
     held = {name: value.clone().contiguous() for name, value in second.state().items()}
-    assert {name.split("/")[0] for name in held} == {"one"}
-    assert {int(name.split("/")[1]) for name in held} == set(range(10))
+    names = {tuple(name.split("/")[:2]) for name in held}
+    assert names == {("one", str(number)) for number in range(10)}
     again = network()
     again.load_state_dict(cut.state_dict())
     third = PlayerOptimizer(again, "one", settings)
     third.restore({**held, "other/0/step": torch.zeros(())})
     restored = third.state()
-    assert all(torch.equal(restored[name], value) for name, value in held.items()), (
-        "of its own shape, before a step reads it"
-    )
-    for module, player in ((whole, first), (again, third)):
-        give_gradients(module, 7)
-        player.update(1.0)
-    assert all(
-        torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True)
-    )
+    for name, value in held.items():
+        assert torch.equal(restored[name], value), "of its own shape, before a step reads it"
+    update(whole, first, 7)
+    update(again, third, 7)
+    for expected, actual in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(actual, expected)
 
 
 def test_a_parameter_without_a_gradient_stays():
     module = network()
-    before = module[1].weight.detach().clone()
+    weight = module[1].weight
+    before = weight.detach().clone()
     player = PlayerOptimizer(module, "one", Training(optimizer="muon"))
     give_gradients(module, 0)
-    module[1].weight.grad = None
+    weight.grad = None
     player.update(1.0)
-    assert torch.equal(module[1].weight, before)
+    assert torch.equal(weight, before)

@@ -15,24 +15,24 @@ from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.intervals import over_trainings, with_interval
 from pushforward.evaluation.joined import aggregated
 from pushforward.metrics import Score
+from pushforward.metrics.two_sample import frechet_distance
+from pushforward.metrics.uncertainty import frechet_bias
 
 
-def cloud(seed=0, count=180, shift=0.0):
-    rows = np.random.default_rng(seed).normal(shift, 1, size=(count, 2)).astype(np.float32)
-    return Dataset(
-        "cloud",
-        VectorSpace((2,), (0.0, 0.0), (1.0, 1.0)),
-        Split(rows[: count // 2]),
-        Split(rows[count // 2 :]),
-    )
+def cloud(seed=0, count=180):
+    rows = np.random.default_rng(seed).normal(size=(count, 2)).astype(np.float32)
+    space = VectorSpace((2,), (0.0, 0.0), (1.0, 1.0))
+    half = count // 2
+    return Dataset("cloud", space, Split(rows[:half]), Split(rows[half:]))
+
+
+def compare(models, data=None, **options):
+    """Compare models on few samples."""
+    return pf.compare(models, data, **{"n": 40, "repeats": 2, "curve": False, **options})
 
 
 def compared(data, name="it", **options):
-    return pf.compare(
-        {name: GaussianBaseline.fit(data)},
-        data,
-        **{"n": 40, "repeats": 2, "curve": False, **options},
-    )
+    return compare({name: GaussianBaseline.fit(data)}, data, **options)
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +43,10 @@ def first():
 def test_a_score_carries_how_it_was_measured(first):
     model = first["it"]
     protocol = first.protocol
-    assert (protocol.n, protocol.k, protocol.dimensions, protocol.quantisation) == (
-        40,
-        5,
-        2,
-        "float32",
-    )
+    assert protocol.n == 40
+    assert protocol.k == 5
+    assert protocol.dimensions == 2
+    assert protocol.quantisation == "float32"
     assert protocol.data == cloud().fingerprint
     assert len(protocol.reference) == 64
     assert protocol.extractor
@@ -57,36 +55,48 @@ def test_a_score_carries_how_it_was_measured(first):
         score = model.scores[name]
         low, high = score.interval
         assert low < score.value < high, name
-        assert (score.interval_of, score.n) == ("examples", 40)
+        assert score.interval_of == "examples"
+        assert score.n == 40
         assert 0 < score.reference_error < score.error
         assert name in first.real_data_scores
     assert pf.Comparison.from_json(first.to_json()) == first
 
 
+def half_width(score, of):
+    """Half the width of the interval of a score whose value is 1."""
+    assert score.interval_of == of
+    return score.interval[1] - 1
+
+
 def test_intervals_over_examples_samplings_and_trainings():
     whole = with_interval(Score(1.0, values=(0.9, 1.1), error=0.5, reference_error=0.3))
-    assert whole.interval_of == "examples"
-    assert whole.interval[1] - 1 == pytest.approx(1.96 * (0.3**2 + 0.4**2 / 2) ** 0.5)
-    student = with_interval(Score(1.0, values=(0.9, 1.0, 1.1)))
-    assert student.interval_of == "samplings"
-    assert student.interval[1] - 1 == pytest.approx(4.3027 * 0.1 / 3**0.5, rel=1e-4)
-    trainings = over_trainings(Score(1.0, values=(0.9, 1.0, 1.1), error=9.0, reference_error=0.3))
-    assert trainings.interval_of == "training runs"
-    assert trainings.interval[1] - 1 == pytest.approx(1.96 * (0.3**2 + 0.1**2 / 3) ** 0.5, rel=0.01)
-    for unknown in (
-        Score(1.0),
-        Score(8.0, values=(8.0, 8.0)),
-        Score(None, error=1.0),
-        Score(1.0, values=(1.0, None)),
-    ):
+    expected = 1.96 * (0.3**2 + 0.4**2 / 2) ** 0.5
+    assert half_width(whole, "examples") == pytest.approx(expected)
+    repeats = (0.9, 1.0, 1.1)
+    student = with_interval(Score(1.0, values=repeats))
+    expected = 4.3027 * 0.1 / 3**0.5
+    assert half_width(student, "samplings") == pytest.approx(expected, rel=1e-4)
+    trainings = over_trainings(Score(1.0, values=repeats, error=9.0, reference_error=0.3))
+    expected = 1.96 * (0.3**2 + 0.1**2 / 3) ** 0.5
+    assert half_width(trainings, "training runs") == pytest.approx(expected, rel=0.01)
+
+
+def test_scores_that_do_not_vary_or_are_missing_have_no_interval():
+    single = Score(1.0)
+    constant = Score(8.0, values=(8.0, 8.0))
+    missing = Score(None, error=1.0)
+    missing_once = Score(1.0, values=(1.0, None))
+    for unknown in (single, constant, missing, missing_once):
         assert with_interval(unknown).interval is None
 
 
 def test_trainings_of_a_recipe_have_an_interval_over_trainings(first):
-    two = [dataclasses.replace(first["it"], name=f"it-{seed}", seed=seed) for seed in (0, 1)]
-    scores = {**two[1].scores, "frechet": dataclasses.replace(two[1].scores["frechet"], value=0.5)}
-    two[1] = dataclasses.replace(two[1], scores=scores)
-    together = aggregated(dataclasses.replace(first, models=tuple(two)))["it"].scores
+    one = dataclasses.replace(first["it"], name="it-0", seed=0)
+    frechet = dataclasses.replace(one.scores["frechet"], value=0.5)
+    scores = {**one.scores, "frechet": frechet}
+    two = dataclasses.replace(one, name="it-1", seed=1, scores=scores)
+    both = dataclasses.replace(first, models=(one, two))
+    together = aggregated(both)["it"].scores
     assert together["frechet"].interval_of == "training runs"
     assert together["energy"].interval is None, (
         "two trainings that agree do not say how trainings vary"
@@ -95,37 +105,40 @@ def test_trainings_of_a_recipe_have_an_interval_over_trainings(first):
 
 def test_finished_runs_of_a_recipe_are_one_row_also_if_they_were_scored_apart():
     data = cloud()
-    other = cloud(1)
-    models = [GaussianBaseline.fit(data), GaussianBaseline.fit(other)]
-    options = {"n": 40, "repeats": 2, "curve": False}
-    listed = pf.compare({"it": models, "else": models[0]}, data, **options)
-    apart = [
-        pf.compare({f"it-{seed}": model}, data, **options) for seed, model in enumerate(models)
-    ]
+    first = GaussianBaseline.fit(data)
+    second = GaussianBaseline.fit(cloud(1))
+    listed = compare({"it": [first, second], "else": first}, data)
+    apart = [compare({"it-0": first}, data), compare({"it-1": second}, data)]
     for comparison in (listed, pf.compare(apart, seeds=2)):
-        assert len(comparison["it"].trainings) == comparison.settings.seeds == 2
+        assert len(comparison["it"].trainings) == 2
+        assert comparison.settings.seeds == 2
         assert comparison["it"].scores == listed["it"].scores
     assert pf.compare(apart).settings.seeds == 1
     assert listed["else"].trainings == ()
     with pytest.raises(UsageError, match="got a and b"):
-        pf.compare({"a": models[0], "b": models[1]}, data, seeds=2)
+        pf.compare({"a": first, "b": second}, data, seeds=2)
+
+
+def names(comparison):
+    return [model.name for model in comparison.models]
 
 
 def test_comparisons_of_one_protocol_are_joined_without_scoring_again(first, tmp_path, monkeypatch):
     other = compared(cloud(), "other", repeats=3)
-    monkeypatch.setattr(
-        "pushforward.evaluation.evaluator.score", None
-    )  # whoever scored again would fail
+    # whoever scored again would fail
+    monkeypatch.setattr("pushforward.evaluation.evaluator.score", None)
     both = pf.compare([first, other])
-    assert [model.name for model in both.models] == ["it", "other"]
+    assert names(both) == ["it", "other"]
     assert both["it"] == first["it"]
     assert both["other"].scores == other["other"].scores
     assert both.protocol == first.protocol
-    assert (both.settings.n, both.settings.repeats) == (40, None)
+    assert both.settings.n == 40
+    assert both.settings.repeats is None
     assert both.real_data_scores == first.real_data_scores
     assert {"it", "other", "real"} <= set(both.pictures)
-    again = pf.compare([pf.Report(first).save(tmp_path / "report.json"), other])
-    assert [model.name for model in again.models] == ["it", "other"]
+    saved = pf.Report(first).save(tmp_path / "report.json")
+    again = pf.compare([saved, other])
+    assert names(again) == ["it", "other"]
 
 
 @pytest.mark.parametrize(
@@ -145,26 +158,23 @@ def test_unlike_protocols_are_refused_with_the_field_and_both_values(first, fiel
     assert words in str(error.value)
 
 
-def frechet_bias(d, n, repeats, seed=0):
-    from pushforward.metrics.two_sample import frechet_distance
-
-    random = np.random.default_rng(seed)
-    return np.mean(
-        [
-            frechet_distance(random.normal(size=(n, d)), random.normal(size=(n, d)))
-            for _ in range(repeats)
-        ]
-    )
+def mean_frechet_distance(d, n, repeats):
+    """The mean distance of two clouds of one Gaussian."""
+    random = np.random.default_rng(0)
+    distances = []
+    for _ in range(repeats):
+        first = random.normal(size=(n, d))
+        second = random.normal(size=(n, d))
+        distances.append(frechet_distance(first, second))
+    return np.mean(distances)
 
 
 @pytest.mark.parametrize(("d", "n"), [(2, 50), (8, 200)])
 def test_the_bias_that_a_frechet_distance_states_is_what_clouds_of_one_gaussian_have(d, n):
-    from pushforward.metrics.uncertainty import frechet_bias as stated
-
-    reference = np.random.default_rng(1).normal(size=(20_000, d))
-    twice = (
-        stated(reference, n) * 2 * (1 / n) / (1 / n + 1 / len(reference))
-    )  # as if the reference too were n examples
-    alone = stated(reference, n)
-    assert twice == pytest.approx(frechet_bias(d, n, 200), rel=0.1)
-    assert alone < 0.55 * twice
+    size = 20_000
+    reference = np.random.default_rng(1).normal(size=(size, d))
+    bias = frechet_bias(reference, n)
+    of_reference = n / size
+    of_two_small_clouds = bias * 2 / (1 + of_reference)
+    assert of_two_small_clouds == pytest.approx(mean_frechet_distance(d, n, 200), rel=0.1)
+    assert bias < 0.55 * of_two_small_clouds

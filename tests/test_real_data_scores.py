@@ -25,111 +25,125 @@ def labelled():
     return dataset(*vectors())
 
 
+def value_of(name, samples, data, features, **options):
+    """The value of one score of samples."""
+    return score(samples, data, features, **options)[name].value
+
+
 @pytest.fixture(scope="module")
-def of_labelled():
+def features():
+    """Features fitted to the labelled data."""
     return fit_features(dataset(*vectors()), cache=False)
 
 
-def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled, of_labelled):
-    features = of_labelled
+def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled, features):
     samples = GaussianBaseline.fit(labelled).sample(250)
     scores = score(samples, labelled, features, n=200, metrics=["frechet"])
     assert set(scores) == {"frechet"}
-    wanted = frechet_distance(features(samples[:200], 200), features(labelled.held_out.x, 200))
-    assert scores["frechet"].value == pytest.approx(wanted, rel=1e-9)
-    actual = score(samples, labelled, features)["frechet"].value
-    assert actual == scores["frechet"].value, "n is the held-out size by default"
-    first, second = (
-        score(samples, labelled, features, n=60, redraw_seed=s)["frechet"].value for s in (0, 1)
-    )
-    assert first != second
-    actual = score(samples, labelled, features, n=60, redraw_seed=1)["frechet"].value
-    assert actual == second
+    generated = features(samples[:200], 200)
+    reference = features(labelled.held_out.x, 200)
+    expected = frechet_distance(generated, reference)
+    assert scores["frechet"].value == pytest.approx(expected, rel=1e-9)
+    usual = value_of("frechet", samples, labelled, features)
+    assert usual == scores["frechet"].value, "n is the held-out size by default"
 
 
-def test_memorising_is_seen_and_the_floor_is_clean(labelled, of_labelled):
-    features = of_labelled
-    actual = score(labelled.train.x[:200], labelled, features)["near_copies"].value
-    assert actual == 1
-    actual = score(labelled.held_out.x, labelled, features)["frechet"].value
-    assert actual == pytest.approx(0, abs=1e-9)
-    real_data_score = real_data_scores(labelled, features, redraws=3, cache=False)
-    assert real_data_score["near_copies"].value == 0, (
+def test_the_rows_that_are_compared_depend_on_the_seed_alone(labelled, features):
+    samples = GaussianBaseline.fit(labelled).sample(250)
+
+    def redrawn(seed):
+        return value_of("frechet", samples, labelled, features, n=60, redraw_seed=seed)
+
+    assert redrawn(0) != redrawn(1)
+    assert redrawn(1) == redrawn(1)
+
+
+def test_memorising_is_seen_and_the_floor_is_clean(labelled, features):
+    copies = labelled.train.x[:200]
+    assert value_of("near_copies", copies, labelled, features) == 1
+    distance = value_of("frechet", labelled.held_out.x, labelled, features)
+    assert distance == pytest.approx(0, abs=1e-9)
+    floor = real_data_scores(labelled, features, redraws=3, cache=False)
+    assert floor["near_copies"].value == 0, (
         "the generated examples of a floor are no part of its training set"
     )
 
 
 def test_floors_are_reproducible_cached_and_made_anew_when_damaged(
-    labelled, of_labelled, tmp_path, monkeypatch
+    labelled, features, tmp_path, monkeypatch
 ):
-    features = of_labelled
-    first = real_data_scores(labelled, features, n=150, redraws=2, cache=tmp_path)
-    assert first == real_data_scores(labelled, features, n=150, redraws=2, cache=False)
+    def floors(cache=tmp_path, n=150, redraws=2, **options):
+        return real_data_scores(labelled, features, n=n, redraws=redraws, cache=cache, **options)
+
+    first = floors()
+    assert first == floors(cache=False)
     (path,) = (tmp_path / "floors").iterdir()
     content = path.read_bytes()
-    import pushforward.evaluation.scores as scoring
-
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "_redrawn", None)
-        assert real_data_scores(labelled, features, n=150, redraws=2, cache=tmp_path) == first
-        for other in (
-            {"n": 149, "redraws": 2},
-            {"n": 150, "redraws": 3},
-            {"n": 150, "redraws": 2, "metrics": ["kid"]},
-        ):
+        patch.setattr("pushforward.evaluation.scores._redrawn", None)
+        assert floors() == first
+        for other in ({"n": 149}, {"redraws": 3}, {"metrics": ["kid"]}):
             with pytest.raises(TypeError):
-                real_data_scores(labelled, features, cache=tmp_path, **other)
+                floors(**other)
     for damaged in (content[:60], b"{}", content.replace(b"0", b"1")):
         path.write_bytes(damaged)
-        assert real_data_scores(labelled, features, n=150, redraws=2, cache=tmp_path) == first
+        assert floors() == first
         assert path.read_bytes() == content
 
 
-def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled, of_labelled):
-    features = of_labelled
-    real_data_score = real_data_scores(
-        labelled, features, redraws=6, metrics=["frechet", "coverage"], cache=False
-    )
-    values = np.array(real_data_score["frechet"].values)
+def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled, features):
+    metrics = ["frechet", "coverage"]
+    scores = real_data_scores(labelled, features, redraws=6, metrics=metrics, cache=False)
+    floor = scores["frechet"]
+    values = np.array(floor.values)
     assert len(set(values)) == 6
-    assert real_data_score["frechet"].value == pytest.approx(values.mean())
-    assert real_data_score["frechet"].spread == pytest.approx(
-        values.std(ddof=1) / np.sqrt(1 - 200 / 500)
-    ), "200 of 500 rows overlap"
+    assert floor.value == pytest.approx(values.mean())
+    corrected = values.std(ddof=1) / np.sqrt(1 - 200 / 500)
+    assert floor.spread == pytest.approx(corrected), "200 of 500 rows overlap"
     reference = features(labelled.held_out.x, 200)
     rows = features(labelled.train.x[features.halves.drawn], 200)
-    draws = [
-        frechet_distance(rows[random(s + 50).permutation(500)[:200]], reference) for s in range(40)
-    ]
+    draws = []
+    for seed in range(50, 90):
+        drawn = rows[random(seed).permutation(500)[:200]]
+        draws.append(frechet_distance(drawn, reference))
     assert values.mean() == pytest.approx(np.mean(draws), abs=3 * np.std(draws))
     worse = GaussianBaseline.fit(labelled.without_labels()).sample(200)
-    actual = score(worse, labelled, features)["frechet"].value
-    assert actual > real_data_score["frechet"].value + 3 * real_data_score["frechet"].spread
+    assert value_of("frechet", worse, labelled, features) > floor.value + 3 * floor.spread
 
 
-def test_how_many_rows_are_compared(labelled, of_labelled):
+def test_how_many_rows_are_compared(labelled):
     assert compared(labelled) == 200
     assert compared(labelled, 77) == 77
-    train = Split(labelled.train.x[:90])
-    few = dataclasses.replace(labelled, train=train)
-    assert compared(few) == 23, (
-        "floors are drawn from 45 rows: half of them, so that redraws differ"
-    )
-    assert compared(few, 44) == 44
-    with pytest.raises(UsageError, match=r"between 2 and 44, .*45 training examples"):
-        compared(few, 45)
-    truth = Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2)
-    toy = dataclasses.replace(few, truth=truth)
-    assert compared(toy) == 45, "toys have no features to fit"
     for wrong in (1, 201):
         with pytest.raises(UsageError, match="between 2 and 200"):
             compared(labelled, wrong)
+    single = Split(labelled.held_out.x[:1])
     with pytest.raises(DataError, match="1 held-out"):
-        compared(dataclasses.replace(labelled, held_out=Split(labelled.held_out.x[:1])))
+        compared(dataclasses.replace(labelled, held_out=single))
+
+
+TWO_MODES = Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2)
+
+
+def test_how_many_rows_are_compared_where_few_are_trained_on(labelled):
+    """Floors are drawn from half of 45 rows, so that redraws differ; toys have no features to
+    fit.
+    """
+    train = Split(labelled.train.x[:90])
+    few = dataclasses.replace(labelled, train=train)
+    assert compared(few) == 23
+    assert compared(few, 44) == 44
+    with pytest.raises(UsageError, match=r"between 2 and 44, .*45 training examples"):
+        compared(few, 45)
+    toy = dataclasses.replace(few, truth=TWO_MODES)
+    assert compared(toy) == 45
+
+
+def test_samples_that_are_not_finite_are_counted(labelled, features):
     spoiled = labelled.train.x[:200].copy()
     spoiled[5:8, 3] = np.inf
     with pytest.raises(Diverged, match="3 of 200"):
-        score(spoiled, labelled, of_labelled)
+        score(spoiled, labelled, features)
 
 
 def test_a_ratio_needs_a_floor_that_is_not_zero():
@@ -138,21 +152,24 @@ def test_a_ratio_needs_a_floor_that_is_not_zero():
     assert ratio(1.0, Score(0.0, 0.0)) is None
 
 
-def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled, of_labelled):
-    features = of_labelled
-    assert not np.intersect1d(features.halves.fitted, features.halves.drawn).size
-    changed = labelled.train.x.copy()
-    changed[features.halves.drawn] += 1
-    hashes = labelled.train.hashes  # by which the halves are chosen, and which stay as they are
-    train = Split(changed, labelled.train.labels, hashes)
-    other = dataclasses.replace(labelled, train=train)
+def with_changed_rows(data, rows):
+    """The data with other values in some training rows; the hashes, by which halves are chosen,
+    stay.
+    """
+    changed = data.train.x.copy()
+    changed[rows] += 1
+    train = Split(changed, data.train.labels, data.train.hashes)
+    return dataclasses.replace(data, train=train)
+
+
+def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled, features):
+    rows = features.halves
+    assert not np.intersect1d(rows.fitted, rows.drawn).size
+    other = with_changed_rows(labelled, rows.drawn)
     x = labelled.held_out.x
-    expected = fit_features(other, cache=False)(x, 200)
-    np.testing.assert_array_equal(features(x, 200), expected)
-    changed = labelled.train.x.copy()
-    changed[features.halves.fitted] += 1
-    train = Split(changed, labelled.train.labels, hashes)
-    other = dataclasses.replace(labelled, train=train)
+    refitted = fit_features(other, cache=False)
+    np.testing.assert_array_equal(features(x, 200), refitted(x, 200))
+    other = with_changed_rows(labelled, rows.fitted)
     how = {"metrics": ["frechet", "manifold"], "redraws": 3, "cache": False}
     assert real_data_scores(labelled, features, **how) == real_data_scores(other, features, **how)
 
@@ -160,12 +177,15 @@ def test_floors_come_from_rows_on_which_nothing_was_fitted(labelled, of_labelled
 def test_each_example_is_in_one_half_but_in_both_for_raw_features():
     x, labels = vectors(700, classes=2)
     rows = halves(dataset(x, labels))
-    names = sorted([*rows.fitted, *rows.drawn])
-    assert names == list(range(500))
+    assert sorted([*rows.fitted, *rows.drawn]) == list(range(500))
     assert len(rows.fitted) == 250
-    truth = Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2)
-    toy = dataset(x, labels, truth=truth)
-    assert len(halves(toy).fitted) == len(halves(toy).drawn) == 500
+    both = halves(dataset(x, labels, truth=TWO_MODES))
+    assert len(both.fitted) == 500
+    assert len(both.drawn) == 500
+
+
+def difference(halves):
+    return abs(len(halves.drawn) - len(halves.fitted))
 
 
 def test_copies_of_a_row_are_in_one_half():
@@ -174,18 +194,16 @@ def test_copies_of_a_row_are_in_one_half():
     """
     x, labels = vectors(700)
     data = dataset(np.repeat(x, 2, axis=0), np.repeat(labels, 2), held_out=400)
+    train = data.train
     rows = halves(data)
-    assert not np.isin(data.train.hashes[rows.drawn], data.train.hashes[rows.fitted]).any()
-    difference = abs(len(rows.drawn) - len(rows.fitted))
-    assert difference <= 4
-    train = data.train.take(random(0).permutation(len(data.train)))
-    shuffled = dataclasses.replace(data, train=train)
-    hashes = set(shuffled.train.hashes[halves(shuffled).drawn])
-    expected = set(data.train.hashes[rows.drawn])
-    assert hashes == expected
-    constant = halves(dataset(np.ones((50, 8), np.float32)))
-    difference = abs(len(constant.drawn) - len(constant.fitted))
-    assert difference <= 1
+    drawn = set(train.hashes[rows.drawn])
+    assert drawn.isdisjoint(train.hashes[rows.fitted])
+    assert difference(rows) <= 4
+    order = random(0).permutation(len(train))
+    shuffled = dataclasses.replace(data, train=train.take(order))
+    assert set(shuffled.train.hashes[halves(shuffled).drawn]) == drawn
+    constant = dataset(np.ones((50, 8), np.float32))
+    assert difference(halves(constant)) <= 1
 
 
 def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows(monkeypatch):
@@ -198,12 +216,10 @@ def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows(monk
     x[twins[:200]] = x[twins[200:]] + 1e-3
     data = dataset(x)
     monkeypatch.setattr("pushforward.data.spaces.space.REDRAWS", 20)
-    real_data_score = real_data_scores(
-        data, fit_features(data, cache=False), n=200, metrics=["near_copies"], cache=False
-    )["near_copies"]
-    assert real_data_score.value == pytest.approx(
-        np.isin(200 + halves(data).drawn, twins).mean(), abs=0.03
-    )
+    fitted = fit_features(data, cache=False)
+    scores = real_data_scores(data, fitted, n=200, metrics=["near_copies"], cache=False)
+    share = np.isin(200 + halves(data).drawn, twins).mean()
+    assert scores["near_copies"].value == pytest.approx(share, abs=0.03)
 
 
 def test_equal_scores_deviate_by_nothing():

@@ -27,121 +27,135 @@ def digit_pictures():
     return of_digits()
 
 
+SECTIONS = "answers scorecard samples choose calls trajectories losses cost limits reproduce"
+
+
+def attributes(read, tag):
+    """The attributes of all tags of a name."""
+    return [attrs for name, attrs in read.tags if name == tag]
+
+
+def frames_of(read):
+    """The number of frames of each animation by its class."""
+    frames = {}
+    for _, attrs in read.tags:
+        if "data-frames" in attrs:
+            frames[attrs["class"]] = int(attrs["data-frames"])
+    return frames
+
+
 def test_page_of_images(content, digit_pictures):
     page = report(content, digit_pictures).to_html()
     read = check_page(page)
     assert "http://" not in page
     assert "https://" not in page
-    for wanted in (
-        "answers",
-        "scorecard",
-        "samples",
-        "choose",
-        "calls",
-        "trajectories",
-        "losses",
-        "cost",
-        "limits",
-        "reproduce",
-    ):
-        assert wanted in read.ids
-    count = len([tag for tag, _ in read.tags if tag == "img"])
-    assert count == 5
-    jumps = [
-        attrs for tag, attrs in read.tags if tag == "figure" and "jump" in attrs.get("class", "")
-    ]
+    assert set(SECTIONS.split()) <= set(read.ids)
+    assert len(attributes(read, "img")) == 5
+    classes = [attrs.get("class", "") for attrs in attributes(read, "figure")]
+    jumps = [name for name in classes if "jump" in name]
     assert len(jumps) == 2, "gan and vae have no formation"
-    frames = {
-        attrs["class"]: attrs["data-frames"] for _, attrs in read.tags if "data-frames" in attrs
-    }
-    assert frames == {"sprite f0": "11", "sprite f1": "11"} | {
-        f"sprite t{i}": "6" for i in range(4)
-    }
+    formations = {"sprite f0": 11, "sprite f1": 11}
+    trainings = {f"sprite t{i}": 6 for i in range(4)}
+    assert frames_of(read) == formations | trainings
     assert content["commands"][0] in read.text
     assert content["data"]["fingerprint"] in read.text
 
 
 def test_a_notebook_shows_tables_and_signs_that_need_no_style_sheet(content):
     made = report(content)
-    assert made.comparison._repr_html_() == made._repr_html_()
-    rows = re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', made._repr_html_(), re.DOTALL)
-    signs = {
-        name: re.search('width="12" height="12" fill="(#[0-9a-f]{6})"', name) for name, _ in rows
-    }
-    colours = {name.split("</svg>")[1].split()[0]: sign[1] for name, sign in signs.items() if sign}
-    assert list(colours) == [model.name for model in made.comparison.models]
-    assert len({*colours.values()}) == len(colours)
-    assert [cells for name, cells in rows if name == "real data"], "beside what real data scores"
-    for model in made.comparison.models:
-        cells = "".join(cells for name, cells in rows if f"</svg>{model.name}" in name)
-        for cell in (tables.score_cell(made.comparison, model, metric) for metric in model.scores):
-            assert cell.value in cells
-            assert (cell.interval or cell.spread) in cells
+    comparison = made.comparison
+    html = made._repr_html_()
+    assert comparison._repr_html_() == html
+    rows = re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', html, re.DOTALL)
+    assert "real data" in [head for head, _ in rows], "beside what real data scores"
+    colours = {}
+    cells_of = {}
+    for head, cells in rows:
+        sign = re.search('width="12" height="12" fill="(#[0-9a-f]{6})"', head)
+        if sign:
+            name = head.split("</svg>")[1].split()[0]
+            colours[name] = sign[1]
+            cells_of[name] = cells_of.get(name, "") + cells
+    assert list(colours) == [model.name for model in comparison.models]
+    assert len(set(colours.values())) == len(colours)
+    for model in comparison.models:
+        for metric in model.scores:
+            cell = tables.score_cell(comparison, model, metric)
+            assert cell.value in cells_of[model.name]
+            assert (cell.interval or cell.spread) in cells_of[model.name]
 
 
 @pytest.mark.parametrize(
-    ("largest", "pictures", "animations"), [(8_000_000, 9, 16), (600_000, 9, 0), (300_000, 0, 0)]
+    ("largest", "pictures", "animations", "left_out"),
+    [
+        (8_000_000, 9, 16, []),
+        (600_000, 9, 0, ["The animations"]),
+        (300_000, 0, 0, ["The pictures"]),
+    ],
 )
 def test_many_models_never_make_the_page_too_large(
-    content, monkeypatch, largest, pictures, animations
+    content, monkeypatch, largest, pictures, animations, left_out
 ):
     """Fewer and smaller pictures first, then no animations, then no pictures, and the page
     says so.
     """
-    from pushforward.report import page as module
-
+    monkeypatch.setattr("pushforward.report.page.LARGEST", largest)
     rng = np.random.default_rng(4)
     grid = rng.integers(0, 256, (36, 64, 64, 3), dtype=np.uint8)
     frames = [(t, grid[:16]) for t in np.linspace(1, 0, 7)]
-    content["models"] = [make_model("flow") | {"name": f"flow {i}", "losses": {}} for i in range(8)]
-    shown = {
-        entry["name"]: {"grid": grid, "formation": frames, "training": frames}
-        for entry in content["models"]
-    }
-    monkeypatch.setattr(module, "LARGEST", largest)
-    html = report(content, shown | {"real": {"grid": grid}}).to_html()
+    content["models"] = []
+    shown = {"real": {"grid": grid}}
+    for i in range(8):
+        name = f"flow {i}"
+        content["models"].append(make_model("flow") | {"name": name, "losses": {}})
+        shown[name] = {"grid": grid, "formation": frames, "training": frames}
+    html = report(content, shown).to_html()
     read = check_page(html)
     assert len(html.encode()) <= largest
-    count = len([tag for tag, _ in read.tags if tag == "img"])
-    assert count == pictures
-    count = len([1 for _, attrs in read.tags if "data-frames" in attrs])
-    assert count == animations
-    left_out = {(9, 0): "The animations", (0, 0): "The pictures"}.get((pictures, animations))
-    actual = re.findall("(The animations|The pictures) were left out", read.text)
-    assert actual == ([] if left_out is None else [left_out])
+    assert len(attributes(read, "img")) == pictures
+    assert len(frames_of(read)) == animations
+    said = re.findall("(The animations|The pictures) were left out", read.text)
+    assert said == left_out
+
+
+EVIL = '</script><script>alert("x")</script><img src=x onerror=alert(1)> & \'"$title'
+
+
+def with_hostile_names(content):
+    """The content with markup in every text that users choose."""
+    content["title"] = EVIL
+    content["data"]["name"] = EVIL
+    content["commands"][0] = EVIL
+    content["data"]["classes"] = [EVIL, "\u2028", "\ue000a\ue001"]
+    content["settings"] |= {"features": EVIL, "budget": EVIL}
+    content["machine"][EVIL] = EVIL
+    content["metrics"]["frechet"] |= {"label": EVIL, "what": EVIL}
+    content["baseline"]["name"] = EVIL
+    losses = {EVIL: {"step": [1, 2], "value": [1, 2]}}
+    for entry in content["models"]:
+        entry["name"] += EVIL
+        entry |= {"family": EVIL, "run": EVIL, "warnings": [EVIL], "losses": losses}
+        entry["sampling"]["solver"] = EVIL
+        entry["other_parameters"] = {EVIL: 3}
 
 
 def test_hostile_names_stay_text(content, digit_pictures):
-    evil = '</script><script>alert("x")</script><img src=x onerror=alert(1)> & \'"$title'
-    content["title"] = content["data"]["name"] = content["commands"][0] = evil
-    content["data"]["classes"] = [evil, "\u2028", "\ue000a\ue001"]
-    content["settings"] |= {"features": evil, "budget": evil}
-    content["machine"][evil] = evil
-    content["metrics"]["frechet"] |= {"label": evil, "what": evil}
-    pictures = dict(digit_pictures)
+    pictures = {"real": digit_pictures["real"]}
     for entry in content["models"]:
-        pictures[entry["name"] + evil] = pictures.pop(entry["name"])
-        entry |= {
-            "name": entry["name"] + evil,
-            "family": evil,
-            "run": evil,
-            "warnings": [evil],
-            "losses": {evil: {"step": [1, 2], "value": [1, 2]}},
-        }
-        entry["sampling"]["solver"] = evil
-        entry["other_parameters"] = {evil: 3}
-    content["baseline"]["name"] = evil
+        name = entry["name"]
+        pictures[name + EVIL] = digit_pictures[name]
+    with_hostile_names(content)
     page = report(content, pictures).to_html()
     read = check_page(page)
-    tags = [tag for tag, _ in read.tags]
-    assert tags.count("script") == 2
-    assert tags.count("img") == 5
-    assert evil in read.text
-    actual = json.loads(re.search(r'id="report-data">(.*?)</script>', page, re.S)[1])
-    assert actual == comparison(content).to_plain()
-    assert "onerror" not in [name for _, attrs in read.tags for name in attrs]
-    text = report(content).to_markdown()
-    assert not re.search(r"(?<!\\)<(script|img)", text.split("```")[0])
+    assert len(attributes(read, "script")) == 2
+    assert len(attributes(read, "img")) == 5
+    assert EVIL in read.text
+    embedded = re.search(r'id="report-data">(.*?)</script>', page, re.S)[1]
+    assert json.loads(embedded) == comparison(content).to_plain()
+    for _, attrs in read.tags:
+        assert "onerror" not in attrs
+    text = report(content).to_markdown().split("```")[0]
+    assert not re.search(r"(?<!\\)<(script|img)", text)
 
 
 def every_path(value, path=()):
@@ -166,6 +180,12 @@ def without(content, path, null):
     return changed
 
 
+def shortened(content, path):
+    """Comparisons without a field and with null in its place."""
+    for null in (False, True):
+        yield comparison(without(content, path, null))
+
+
 def test_any_field_may_be_missing(content):
     """A page is drawn without each field of a comparison of two models, and with null in its place
     where that reads otherwise.
@@ -178,17 +198,17 @@ def test_any_field_may_be_missing(content):
     assert "None" not in report(content).to_markdown()
     drawn = []
     for path in paths:
-        for short in (comparison(without(content, path, null)) for null in (False, True)):
+        for short in shortened(content, path):
             if short in drawn[-2:]:
                 continue  # the field had its default, or null is read as nothing
             drawn.append(short)
-            page = Report(short).to_html()
             text = Report(short).to_markdown()
             assert "None" not in text, path
-            assert "nan" not in re.sub(r"[a-z]*nan[a-z]+|[a-z]+nan[a-z]*", "", text.lower()), path
-            assert "None" not in page or "None" not in Reader(page).text, (
-                path
-            )  # reading a page takes longer than drawing it
+            other_words = re.sub(r"[a-z]*nan[a-z]+|[a-z]+nan[a-z]*", "", text.lower())
+            assert "nan" not in other_words, path
+            page = Report(short).to_html()
+            if "None" in page:  # reading a page takes longer than drawing it
+                assert "None" not in Reader(page).text, path
 
 
 def test_nothing_at_all_is_a_page():
@@ -205,18 +225,12 @@ STD = 0.4
 def test_grids_put_each_image_in_its_place(channels):
     images = np.random.default_rng(0).integers(0, 256, (5, 7, 4, channels), dtype=np.uint8)
     grid = np.asarray(grid_picture(images, columns=3, gap=1))
-    assert grid.shape[:2] == (2 * 7 + 1, 3 * 4 + 2)
-    grid = grid.reshape(*grid.shape[:2], channels)
+    height, width = grid.shape[:2]
+    assert height == 2 * 7 + 1
+    assert width == 3 * 4 + 2
+    grid = grid.reshape(height, width, channels)
     np.testing.assert_array_equal(grid[8:15, 5:9], images[4])
     assert (grid[7] == 255).all()
-
-
-# Axes and bars
-# --------------------------------------------------------------------------------------------------
-
-
-# Points in the plane
-# --------------------------------------------------------------------------------------------
 
 
 def plane(steps=8):
@@ -224,10 +238,20 @@ def plane(steps=8):
 
 
 def rows_of(space, n=60):
-    split = Split(
-        (np.array(MEAN) + STD * np.random.default_rng(0).normal(size=(n, 2))).astype(np.float32)
-    )
+    normal = np.random.default_rng(0).normal(size=(n, 2))
+    rows = np.array(MEAN) + STD * normal
+    split = Split(rows.astype(np.float32))
     return Dataset("rows", space, split, split)
+
+
+def cell_centres(low, high, count):
+    """The centres of equal cells of an interval."""
+    return low + (high - low) * (np.arange(count) + 0.5) / count
+
+
+def deviation(t):
+    """The standard deviation of the points at a time of the straight path."""
+    return math.hypot((1 - t) * STD, t)
 
 
 def test_velocities_and_trajectories_are_those_of_the_closed_form():
@@ -239,13 +263,14 @@ def test_velocities_and_trajectories_are_those_of_the_closed_form():
     left, right, low, high = field.limits
     assert right - left == pytest.approx(high - low)
     side = field.velocities.shape[2]
+    columns = cell_centres(left, right, side)
+    rows = cell_centres(low, high, side)
+    x = np.stack(np.meshgrid(columns, rows), axis=-1)
     mean = np.array(MEAN)
-    share = (np.arange(side) + 0.5) / side
-    x = np.stack(np.meshgrid(left + share * (right - left), low + share * (high - low)), axis=-1)
     for number, t in enumerate(field.times[1:-1], 1):
-        s = math.hypot((1 - t) * STD, t)
-        moved = -mean + (t - (1 - t) * STD**2) / s**2 * (x - (1 - t) * mean)
-        np.testing.assert_allclose(field.velocities[0, number], -moved, atol=2e-3)
+        growth = (t - (1 - t) * STD**2) / deviation(t) ** 2
+        velocity = -mean + growth * (x - (1 - t) * mean)
+        np.testing.assert_allclose(field.velocities[0, number], -velocity, atol=2e-3)
     starts = field.ways[0, :, :, 0]
     ends = field.ways[0, :, :, -1]
     np.testing.assert_allclose(ends, mean + STD * starts, atol=0.03)
@@ -256,10 +281,11 @@ def test_points_form_at_the_same_times_and_end_as_the_samples():
     flow = plane()
     samples = flow.sample(5)
     frames = formation_of(flow, samples, 5)
-    assert [t for t, _ in frames] == pytest.approx(np.linspace(1, 0, 24).tolist())
+    times = [t for t, _ in frames]
+    assert times == pytest.approx(np.linspace(1, 0, 24).tolist())
     np.testing.assert_array_equal(frames[-1][1], samples.numpy())
-    half = {round(t, 3): x for t, x in frames}[round(12 / 23, 3)]
+    t, middle = frames[11]
+    assert t == pytest.approx(12 / 23)
     z = frames[0][1]
-    t = 12 / 23
-    expected = (1 - t) * np.array(MEAN) + math.hypot((1 - t) * STD, t) * z
-    np.testing.assert_allclose(half, expected, atol=0.02)
+    expected = (1 - t) * np.array(MEAN) + deviation(t) * z
+    np.testing.assert_allclose(middle, expected, atol=0.02)

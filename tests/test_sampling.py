@@ -30,13 +30,14 @@ def runs(tmp_path_factory):
 def test_options_give_the_flow_that_is_built_by_hand(runs):
     flow = runs["flow"].transport
     weaker = pf.recipes.flow("digits", "tiny").method.transport().denoiser
-    options = {"solver": "heun", "steps": 3, "grid": "karras", "scale": 3.0, "interval": (0.2, 5.0)}
+    interval = (0.2, 5.0)
+    options = {"solver": "heun", "steps": 3, "grid": "karras", "scale": 3.0, "interval": interval}
     configured = configure(flow, weaker=weaker, weaker_scale=1.5, threshold=0.9, **options)
-    guided = pf.Autoguided(pf.Guided(flow.denoiser, 3.0, (0.2, 5.0)), weaker, 1.5, (0.2, 5.0))
-    built = pf.Flow(pf.Thresholded(guided, 0.9), pf.solvers.Heun(), 3, "karras")
-    actual = configured.sample(4, seed=7)
-    expected = built.sample(4, seed=7)
-    assert torch.equal(actual, expected)
+    guided = pf.Guided(flow.denoiser, 3.0, interval)
+    autoguided = pf.Autoguided(guided, weaker, 1.5, interval)
+    built = pf.Flow(pf.Thresholded(autoguided, 0.9), pf.solvers.Heun(), 3, "karras")
+    samples = configured.sample(4, seed=7)
+    assert torch.equal(samples, built.sample(4, seed=7))
     assert configured.calls == built.calls
     assert configure(flow) is flow
     assert configure(flow, steps=None, scale=None) is flow
@@ -51,6 +52,7 @@ def test_samples_as_a_person_takes_them_are_those_of_their_seed():
 
 
 def test_learned_times_are_used_for_unguided_steps_alone(runs):
+    flow = runs["flow"].transport
     times = [0.9, 0.5, 0.2, 0.0]
     asked = []
 
@@ -61,17 +63,14 @@ def test_learned_times_are_used_for_unguided_steps_alone(runs):
         return None
 
     def grid(**options):
-        return configure(runs["flow"].transport, grids=grids, **options).grid
+        return configure(flow, grids=grids, **options).grid
 
     assert grid(steps=3) == times
     assert asked == [(3, "DPM")]
     assert grid(steps=3, scale=2.0, grid="learned") == times
-    own = runs["flow"].transport.grid
-    assert [grid(steps=3, scale=2.0), grid(steps=4), grid(steps=3, grid="time")] == [
-        own,
-        own,
-        "time",
-    ]
+    assert grid(steps=3, scale=2.0) == flow.grid
+    assert grid(steps=4) == flow.grid
+    assert grid(steps=3, grid="time") == "time"
     assert grid(solver="heun") is None
     with pytest.raises(UsageError, match="pushforward tune the transport --steps 5 --solver heun"):
         grid(grid="learned", steps=5, solver=pf.solvers.Heun())
@@ -83,37 +82,49 @@ def test_given_times_stand_for_their_own_number_of_steps(runs):
     assert configure(flow, steps=4).grid is None
 
 
-def test_what_does_not_fit_is_refused_by_name(runs):
-    flow = runs["flow"].transport
+REFUSED = [
+    ({"truncation": 1.0}, "iterative model"),
+    ({"interval": (0.2, 5)}, "`scale` or `weaker`"),
+    ({"weaker_scale": 2.0}, "weaker=RUN"),
+    ({"steps": 0}, "at least 1"),
+    ({"stesp": 3}, 'Did you mean "steps"'),
+]
+
+
+@pytest.mark.parametrize(("options", "says"), REFUSED)
+def test_what_does_not_fit_is_refused_by_name(runs, options, says):
+    with pytest.raises(UsageError, match=says):
+        configure(runs["flow"].transport, **options)
+
+
+def test_models_that_sample_in_one_call_take_truncation_but_no_steps(runs):
     gan = runs["gan"].transport
-    for transport, options, says in (
-        (gan, {"steps": 3, "scale": 2.0}, "samples in one call.*`steps`, `scale`"),
-        (flow, {"truncation": 1.0}, "iterative model"),
-        (flow, {"interval": (0.2, 5)}, "`scale` or `weaker`"),
-        (flow, {"weaker_scale": 2.0}, "weaker=RUN"),
-        (flow, {"steps": 0}, "at least 1"),
-        (flow, {"stesp": 3}, 'Did you mean "steps"'),
-    ):
-        with pytest.raises(UsageError, match=says):
-            configure(transport, **options)
-    actual = configure(gan, truncation=0.5).sample(3)
+    with pytest.raises(UsageError, match=r"samples in one call.*`steps`, `scale`"):
+        configure(gan, steps=3, scale=2.0)
+    samples = configure(gan, truncation=0.5).sample(3)
     expected = pf.editing.Truncated(gan, 0.5).sample(3)
-    assert torch.equal(actual, expected)
+    assert torch.equal(samples, expected)
 
 
 def test_a_run_samples_with_the_same_options(runs):
     run = runs["flow"]
-    other = runs["gan"]
     few = run.configured(steps=3, solver="heun")
-    actual = run.sample(4, {"label": 3}, seed=5, steps=3, solver="heun")
-    expected = few.sample(4, {"label": 3}, seed=5)
-    assert torch.equal(actual, expected)
-    assert (run.transport.steps, few.transport.steps, few.folder) == (25, 3, run.folder)
+    samples = run.sample(4, {"label": 3}, seed=5, steps=3, solver="heun")
+    assert torch.equal(samples, few.sample(4, {"label": 3}, seed=5))
+    assert run.transport.steps == 25
+    assert few.transport.steps == 3
+    assert few.folder == run.folder
+    assert run.seen.names == ()
+    assert few.seen.names == ()
+
+
+def test_a_run_can_be_guided_by_a_run(runs):
+    run = runs["flow"]
+    other = runs["gan"]
     guided = run.configured(weaker=run.folder, weaker_scale=3.0, steps=3)
-    expected = run.configured(weaker=run.denoiser, weaker_scale=3.0, steps=3).sample(2)
-    assert torch.equal(guided.sample(2), expected)
+    by_denoiser = run.configured(weaker=run.denoiser, weaker_scale=3.0, steps=3)
+    assert torch.equal(guided.sample(2), by_denoiser.sample(2))
     assert str(run.folder) in guided.seen.names
-    assert run.seen.names == few.seen.names == ()
     with pytest.raises(UsageError, match="one-call"):
         run.sample(1, weaker=other)
     with pytest.raises(UsageError, match=f"{other.folder} samples in one call.*`solver`"):
@@ -121,50 +132,51 @@ def test_a_run_samples_with_the_same_options(runs):
 
 
 def test_every_option_of_the_library_is_one_of_the_command_line():
-    from dataclasses import fields
-
     from pushforward.cli.options import Guiding, Solving
 
-    assert set(Sampling.__annotations__) == {
-        field.name for group in (Solving, Guiding) for field in fields(group)
-    }
+    options = Solving.__dataclass_fields__.keys() | Guiding.__dataclass_fields__.keys()
+    assert set(Sampling.__annotations__) == options
 
 
 def test_samples_are_tensors_that_can_be_drawn(runs):
-    x = runs["gan"].sample(9)
+    gan = runs["gan"]
+    x = gan.sample(9)
     assert isinstance(x, Samples)
-    assert (x.shape, x.dtype, x.min() >= 0, x.max() <= 1) == (
-        (9, 1, 8, 8),
-        torch.float32,
-        True,
-        True,
-    )
-    assert type(x + 1) is type(x.mean(0)) is type(x[0]) is torch.Tensor
-    assert type(x[:4]) is Samples
-    pixels = np.asarray(x[:4].to_pil(columns=2, zoom=1))
-    expected = runs["gan"].space.quantise(x)[1, ..., 0]
-    np.testing.assert_array_equal(pixels[:8, 9:], expected)
-    assert torch.equal(pickle.loads(pickle.dumps(x)), x)
+    assert x.shape == (9, 1, 8, 8)
+    assert x.dtype == torch.float32
+    assert x.min() >= 0
+    assert x.max() <= 1
+    for other in (x + 1, x.mean(0), x[0]):
+        assert type(other) is torch.Tensor
+    first = x[:4]
+    assert type(first) is Samples
+    pixels = np.asarray(first.to_pil(columns=2, zoom=1))
+    second_image = gan.space.quantise(x)[1, ..., 0]
+    np.testing.assert_array_equal(pixels[:8, 9:], second_image)
+    copy = pickle.loads(pickle.dumps(x))
+    assert torch.equal(copy, x)
 
 
 def test_a_cell_that_names_its_folder_runs_twice(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = {"steps": 1, "size": "tiny", "out": "mine", "overwrite": True}
     first = pf.fit("vae", "moons", **options).sample(2)
-    actual = pf.fit("vae", "moons", **options).sample(2)
-    assert torch.equal(actual, first)
+    again = pf.fit("vae", "moons", **options).sample(2)
+    assert torch.equal(again, first)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     with pytest.raises(UsageError, match="overwrite=True"):
         pf.fit("vae", "moons", steps=1, size="tiny", out="mine")
     with pytest.raises(UsageError, match="flop"):
         pf.fit("vae", "moons", **options, augment="flop")
-    actual = pf.load("mine").sample(2)
-    assert torch.equal(actual, first), "a training that cannot be set up replaces nothing"
-    (tmp_path / "else").mkdir()
-    (tmp_path / "else" / "mine.txt").touch()
+    kept = pf.load("mine").sample(2)
+    assert torch.equal(kept, first), "a training that cannot be set up replaces nothing"
+
+
+def test_a_folder_that_is_not_a_run_is_not_overwritten(tmp_path):
+    (tmp_path / "mine.txt").touch()
     with pytest.raises(UsageError, match="already"):
-        pf.fit("vae", "moons", **{**options, "out": "else"})
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["else", "mine"]
+        pf.fit("vae", "moons", steps=1, size="tiny", out=tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_progress_is_shown_where_a_person_reads_it(monkeypatch):

@@ -5,7 +5,9 @@ answer.
 import json
 import os
 import runpy
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +28,28 @@ from pushforward.testing import Broken, assert_same, check_space, final_state
 FILE = Path(__file__).parents[1] / "docs" / "examples" / "clips.py"
 
 
+def restore_parts(before):
+    PARTS.added.clear()
+    PARTS.added.update(before)
+
+
 @pytest.fixture(scope="module")
 def plugin():
     """The plug-in's classes by name; what it registers is forgotten afterwards."""
     before = dict(PARTS.added)
     function = recipes.load_file(FILE)
-    yield {**vars(__import__("sys").modules[function.__module__])}
-    PARTS.added.clear()
-    PARTS.added.update(before)
+    module = sys.modules[function.__module__]
+    yield vars(module)
+    restore_parts(before)
+
+
+def killed_after_three_steps(folder):
+    """A run whose last step was not saved."""
+    trainer = pf.training.api.reopen(folder, plugins=["./clips.py"], steps=6)
+    trainer.advance(1e-9)
+    trainer.save()
+    trainer.advance(1e-9)
+    trainer.close()
 
 
 @pytest.fixture(scope="module")
@@ -49,96 +65,92 @@ def runs(tmp_path_factory):
     os.environ["PUSHFORWARD_CACHE"] = str(folder / "cache")
     x = runpy.run_path("clips.py")["moving_squares"](240)
     np.savez_compressed("squares.npz", x=x)
-    train = ["train", "./clips.py", "--data", "squares.npz", "--batch", "32", "--width", "8"]
+    train = shlex.split("train ./clips.py --data squares.npz --batch 32 --width 8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pushforward.training.monitor.standard_callbacks.PICTURES", (0.0, 0.5, 1.0))
         assert main([*train, "--steps", "6", "--out", "whole"]) == 0
     assert main([*train, "--steps", "2", "--out", "cut"]) == 0
-    trainer = pf.training.api.reopen(folder / "cut", plugins=["./clips.py"], steps=6)
-    trainer.advance(1e-9)
-    trainer.save()
-    trainer.advance(1e-9)
-    trainer.close()
-    del trainer  # a kill: the last step was not saved
+    killed_after_three_steps(folder / "cut")
     assert main(["resume", "cut", "--plugin", "./clips.py"]) == 0
     yield folder
     os.chdir(before)
-    PARTS.added.clear()
-    PARTS.added.update(known)
+    restore_parts(known)
 
 
 def test_clips_are_trained_and_resumed_bit_for_bit(runs):
-    assert_same(final_state(runs / "whole"), final_state(runs / "cut"))
-    run = pf.load(runs / "whole", plugins=["./clips.py"])
+    whole = runs / "whole"
+    assert_same(final_state(whole), final_state(runs / "cut"))
+    run = pf.load(whole, plugins=["./clips.py"])
     assert type(run.space).__name__ == "VideoSpace"
     assert run.space.shape == (4, 1, 8, 8)
-    content = json.loads((runs / "whole" / "spec.json").read_text())
-    assert content["method"]["denoiser"]["space"]["part"] == "VideoSpace"
-    description = spec.describe(spec.build(content["method"]))
-    assert description == content["method"]
-    assert {x.shape[1:] for _, x in history_of(run)} == {(8, 32, 1)}, (
-        "pictures of frames side by side"
-    )
+    method = json.loads((whole / "spec.json").read_text())["method"]
+    assert method["denoiser"]["space"]["part"] == "VideoSpace"
+    assert spec.describe(spec.build(method)) == method
+    shapes = {x.shape[1:] for _, x in history_of(run)}
+    assert shapes == {(8, 32, 1)}, "pictures of frames side by side"
     assert repr(run.sample(2)) == "Samples(2 of 4x1x8x8, clips in data units)"
 
 
-def spaces(plugin):
-    """A split of each kind of data."""
+def split_of(noun):
+    """A split of a kind of data."""
     random = np.random.default_rng(1)
-    return {
-        "image": random.integers(0, 256, (30, 3, 4, 5)).astype(np.uint8),
-        "vector": (random.normal(size=(30, 6)) * 3 + 1).astype(np.float32),
-        "clip": random.integers(0, 256, (30, 2, 3, 4, 5)).astype(np.uint8),
-    }
+    if noun == "vector":
+        return (random.normal(size=(30, 6)) * 3 + 1).astype(np.float32)
+    shape = {"image": (3, 4, 5), "clip": (2, 3, 4, 5)}[noun]
+    return random.integers(0, 256, (30, *shape), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("noun", ["image", "vector", "clip"])
 def test_what_every_space_answers(plugin, noun):
-    x = spaces(plugin)[noun]
+    x = split_of(noun)
     check_space(kind_of(x), x)
     space = measure(x)
     assert space.noun == noun
     sides = [side for side in range(x.ndim) if side != 1 + space.axis]
-    unit = space.to_model(Split(x).data_units().double()).std(sides, correction=0)
+    model = space.to_model(Split(x).data_units().double())
+    unit = model.std(sides, correction=0)
     assert torch.allclose(unit, torch.ones_like(unit), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "wrong", "says"),
-    [
-        (
-            "scale",
-            property(lambda self: np.ones(self.size, np.float32)),
-            "`scale` must be the standard deviations",
-        ),
-        ("log_det", property(lambda self: 0.0), "`scale` must be the standard deviations"),
-        ("axis", 0, "mean 0"),
-        ("as_points", True, "drawn as pictures, or as points"),
-        ("accepts", classmethod(lambda cls, x: False), "VideoSpace: no other kind may accept"),
-    ],
-)
-def test_a_space_that_answers_wrongly_is_told_what_is_wrong(plugin, monkeypatch, name, wrong, says):
+WRONG_SCALE = "`scale` must be the standard deviations"
+WRONG = {
+    "scale": (property(lambda self: np.ones(self.size, np.float32)), WRONG_SCALE),
+    "log_det": (property(lambda self: 0.0), WRONG_SCALE),
+    "axis": (0, "mean 0"),
+    "as_points": (True, "drawn as pictures, or as points"),
+    "accepts": (classmethod(lambda cls, x: False), "VideoSpace: no other kind may accept"),
+}
+
+
+def measured_along_frames(cls, x):
+    return cls(x.shape[1:], (0.3, 0.5), (0.2, 0.1))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_space_that_answers_wrongly_is_told_what_is_wrong(plugin, monkeypatch, name):
     kind = plugin["VideoSpace"]
-    x = spaces(plugin)["clip"]
-    x = (x * np.linspace(0.2, 1, 3)[:, None, None]).astype(np.uint8)  # channels that differ
+    channels = np.linspace(0.2, 1, 3)[:, None, None]
+    x = (split_of("clip") * channels).astype(np.uint8)
     check_space(kind, x)
-    monkeypatch.setattr(kind, name, wrong)
+    answer, says = WRONG[name]
+    monkeypatch.setattr(kind, name, answer)
     if name == "axis":
         monkeypatch.setattr(kind, "_view", lambda self: (1, -1, 1, 1, 1))
-        monkeypatch.setattr(
-            kind, "measured", classmethod(lambda cls, x: cls(x.shape[1:], (0.3, 0.5), (0.2, 0.1)))
-        )
+        monkeypatch.setattr(kind, "measured", classmethod(measured_along_frames))
     with pytest.raises(Broken, match=says):
         check_space(kind, x)
 
 
 def test_kernels_of_other_dimensions_stay_where_they_are():
-    both = nn.ModuleList([nn.Conv2d(3, 4, 3), nn.Conv3d(3, 4, 3)])
+    flat = nn.Conv2d(3, 4, 3)
+    deep = nn.Conv3d(3, 4, 3)
+    both = nn.ModuleList([flat, deep])
     weights = [module.weight.detach().clone() for module in both]
-    for memory_format, changed in ((torch.channels_last, 0), (torch.channels_last_3d, 1)):
-        laid_out(both, memory_format)
-        assert both[changed].weight.is_contiguous(memory_format=memory_format)
-    assert all(
-        torch.equal(module.weight, weight) for module, weight in zip(both, weights, strict=True)
-    )
-    assert laid_out(nn.Linear(2, 2), torch.contiguous_format).weight.is_contiguous()
+    laid_out(both, torch.channels_last)
+    assert flat.weight.is_contiguous(memory_format=torch.channels_last)
+    laid_out(both, torch.channels_last_3d)
+    assert deep.weight.is_contiguous(memory_format=torch.channels_last_3d)
+    for module, weight in zip(both, weights, strict=True):
+        assert torch.equal(module.weight, weight)
+    linear = laid_out(nn.Linear(2, 2), torch.contiguous_format)
+    assert linear.weight.is_contiguous()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from programs.metrics import Seen
 from programs.tables import Noise
+from scipy.spatial.distance import cdist
 
 from pushforward.data import TableSpace, load
 from pushforward.data.core.dataset import Split
@@ -30,157 +31,166 @@ def data(tmp_path_factory):
     """
     path = tmp_path_factory.mktemp("distances") / "t.csv"
     rng = np.random.default_rng(7)
-    amount = rng.integers(10**3, 10**6, 300).tolist()
-    size = np.where(rng.random(300) < 0.3, 0, rng.gamma(2, 9, 300)).tolist()
-    rows = [
-        f"{'' if i % 11 == 0 else a},{b:.3f},{'rgb'[a % 3]}"
-        for i, (a, b) in enumerate(zip(amount, size, strict=True))
-    ]
-    path.write_text("amount,size,colour\n" + "\n".join(rows) + "\n")
+    amounts = rng.integers(10**3, 10**6, 300).tolist()
+    sizes = np.where(rng.random(300) < 0.3, 0, rng.gamma(2, 9, 300))
+    lines = ["amount,size,colour"]
+    for i, (amount, size) in enumerate(zip(amounts, sizes, strict=True)):
+        known = "" if i % 11 == 0 else amount
+        lines.append(f"{known},{size:.3f},{'rgb'[amount % 3]}")
+    path.write_text("\n".join(lines) + "\n")
     return load(path)
+
+
+@pytest.fixture(scope="module")
+def features(data):
+    return fit_features(data, cache=False)
+
+
+def in_coordinates(split, space):
+    """The same rows in the coordinates of a space."""
+    values = split.table_values
+    return Split(space.encoded(values), source_hashes=split.hashes, table_values=values)
 
 
 def coarse(data):
     """The same rows in coordinates of other columns: without atoms, and with the knots of the first
     rows alone.
     """
-    values = data.train.table_values
     fields = []
-    for place, field in enumerate(data.space.fields):
-        few = np.unique(values[~np.isnan(values[:, place]), place])[::9]
+    for column, field in zip(data.train.table_values.T, data.space.fields, strict=True):
+        few = np.unique(column[~np.isnan(column)])[::9]
         if isinstance(field, Number):
             field = Number.measured(field.name, few, field.kind, field.form, field.missing)
         fields.append(field)
     space = TableSpace.of(fields)
-    train, held_out = (
-        Split(
-            space.encoded(split.table_values),
-            source_hashes=split.hashes,
-            table_values=split.table_values,
-        )
-        for split in (data.train, data.held_out)
-    )
+    train = in_coordinates(data.train, space)
+    held_out = in_coordinates(data.held_out, space)
     return dataclasses.replace(data, space=space, train=train, held_out=held_out)
 
 
+def standardised(column):
+    """The values in standard deviations of the known ones; 0 for missing ones."""
+    known = column[~np.isnan(column)]
+    return np.nan_to_num((column - known.mean()) / known.std())
+
+
 def test_points_are_standardised_values_and_indicators(data):
-    known = data.train.table_values
-    held = data.held_out.table_values
+    """A number and whether it is missing, a number, three colours and a missing one."""
+    amount, size, colour = data.train.table_values.T
     raw = RowEncoder(data)
     assert raw.scale is None
-    assert raw.shape == (
-        2 + 1 + 4,
-    )  # a number and whether it is missing, a number, 3 colours and none
-    nan = np.nanmean(known[:, 0])
-    amount = np.nan_to_num(known[:, 0], nan=nan)
-    size = known[:, 1]
-    present = known[~np.isnan(known[:, 0]), 0]
-    assert raw.training[:, 0] == pytest.approx((amount - present.mean()) / present.std(), abs=1e-5)
-    expected = np.isnan(known[:, 0])
-    assert np.array_equal(raw.training[:, 1], expected)
-    assert raw.training[:, 2] == pytest.approx((size - size.mean()) / size.std(), abs=1e-5)
-    actual = raw.training[:, 3:6].argsort(1)[:, -1]
-    expected = np.argsort(np.argsort(-np.bincount(known[:, 2].astype(int))))[
-        known[:, 2].astype(int)
-    ]
-    assert np.array_equal(actual, expected)
-    assert (raw.training[:, 3:].sum(1) == 1).all()
-    assert not raw.training[:, 6].any()
+    assert raw.shape == (2 + 1 + 4,)
+    points = raw.training.T
+    assert points[0] == pytest.approx(standardised(amount), abs=1e-5)
+    assert np.array_equal(points[1], np.isnan(amount))
+    assert points[2] == pytest.approx(standardised(size), abs=1e-5)
+    indicators = points[3:6].argmax(0)
+    colour = colour.astype(int)
+    ranks = np.argsort(np.argsort(-np.bincount(colour)))
+    assert np.array_equal(indicators, ranks[colour])
+    assert (points[3:].sum(0) == 1).all()
+    assert not points[6].any()
+
+
+def test_points_of_other_rows_stay_in_the_range_of_the_training(data):
+    raw = RowEncoder(data)
+    x = torch.zeros(3, data.space.size)
     far = np.array([[1e300, -1e300, 1.0], [np.nan, np.nan, 2.0]])
-    points = raw.of(torch.zeros(2, data.space.size), far)
-    assert points[0, 0] == raw.training[:, 0].max()
-    assert points[0, 2] == raw.training[:, 2].min()
-    values = points[1, :3].tolist()
-    assert values == [0, 1, 0]
-    actual = raw.at(data.held_out, slice(2, 5))
-    expected = raw.of(torch.zeros(3, data.space.size), held[2:5])
-    assert np.array_equal(actual, expected)
+    clipped, missing = raw.of(x[:2], far)
+    assert clipped[0] == raw.training[:, 0].max()
+    assert clipped[2] == raw.training[:, 2].min()
+    assert missing[:3].tolist() == [0, 1, 0]
+    held_out = raw.at(data.held_out, slice(2, 5))
+    expected = raw.of(x, data.held_out.table_values[2:5])
+    assert np.array_equal(held_out, expected)
 
 
-def test_scores_of_distances_are_the_same_in_all_coordinates(data):
+def scored(data, values, features):
+    """Scores of generated values, and the points that metrics receive."""
+    seen = Seen()
+    x = data.space.encoded(values, foreign=True)
+    metrics = [*DISTANCES, seen]
+    scores = score(x, data, features, n=20, metrics=metrics, values=values)
+    (samples,) = seen.samples
+    points = [samples.generated, samples.reference, samples.training, samples.generated_more]
+    return scores, points
+
+
+def test_scores_of_distances_are_the_same_in_all_coordinates(data, features):
     other = coarse(data)
     assert other.space.size != data.space.size
     rng = np.random.default_rng(3)
-    scores = {}
     values = data.train.table_values[rng.integers(0, len(data.train), 60)]
-    values[:, 0] = np.clip(np.round(values[:, 0] * rng.uniform(0.9, 1.1, 60)), 10**3, 10**6)
-    for name, each in (("own", data), ("other", other)):
-        seen = Seen()
-        x = each.space.encoded(values, foreign=True)
-        scores[name] = score(
-            x,
-            each,
-            fit_features(each, cache=False),
-            n=20,
-            metrics=[*DISTANCES, seen],
-            values=values,
-        )
-        samples = seen.samples[0]
-        assert (len(samples.generated), len(samples.generated_more)) == (20, 60)
-        scores[name]["arrays"] = [
-            samples.generated,
-            samples.reference,
-            samples.training,
-            samples.generated_more,
-        ]
-    assert np.array_equal(scores["own"]["arrays"][2], RowEncoder(data).training)
-    for own, there in zip(scores["own"].pop("arrays"), scores["other"].pop("arrays"), strict=True):
-        assert np.array_equal(own, there)
-    assert set(DISTANCES) <= scores["own"].keys()
+    noisy = np.round(values[:, 0] * rng.uniform(0.9, 1.1, 60))
+    values[:, 0] = np.clip(noisy, 10**3, 10**6)
+    own, points = scored(data, values, features)
+    others, other_points = scored(other, values, fit_features(other, cache=False))
+    for expected, actual in zip(points, other_points, strict=True):
+        assert np.array_equal(actual, expected)
+    generated, _, training, more = points
+    assert len(generated) == 20
+    assert len(more) == 60
+    assert np.array_equal(training, RowEncoder(data).training)
+    assert set(DISTANCES) <= own.keys()
     for name in DISTANCES:
-        assert scores["own"][name] == scores["other"][name], name
+        assert others[name] == own[name], name
+
+
+def assert_same_values(actual, expected):
+    assert np.array_equal(actual, expected, equal_nan=True)
 
 
 def test_samples_of_a_model_in_other_coordinates_keep_their_values(data):
     own = coarse(data).space
     x = torch.from_numpy(own.encoded(data.train.table_values[:40]))
     again, values = own.recoded(x, data.space)
-    assert np.array_equal(data.space.values(again), own.values(x), equal_nan=True)
-    assert np.array_equal(values, own.values(x), equal_nan=True)
+    assert_same_values(data.space.values(again), own.values(x))
+    assert_same_values(values, own.values(x))
     assert own.recoded(x, own)[0] is x
     sampler = Map(Noise(), own, own.shape)
     seen = Seen()
     scores = Evaluator(data, 20, repeats=1, metrics=[seen]).scores(sampler)[0]
     assert scores == {}
-    assert np.array_equal(
-        seen.samples[0].table.generated,
-        own.values(sampler.sample(20, seed=REPEAT_SEEDS)),
-        equal_nan=True,
-    )
+    drawn = own.values(sampler.sample(20, seed=REPEAT_SEEDS))
+    assert_same_values(seen.samples[0].table.generated, drawn)
 
 
-def test_floors_measure_distances_in_the_same_points(data):
+def row_set(points):
+    return {row.tobytes() for row in points}
+
+
+def test_floors_measure_distances_in_the_same_points(data, features):
     seen = Seen()
-    real_data_scores(
-        data, fit_features(data, cache=False), n=10, redraws=2, metrics=[seen], cache=False
-    )
-    training = {row.tobytes() for row in RowEncoder(data).training}
+    real_data_scores(data, features, n=10, redraws=2, metrics=[seen], cache=False)
+    raw = RowEncoder(data)
+    training = row_set(raw.training)
     for samples in seen.samples:
-        assert {row.tobytes() for row in samples.generated} <= training
-        assert {row.tobytes() for row in samples.training} <= training
+        assert row_set(samples.generated) <= training
+        assert row_set(samples.training) <= training
         assert len(samples.training) == len(data.train) - 10
-        expected = RowEncoder(data).of(samples.table, samples.table.reference)[:, :2]
-        assert np.array_equal(samples.reference[:, :2], expected)
+        expected = raw.of(samples.table, samples.table.reference)
+        assert np.array_equal(samples.reference[:, :2], expected[:, :2])
 
 
 def test_the_nearest_training_row_is_that_of_the_values(data):
     x = torch.from_numpy(data.train.x[3:9])
-    raw = RowEncoder(data)
     near = nearest(x, data, 2)
-    examples = near.examples[:, 0].tolist()
-    assert examples == list(range(3, 9))
+    assert near.examples[:, 0].tolist() == [3, 4, 5, 6, 7, 8]
     assert near.copies.all()
-    distances = np.linalg.norm(raw.training[3:9, None].astype(float) - raw.training[None], axis=2)
-    assert near.distances == pytest.approx(np.sort(distances, 1)[:, :2], abs=1e-6)
+    training = RowEncoder(data).training.astype(float)
+    distances = cdist(training[3:9], training)
+    smallest = np.sort(distances, 1)[:, :2]
+    assert near.distances == pytest.approx(smallest, abs=1e-6)
 
 
-def test_the_protocol_says_what_distances_are_measured_in(data):
-    features = fit_features(data, cache=False)
+def test_the_protocol_says_what_distances_are_measured_in(data, features):
     assert protocol_of(data, features, 10, ()).representation == RowEncoder.representation
     moons = load("moons")
     assert protocol_of(moons, fit_features(moons), 10, ()).representation == ""
-    old, new = (
-        Protocol(data="it", n=10, representation=what) for what in ("", RowEncoder.representation)
-    )
+
+
+def test_distances_in_different_points_cannot_be_compared():
+    old = Protocol(data="it", n=10)
+    new = dataclasses.replace(old, representation=RowEncoder.representation)
     with pytest.raises(UsageError, match=r"of old and new cannot be compared.* representation"):
         check_same([("old", old), ("new", new)])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from programs.cases import text_table
 
 from pushforward.data import load
 from pushforward.data.spaces import TableSpace
@@ -15,164 +16,225 @@ from pushforward.tables.reading.string_columns import MISSING, Faults, RawColumn
 
 def finding(cells, missing=MISSING):
     faults = Faults()
-    decided = infer(RawColumn.of("c", cells).without(missing), range(2, len(cells) + 2), faults)
+    column = RawColumn.of("c", cells).without(missing)
+    lines = range(2, len(cells) + 2)
+    decided = infer(column, lines, faults)
     return decided, faults.sentences
 
 
+def open_columns(random):
+    """Cells with more different values than there are knots, and whether float32 holds each."""
+    yield [str(v) for v in random.integers(-(10**6), 10**6, 4000)], True
+    yield [f"{v:.4f}" for v in random.normal(0, 90, 4000)], False
+    seconds = random.permutation(10**5)[:2000]
+    moments = np.datetime64("2021-02-27 00:00:00") + seconds
+    yield [str(moment).replace("T", " ") for moment in moments], False
+    yield [f"{v:.9f}".rstrip("0").rstrip(".") for v in random.exponential(900, 4000)], False
+
+
 def test_open_columns_come_back_too():
-    """Of more different values than there are knots: in float64 always, in float32 where they are
-    whole numbers.
-    """
-    rng = np.random.default_rng(0)
-    for cells, whole in (
-        ([str(v) for v in rng.integers(-(10**6), 10**6, 4000)], True),
-        ([f"{v:.4f}" for v in rng.normal(0, 90, 4000)], False),
-        (
-            [
-                str(np.datetime64("2021-02-27 00:00:00") + int(v)).replace("T", " ")
-                for v in rng.permutation(10**5)[:2000]
-            ],
-            False,
-        ),
-        ([f"{v:.9f}".rstrip("0").rstrip(".") for v in rng.exponential(900, 4000)], False),
-    ):
+    """In float64 always, in float32 if they are integers."""
+    for column, whole in open_columns(np.random.default_rng(0)):
+        cells = list(column)
         decided, _ = finding(cells)
         values = decided.values(RawColumn.of("c", cells).without(MISSING))
         field = decided.measured(values)
         assert not field.closed
-        actual = field.cells(field.decode(field.encode(values)))
-        assert actual == cells
+        encoded = field.encode(values)
+        assert field.cells(field.decode(encoded)) == cells
+        stored = field.decode(encoded.astype(np.float32))
         if whole:
-            actual = field.cells(field.decode(field.encode(values).astype(np.float32)))
-            assert actual == cells
+            assert field.cells(stored) == cells
         exact = np.isin(values, field.knots)
-        stored = field.decode(field.encode(values).astype(np.float32))
         assert (stored == values)[exact].all(), "a knot was rounded"
 
 
-@pytest.mark.parametrize(
-    ("cells", "kind", "written"),
-    [
-        (["1.50", "2.25", "10.00"] * 9, "number", None),
-        (["1.5", "2", "10"] * 9, "number", None),
-        (["1.0", "2.25", "-3.5"] * 9, "number", None),
-        (["1e-5", "0.25", "3"] * 9, "number", ["0.00001", "0.25", "3"] * 9),
-        (["1e-20", "2.5e-7", "3"] * 9, "number", ["1e-20", "2.5e-07", "3"] * 9),
-        (["1,5", "2,25", "3"] * 9, "number", None),
-        ([str(v) for v in range(3, 90, 3)], "whole", None),
-        ([str(v) for v in range(1, 90)], "drop", None),
-        (["3", "1", "2"] * 9, "ordinal", None),
-        (["-1", "10", "2"] * 9, "ordinal", None),
-        (["007", "010", "123"] * 9, "category", None),
-        (["+49", "+33", "+1"] * 9, "category", None),
-        (["9" * 17, "8" * 17, "7"] * 9, "category", None),
-        (["TRUE", "FALSE"] * 9, "boolean", None),
-        (["1", "0", "?"] * 9, "boolean", ["1", "0", "?"] * 9),
-        (["Yes", "No", "N/A"] * 9, "boolean", None),
-        (["yes", "no", "maybe"] * 9, "category", None),
-        (["2021-03-04", "1969-12-31"] * 9, "date", None),
-        (["2021-03-04 05:06:07", "2021-12-31 23:59:59"] * 9, "date", None),
-        (["31.12.2020", "01.02.2021"] * 9, "date", None),
-        (["12/31/2020", "01/02/2021"] * 9, "date", None),
-        (["12/31/2020", "1/2/2021"] * 9, "date", None),
-        (["03 Feb 2020", "29 Feb 2020"] * 9, "date", None),
-        (["2021-03-04", "2021-02-30"] * 9, "category", None),
-        (["", "NA"] * 9, "category", None),
-        (["7"] * 9, "ordinal", None),
-        (["1,234", "999", "-12,345,678"] * 9, "whole", None),
-        (["1,234.50", "2,000,000.25", "-3.00"] * 9, "number", None),
-        (["1,234", "0,999", "12,345"] * 9, "number", None),
-        (["1.234.567", "999", "-12.345"] * 9, "whole", None),
-        (["1.234,50", "-2.000.000,25", "3,00"] * 9, "number", None),
-        (["1.234,50", "20,00"] * 9, "number", None),
-        (["1'234.50", "20.00"] * 9, "number", None),
-        (["1 234,5", "20"] * 9, "number", None),
-        (["1\u202f234", "20", "7"] * 9, "whole", None),
-        (["1,234.50", "20.00"] * 9, "number", None),
-        ([*map(str, range(100, 160)), *["0199", "0200"]] * 2, "category", None),
-        (["$1,234.50", "-$99.00", "$3.25"] * 9, "number", None),
-        (["1.234,56 EUR", "99,00 EUR", "-3,25 EUR"] * 9, "number", None),
-        (["CHF 1'234.50", "CHF 99.00"] * 9, "number", None),
-        ([f"{v / 8}%" for v in range(-20, 20)], "number", None),
-        ([f"{v} kg" for v in range(-60, 60, 2)], "whole", ""),
-        (["12 doors", "2 doors", "4 doors"] * 9, "ordinal", None),
-        (["A12", "A2", "A4"] * 9, "category", None),
-        (["$12", "12 EUR", "4"] * 9, "category", None),
-        (["1st", "2nd", "11th"] * 9, "category", None),
-        ([f"user {i}" for i in range(40)], "drop", None),
-        ([f"user {i}" for i in range(9)], "category", None),
-    ],
+KINDS = text_table(
+    """
+    number   | 1.50; 2.25; 10.00
+    number   | 1.5; 2; 10
+    number   | 1.0; 2.25; -3.5
+    number   | 1,5; 2,25; 3
+    ordinal  | 3; 1; 2
+    ordinal  | -1; 10; 2
+    category | 007; 010; 123
+    category | +49; +33; +1
+    category | 99999999999999999; 88888888888888888; 7
+    boolean  | TRUE; FALSE
+    boolean  | Yes; No; N/A
+    category | yes; no; maybe
+    date     | 2021-03-04; 1969-12-31
+    date     | 2021-03-04 05:06:07; 2021-12-31 23:59:59
+    date     | 31.12.2020; 01.02.2021
+    date     | 12/31/2020; 01/02/2021
+    date     | 12/31/2020; 1/2/2021
+    date     | 03 Feb 2020; 29 Feb 2020
+    category | 2021-03-04; 2021-02-30
+    category | ; NA
+    ordinal  | 7
+    whole    | 1,234; 999; -12,345,678
+    number   | 1,234.50; 2,000,000.25; -3.00
+    number   | 1,234; 0,999; 12,345
+    whole    | 1.234.567; 999; -12.345
+    number   | 1.234,50; -2.000.000,25; 3,00
+    number   | 1.234,50; 20,00
+    number   | 1'234.50; 20.00
+    number   | 1 234,5; 20
+    whole    | 1\u202f234; 20; 7
+    number   | 1,234.50; 20.00
+    number   | $1,234.50; -$99.00; $3.25
+    number   | 1.234,56 EUR; 99,00 EUR; -3,25 EUR
+    number   | CHF 1'234.50; CHF 99.00
+    ordinal  | 12 doors; 2 doors; 4 doors
+    category | A12; A2; A4
+    category | $12; 12 EUR; 4
+    category | 1st; 2nd; 11th
+    """
 )
-def test_kinds(cells, kind, written):
+REWRITTEN = text_table(
+    """
+    number  | 1e-5; 0.25; 3     | 0.00001; 0.25; 3
+    number  | 1e-20; 2.5e-7; 3  | 1e-20; 2.5e-07; 3
+    boolean | 1; 0; ?           | 1; 0; ?
+    """
+)
+
+
+def nine_times(text):
+    """The cells of a column that repeats those of a text."""
+    return [cell.strip() for cell in text.split(";")] * 9
+
+
+def usual(cells):
+    """The cells as they are written: one text stands for all missing values."""
+    missing = RawColumn.of("c", cells).missing_text(MISSING)
+    return [missing if cell in MISSING else cell for cell in cells]
+
+
+def check_column(cells, kind, written):
+    """Check the kind of a column, and that its values are written as expected."""
     decided, faults = finding(cells)
-    assert (decided.kind, faults) == (kind, [])
-    if kind == "drop":
-        assert "identifier" in decided.why
-        return
+    assert faults == []
+    assert decided.kind == kind
     column = RawColumn.of("c", cells)
     values = decided.values(column.without(MISSING))
     field = decided.measured(values)
-    missing = column.missing_text(MISSING)
-    usual = written or [missing if cell in MISSING else cell for cell in cells]
-    actual = field.cells(field.decode(field.encode(values).astype(np.float32)), missing)
-    assert actual == usual
+    stored = field.encode(values).astype(np.float32)
+    actual = field.cells(field.decode(stored), column.missing_text(MISSING))
+    assert actual == written
 
 
-@pytest.mark.parametrize(
-    ("cells", "says"),
-    [
-        ([f"{v} {'kg' if v % 2 else 'g'}" for v in range(60)], "too many categories"),
-        ([f"{'$' if v % 2 else '€'}{v / 8}" for v in range(60)], "too many categories"),
-        (["1,234", "2000", "12,345"] * 9, "commas may separate thousands or decimals"),
-        ([*map(str, range(100, 300)), *map(str, range(100, 300)), "007"], "1 cell "),
-        ([*(f"{v // 10},{v % 10}" for v in range(100, 300)), "k.A."], "1 cell "),
-    ],
-)
-def test_columns_that_are_refused_rather_than_left_out(cells, says):
-    _, faults = finding(cells)
-    assert len(faults) == 1
-    assert says in faults[0]
+@pytest.mark.parametrize(("kind", "text"), KINDS)
+def test_kinds(kind, text):
+    cells = nine_times(text)
+    check_column(cells, kind, usual(cells))
+
+
+@pytest.mark.parametrize(("kind", "text", "written"), REWRITTEN)
+def test_kinds_of_cells_that_are_written_in_another_way(kind, text, written):
+    check_column(nine_times(text), kind, nine_times(written))
+
+
+def generated_columns():
+    """The kind and the cells of longer columns."""
+    yield "whole", [str(v) for v in range(3, 90, 3)]
+    yield "whole", [f"{v} kg" for v in range(-60, 60, 2)]
+    yield "number", [f"{v / 8}%" for v in range(-20, 20)]
+    codes = [str(v) for v in range(100, 160)]
+    yield "category", [*codes, "0199", "0200"] * 2
+    yield "category", [f"user {i}" for i in range(9)]
+
+
+def test_kinds_of_generated_columns():
+    for kind, cells in generated_columns():
+        check_column(cells, kind, cells)
+
+
+def test_identifiers_are_left_out():
+    numbers = [str(v) for v in range(1, 90)]
+    users = [f"user {i}" for i in range(40)]
+    for cells in (numbers, users):
+        decided, faults = finding(cells)
+        assert faults == []
+        assert decided.kind == "drop"
+        assert "identifier" in decided.why
+
+
+def ambiguous_columns():
+    """Cells that cannot be decided, and words of the refusal."""
+    yield [f"{v} kg" if v % 2 else f"{v} g" for v in range(60)], "too many categories"
+    yield [f"${v / 8}" if v % 2 else f"€{v / 8}" for v in range(60)], "too many categories"
+    yield nine_times("1,234; 2000; 12,345"), "commas may separate thousands or decimals"
+    codes = [str(v) for v in range(100, 300)]
+    yield [*codes, *codes, "007"], "1 cell "
+    decimals = [f"{v // 10},{v % 10}" for v in range(100, 300)]
+    yield [*decimals, "k.A."], "1 cell "
+
+
+def test_columns_that_are_refused_rather_than_left_out():
+    for cells, says in ambiguous_columns():
+        _, faults = finding(cells)
+        assert len(faults) == 1
+        assert says in faults[0]
+
+
+def refused(build, *arguments, **options):
+    with pytest.raises((DataError, UsageError)):
+        build(*arguments, **options)
+
+
+@pytest.mark.parametrize("count", [-1, 18, 2.0])
+@pytest.mark.parametrize("name", ["decimals", "least", "digits"])
+def test_formats_with_impossible_counts_of_digits_are_refused(name, count):
+    refused(Format, **{name: count})
+
+
+@pytest.mark.parametrize("pattern", ["%9999Y", "%Y" * 51, "%Y-%", "%_10d"])
+def test_formats_of_dates_that_cannot_be_written_are_refused(pattern):
+    refused(Format, pattern=pattern)
 
 
 NAN = float("nan")
-INF = float("inf")
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        *(
-            lambda name=name, count=count: Format(**{name: count})
-            for name in ("decimals", "least", "digits")
-            for count in (-1, 18, 2.0)
-        ),
-        *(
-            lambda pattern=pattern: Format(pattern=pattern)
-            for pattern in ("%9999Y", "%Y" * 51, "%Y-%", "%_10d")
-        ),
-        lambda: Format(point=""),
-        *(lambda knot=knot: Number("x", (0.0, knot), (0.5, 1.0), True) for knot in (NAN, INF)),
-        lambda: Number("x", (0.0,), (1.0,), True, atoms=(INF,), shares=(0.5, 0.5)),
-        lambda: Number("x", (1e15,), (1.0,), True, "date", Format(pattern="%Y")),
-        *(
-            lambda ranks=ranks: Number("x", (0.0, 1.0), ranks, True)
-            for ranks in ((0.0, 1.0), (0.5, 1.5), (0.5, NAN))
-        ),
-        lambda: Number("x", (0.0, 1.0), (0.5, 1.0), False),
-        *(
-            lambda a=a, b=b: Category("x", ("a", "b"), (a, b))
-            for a, b in ((-1.0, 2.0), (0.5, NAN), (0.5, INF), (0.5, 0.1))
-        ),
-        lambda: Number("x", (), (), True, atoms=(1.0,), shares=(-1.0, 2.0)),
-        lambda: Layout("ab"),
-        lambda: Layout(missing=("x" * 1001,)),
-        lambda: TableSpace.of([Category("x", ("a",), (1.0,))], layout=Layout(missing=("", ""))),
-        lambda: TableSpace.of([Category("x", ("a",), (1.0,))], constraints=(Constraint("y >= 1"),)),
-    ],
+def floats(text):
+    return tuple(float(cell) for cell in text.split())
+
+
+KNOTS_AND_RANKS = text_table(
+    """
+    0 nan | 0.5 1
+    0 inf | 0.5 1
+    0 1   | 0 1
+    0 1   | 0.5 1.5
+    0 1   | 0.5 nan
+    """
 )
-def test_columns_and_files_that_cannot_be_written_are_refused(build):
-    with pytest.raises((DataError, UsageError)):
-        build()
+
+
+@pytest.mark.parametrize(("knots", "ranks"), KNOTS_AND_RANKS)
+def test_numbers_with_impossible_knots_or_ranks_are_refused(knots, ranks):
+    refused(Number, "x", floats(knots), floats(ranks), True)
+
+
+@pytest.mark.parametrize("shares", ["-1 2", "0.5 nan", "0.5 inf", "0.5 0.1"])
+def test_categories_with_impossible_shares_are_refused(shares):
+    refused(Category, "x", ("a", "b"), floats(shares))
+
+
+def test_columns_and_files_that_cannot_be_written_are_refused():
+    ranks = (0.5, 1.0)
+    refused(Format, point="")
+    refused(Number, "x", (0.0,), (1.0,), True, atoms=floats("inf"), shares=(0.5, 0.5))
+    refused(Number, "x", (), (), True, atoms=(1.0,), shares=(-1.0, 2.0))
+    years = Format(pattern="%Y")
+    refused(Number, "x", (1e15,), (1.0,), True, "date", years)
+    refused(Number, "x", (0.0, 1.0), ranks, False)
+    refused(Layout, "ab")
+    refused(Layout, missing=("x" * 1001,))
+    fields = [Category("x", ("a",), (1.0,))]
+    refused(TableSpace.of, fields, layout=Layout(missing=("", "")))
+    refused(TableSpace.of, fields, constraints=(Constraint("y >= 1"),))
 
 
 def test_intervals_of_an_open_column_hold_the_ranks_of_its_values():
@@ -180,41 +242,47 @@ def test_intervals_of_an_open_column_hold_the_ranks_of_its_values():
     field = Number.measured("n", values, "whole", Format(0))
     knots = np.array(field.knots)
     low, high = field.bounds.reshape(-1, 2).T
-    ranks = (
-        (np.searchsorted(values, knots) + np.searchsorted(values, knots, "right")) / 2 / len(values)
-    )
+    first = np.searchsorted(values, knots)
+    last = np.searchsorted(values, knots, "right")
+    ranks = (first + last) / 2 / len(values)
     np.testing.assert_allclose((low + high) / 2, ranks, atol=1e-12)
-    expected = np.array(field.spans)
-    np.testing.assert_allclose(high - low, expected, atol=1e-12)
+    np.testing.assert_allclose(high - low, field.spans, atol=1e-12)
+
+
+def texts(form, values):
+    return [form.cell(value) for value in values]
 
 
 def test_a_number_with_thousands_that_are_not_three_digits_is_none():
     form = Format(0, group=",", plus=True)
-    assert [form.value(cell) for cell in ("+1,234", "-1,234,567", "12")] == [1234, -1234567, 12]
-    assert np.isnan([form.value(cell) for cell in ("1,5", "1,2345", "1,,234")]).all()
-    assert [form.cell(value) for value in (1234.4, -0.2, -1234567.0)] == [
-        "+1,234",
-        "0",
-        "-1,234,567",
-    ]
+    numbers = [form.value(cell) for cell in ("+1,234", "-1,234,567", "12")]
+    assert numbers == [1234, -1234567, 12]
+    others = [form.value(cell) for cell in ("1,5", "1,2345", "1,,234")]
+    assert np.isnan(others).all()
+    assert texts(form, [1234.4, -0.2, -1234567.0]) == ["+1,234", "0", "-1,234,567"]
 
 
-@pytest.mark.parametrize(
-    ("cells", "written"),
-    [
-        (["10", "10.95", "1200.25"], ["10.9", "12", "1234.5"]),
-        (["10.00", "10.95"], ["10.90", "12.00", "1234.50"]),
-        (["10.0", "10.95"], ["10.9", "12.0", "1234.5"]),
-        (["10", "10,95"], ["10,9", "12", "1234,5"]),
-        (["10", "1.210,95"], ["10,9", "12", "1.234,5"]),
-    ],
+FORMATS = text_table(
+    """
+    10; 10.95; 1200.25 | 10.9; 12; 1234.5
+    10.00; 10.95       | 10.90; 12.00; 1234.50
+    10.0; 10.95        | 10.9; 12.0; 1234.5
+    10; 10,95          | 10,9; 12; 1234,5
+    10; 1.210,95       | 10,9; 12; 1.234,5
+    """
 )
+
+
+@pytest.mark.parametrize(("cells", "written"), FORMATS)
 def test_other_numbers_are_written_as_those_of_the_file(cells, written):
-    decided, _ = finding(cells * 9)
-    assert [decided.form.cell(value) for value in (10.9, 12.0, 1234.5)] == written
+    decided, _ = finding(nine_times(cells))
+    actual = texts(decided.form, [10.9, 12.0, 1234.5])
+    assert actual == written.split("; ")
 
 
 GAPS = [3 * i + i % 2 for i in range(30)]
+ROTATED = [*GAPS[9:], *GAPS[:9]]
+REPEATED = [*GAPS[:-1], GAPS[0]]
 
 
 @pytest.mark.parametrize(
@@ -222,18 +290,19 @@ GAPS = [3 * i + i % 2 for i in range(30)]
     [
         ("key", GAPS, True),
         ("key", GAPS[::-1], True),
-        ("customerId", [*GAPS[9:], *GAPS[:9]], True),
-        ("income", [*GAPS[9:], *GAPS[:9]], False),
-        ("id", [*GAPS[:-1], GAPS[0]], True),
-        ("income", [*GAPS[:-1], GAPS[0]], False),
+        ("customerId", ROTATED, True),
+        ("income", ROTATED, False),
+        ("id", REPEATED, True),
+        ("income", REPEATED, False),
     ],
 )
 def test_whole_numbers_that_may_be_an_identifier_are_named_and_stay(tmp_path, name, cells, words):
+    lines = [f"{name},kind\n"]
+    for i, cell in enumerate(cells):
+        lines.append(f"{cell},{'ab'[i % 2]}\n")
     path = tmp_path / "t.csv"
-    path.write_text(
-        f"{name},kind\n" + "".join(f"{cell},{'ab'[i % 2]}\n" for i, cell in enumerate(cells))
-    )
+    path.write_text("".join(lines))
     data = load(path)
     assert data.space.names == (name, "kind")
-    actual = any("identifier" in note for note in data.table.sentences)
-    assert actual == words
+    named = any("identifier" in note for note in data.table.sentences)
+    assert named == words

@@ -40,47 +40,65 @@ from pushforward.tables.metrics.trees import (
 # --- columns alone ---
 
 
+def total_variation(x, y):
+    """The distance of the distributions of two lists of values."""
+    shares_of_x = Counter(x)
+    shares_of_y = Counter(y)
+    total = 0
+    for value in shares_of_x | shares_of_y:
+        total += abs(shares_of_x[value] / len(x) - shares_of_y[value] / len(y))
+    return total / 2
+
+
+def known(column):
+    """Categories of which missing ones are one more."""
+    return np.nan_to_num(column, nan=7).tolist()
+
+
 def test_shapes_are_the_kolmogorov_smirnov_distance_and_total_variation():
     x = rows(60, 0)
     y = rows(80, 1)
-    each, *terms = shape_errors(table(x, y))
-    shares = [Counter(np.nan_to_num(side[:, 2], nan=-1).tolist()) for side in (x, y)]
-    variation = sum(abs(shares[0][v] / 60 - shares[1][v] / 80) for v in shares[0] | shares[1]) / 2
-    wanted = [ks_2samp(x[:, 0], y[:, 0]).statistic, ks_2samp(x[:, 1], y[:, 1]).statistic, variation]
-    assert each == pytest.approx([*wanted, abs(x[:, 3].mean() - y[:, 3].mean())])
-    assert terms[0].mean() + terms[1].mean() == pytest.approx(each.mean()), (
-        "the terms add up to the score"
-    )
+    errors, *terms = shape_errors(table(x, y))
+    expected = [ks_2samp(x[:, column], y[:, column]).statistic for column in (0, 1)]
+    variation = total_variation(known(x[:, 2]), known(y[:, 2]))
+    difference = abs(x[:, 3].mean() - y[:, 3].mean())
+    expected += [variation, difference]
+    assert errors == pytest.approx(expected)
+    total = terms[0].mean() + terms[1].mean()
+    assert total == pytest.approx(errors.mean()), "the terms add up to the score"
 
 
 # --- pairs ---
 
 
+def correlation(rows):
+    """The correlation of the first two columns."""
+    return np.corrcoef(rows[:, 0], rows[:, 1])[0, 1]
+
+
+def cells_of(side, reference):
+    """The columns of a side as categories: numbers by ten bins of the reference."""
+    cells = []
+    for column in (0, 1):
+        edges = np.histogram_bin_edges(reference[:, column], 10)
+        cells.append(np.digitize(side[:, column], edges).tolist())
+    cells += [known(side[:, 2]), known(side[:, 3])]
+    return cells
+
+
 def test_pair_errors_are_those_of_correlations_and_of_joint_shares():
     x = rows(60, 4)
     y = rows(90, 5)
-    pairs, each, *terms = pair_errors(table(x, y))
+    pairs, errors, *terms = pair_errors(table(x, y))
     assert pairs == list(combinations(range(4), 2))
-    gap = abs(np.corrcoef(x[:, 0], x[:, 1])[0, 1] - np.corrcoef(y[:, 0], y[:, 1])[0, 1]) / 2
-    wanted = {(0, 1): gap}
-    edges = {column: np.histogram_bin_edges(y[:, column], 10) for column in (0, 1)}
+    expected = [abs(correlation(x) - correlation(y)) / 2]
+    cells_of_x = cells_of(x, y)
+    cells_of_y = cells_of(y, y)
     for first, second in pairs[1:]:
-        joint = []
-        for side in (x, y):
-            cells = [
-                np.digitize(side[:, c], edges[c]) if c < 2 else np.nan_to_num(side[:, c], nan=7)
-                for c in (first, second)
-            ]
-            joint.append(
-                {
-                    pair: count / len(side)
-                    for pair, count in Counter(zip(*map(list, cells), strict=True)).items()
-                }
-            )
-        wanted[first, second] = (
-            sum(abs(joint[0].get(p, 0) - joint[1].get(p, 0)) for p in joint[0] | joint[1]) / 2
-        )
-    assert each == pytest.approx([wanted[pair] for pair in pairs])
+        joint_x = list(zip(cells_of_x[first], cells_of_x[second], strict=True))
+        joint_y = list(zip(cells_of_y[first], cells_of_y[second], strict=True))
+        expected.append(total_variation(joint_x, joint_y))
+    assert errors == pytest.approx(expected)
     assert len(terms[0]) == 60
     assert len(terms[1]) == 90
 
@@ -89,11 +107,16 @@ def test_the_terms_of_a_correlation_are_its_derivative():
     """Leaving a row out moves the score by its term over n, to first order."""
     x = rows(200, 6, missing=0)[:, :2]
     y = rows(200, 7, missing=0)[:, :2]
-    names = ("x", "w"), ("number", "number"), ((), ())
-    _, whole, terms, _ = pair_errors(Table(x, y, *names))
+
+    def errors(x):
+        columns = Table(x, y, ("x", "w"), ("number", "number"), ((), ()))
+        return pair_errors(columns)
+
+    _, score, terms, _ = errors(x)
     for out in (0, 50):
-        less = pair_errors(Table(np.delete(x, out, 0), y, *names))[1]
-        assert (whole - less)[0] == pytest.approx(terms[out] / 199, rel=0.1)
+        others = np.delete(x, out, 0)
+        moved = score - errors(others)[1]
+        assert moved[0] == pytest.approx(terms[out] / 199, rel=0.1)
 
 
 # --- areas ---
@@ -103,14 +126,20 @@ def test_an_area_is_the_mean_of_its_terms_and_has_delongs_error():
     x = np.round(random(10).normal(0.4, 1, 40), 1)
     y = np.round(random(11).normal(0, 1, 30), 1)
     above, below = area(x, y)
-    wins = (x[:, None] > y) + 0.5 * (x[:, None] == y)
-    assert above == pytest.approx(wins.mean(1))
-    assert below == pytest.approx(wins.mean(0))
-    labels = np.r_[np.ones(40), np.zeros(30)]
-    assert above.mean() == pytest.approx(roc_auc_score(labels, np.r_[x, y]))
-    of_x = np.cov(wins.mean(1)) / 40
-    of_y = np.cov(wins.mean(0)) / 30
-    assert area_errors(above, below) == pytest.approx((np.sqrt(of_x + of_y), np.sqrt(of_y)))
+    pairs = x[:, None] - y
+    wins = (pairs > 0) + 0.5 * (pairs == 0)
+    share_of_x = wins.mean(1)
+    share_of_y = wins.mean(0)
+    assert above == pytest.approx(share_of_x)
+    assert below == pytest.approx(share_of_y)
+    labels = np.repeat([1, 0], [40, 30])
+    expected = roc_auc_score(labels, np.r_[x, y])
+    assert above.mean() == pytest.approx(expected)
+    variance_of_x = np.cov(share_of_x) / 40
+    variance_of_y = np.cov(share_of_y) / 30
+    error, error_of_y = area_errors(above, below)
+    assert error == pytest.approx(np.sqrt(variance_of_x + variance_of_y))
+    assert error_of_y == pytest.approx(np.sqrt(variance_of_y))
 
 
 # --- detection ---
@@ -135,39 +164,58 @@ def test_trees_tell_rows_apart_by_the_columns_that_differ():
 # --- fidelity ---
 
 
+def distances(points, others):
+    """The distance of each point (rows) from each other one (columns)."""
+    return np.linalg.norm(points[:, None] - others, axis=2)
+
+
 def test_fidelity_agrees_with_its_definition_in_loops():
     x = random(16).standard_normal((40, 2))
     y = random(17).standard_normal((40, 2)) * 1.3
     levels = np.linspace(0, 1, 30)
-    gaps = {"precision": 0.0, "recall": 0.0}
-    own = [min(np.linalg.norm(y[i] - y[j]) for j in range(40) if j != i) for i in range(40)]
-    nearest = [min(range(40), key=lambda j, i=i: np.linalg.norm(y[i] - x[j])) for i in range(40)]
-    out = [np.linalg.norm(x[j] - x.mean(0)) for j in nearest]
+    between = distances(y, y)
+    np.fill_diagonal(between, np.inf)
+    own = between.min(1)
+    across = distances(y, x)
+    nearest = across.argmin(1)
+    close = across.min(1) <= own
+    reference = np.linalg.norm(y - y.mean(0), axis=1)
+    generated = np.linalg.norm(x - y.mean(0), axis=1)
+    out = np.linalg.norm(x[nearest] - x.mean(0), axis=1)
+    precision = 0.0
+    recall = 0.0
     for level in levels:
-        radius = np.quantile([np.linalg.norm(p - y.mean(0)) for p in y], level)
-        gaps["precision"] += abs(
-            np.mean([np.linalg.norm(p - y.mean(0)) <= radius for p in x]) - level
-        )
+        radius = np.quantile(reference, level)
+        inside = np.mean(generated <= radius)
+        precision += abs(inside - level)
         edge = np.quantile(out, level)
-        hit = [np.linalg.norm(y[i] - x[nearest[i]]) <= own[i] and out[i] <= edge for i in range(40)]
-        gaps["recall"] += abs(np.mean(hit) - level)
-    assert fidelity(x, y) == pytest.approx([1 - gap / levels.sum() for gap in gaps.values()])
+        covered = np.mean(close & (out <= edge))
+        recall += abs(covered - level)
+    gaps = np.array([precision, recall])
+    assert fidelity(x, y) == pytest.approx(1 - gaps / levels.sum())
 
 
 # --- use ---
+
+
+def fitted_trees(inputs, classes):
+    """Trees that learn classes from two numbers and a category."""
+    categorical = np.array([False, False, True])
+    return classifier(categorical).fit(inputs, classes)
 
 
 def test_use_is_the_area_of_trees_that_learn_from_samples():
     x = rows(200, 20)
     y = rows(150, 21)
     name, value, error = utility(table(x, y))
-    known, test = (np.nan_to_num(side, nan=3) for side in (x, y))
+    known = np.nan_to_num(x, nan=3)
+    test = np.nan_to_num(y, nan=3)
     known = known[shuffled(known, 0)]
-    trees = classifier(np.array([False, False, True])).fit(known[:, :3], known[:, 3])
-    assert (name, value) == (
-        "utility_auc",
-        pytest.approx(roc_auc_score(y[:, 3], trees.predict_proba(test[:, :3])[:, 1])),
-    )
+    trees = fitted_trees(known[:, :3], known[:, 3])
+    chances = trees.predict_proba(test[:, :3])[:, 1]
+    expected = roc_auc_score(y[:, 3], chances)
+    assert name == "utility_auc"
+    assert value == pytest.approx(expected)
     assert 0 <= error < 0.05
     x[:, 3] = 1
     assert utility(table(x, y))[1] == 0.5, "a single class teaches nothing"
@@ -179,13 +227,15 @@ def test_use_of_several_classes_is_the_mean_of_each_against_the_rest():
     x = rows(200, 22)
     y = rows(150, 23)
     name, value, _ = utility(table(x, y, "c"))
-    (x, y) = (side[~np.isnan(side[:, 2])] for side in (x, y))
-    order = None
-    columns = [0, 1, 3]
-    order = shuffled(np.column_stack([x[:, columns], x[:, 2]]), 0)
-    trees = classifier(np.array([False, False, True])).fit(x[order][:, columns], x[order][:, 2])
-    wanted = roc_auc_score(y[:, 2], trees.predict_proba(y[:, columns]), multi_class="ovr")
-    assert (name, value) == ("utility_auc", pytest.approx(wanted))
+    order = [0, 1, 3, 2]
+    x = x[~np.isnan(x[:, 2])][:, order]
+    y = y[~np.isnan(y[:, 2])][:, order]
+    x = x[shuffled(x, 0)]
+    trees = fitted_trees(x[:, :3], x[:, 3])
+    chances = trees.predict_proba(y[:, :3])
+    expected = roc_auc_score(y[:, 3], chances, multi_class="ovr")
+    assert name == "utility_auc"
+    assert value == pytest.approx(expected)
 
 
 def test_the_error_of_a_number_is_in_its_standard_deviations():
@@ -223,26 +273,22 @@ def test_errors_have_the_size_of_what_new_rows_change():
 
 
 def test_only_metrics_that_suit_tables_apply_to_them():
-    rows_of_table = table_samples()
-    applying = {name for name, metric in METRICS.items() if metric().applies(rows_of_table)}
-    own = {
-        "column_shapes",
-        "pair_trends",
-        "detection",
-        "fidelity",
-        "utility",
-        "nearest_rows",
-        "membership",
-        "unique_texts",
-    }
-    assert applying == own | {"two_sample", "copying", "memorisation", "classes", "distinct"}
-    assert set(METRICS["two_sample"]()(rows_of_table)) == {"energy"}
+    samples = table_samples()
+    applying = {name for name, metric in METRICS.items() if metric().applies(samples)}
+    own = (
+        "column_shapes pair_trends detection fidelity utility nearest_rows membership unique_texts"
+    )
+    general = "two_sample copying memorisation classes distinct"
+    assert applying == {*own.split(), *general.split()}
+    two_sample = METRICS["two_sample"]()
+    assert set(two_sample(samples)) == {"energy"}
     assert Utility().scores.keys() == {"utility_auc", "utility_rmse"}
 
 
 def test_missing_numbers_count_as_the_least():
-    x = np.array([np.nan, np.nan, 1.0, 2.0])
     y = np.array([1.0, 2.0, 1.0, 2.0])
+    x = y.copy()
+    x[:2] = np.nan
     assert kolmogorov_smirnov(x, y) == (0.5, -np.inf, 1.0)
     assert kolmogorov_smirnov(y, x)[2] == -1
     assert kolmogorov_smirnov(x, x)[0] == 0
@@ -254,81 +300,102 @@ def test_histograms_hold_all_rows_and_name_their_bins():
     drawn = histograms(table(x, y))
     ends = np.cumsum(drawn["counts"])
     for side in ("share", "real"):
-        assert [sum(part) for part in np.split(np.array(drawn[side]), ends[:-1])] == pytest.approx(
-            [1, 1, 1, 1]
-        )
-    assert drawn["texts"][:2] == ((), ())
-    actual = set(drawn["texts"][2])
-    assert actual == {"a", "b", "d", "missing"}
-    assert drawn["real"][ends[1]] == max(drawn["real"][ends[1] : ends[2] - 1]), (
-        "the most frequent category stands first"
-    )
-    whole = np.array(drawn["edges"][drawn["counts"][0] + 1 :])
-    assert np.all(whole % 1 == 0.5), "bins of whole numbers lie around them"
-    may_miss = histograms(replace(table(x, y), missing=(True, False, True, False)))["texts"]
-    assert [texts[-1:] == ("missing",) for texts in may_miss] == [True, False, True, False]
+        columns = np.split(np.array(drawn[side]), ends[:-1])
+        totals = [column.sum() for column in columns]
+        assert totals == pytest.approx([1, 1, 1, 1])
+    texts = drawn["texts"]
+    assert texts[:2] == ((), ())
+    assert set(texts[2]) == {"a", "b", "d", "missing"}
+    known = drawn["real"][ends[1] : ends[2] - 1]
+    assert known[0] == max(known), "the most frequent category stands first"
+    first_edge = drawn["counts"][0] + 1
+    edges = np.array(drawn["edges"][first_edge:])
+    assert np.all(edges % 1 == 0.5), "bins of whole numbers lie around them"
+    missing = (True, False, True, False)
+    may_miss = replace(table(x, y), missing=missing)
+    last = [texts[-1:] for texts in histograms(may_miss)["texts"]]
+    assert [text == ("missing",) for text in last] == list(missing)
+
+
+def column_table(generated, reference, kind="number", texts=()):
+    """A table of one column."""
+    x = np.array(generated)[:, None]
+    y = np.array(reference)[:, None]
+    return Table(x, y, ("a",), (kind,), (texts,))
+
+
+def generated_inputs(table):
+    """The only column of the generated rows as trees read it."""
+    generated = inputs(table)[0]
+    return generated[:, 0].tolist()
 
 
 def test_numbers_are_points_in_their_ranges_and_missing_ones_are_below_all_for_trees():
-    x = np.array([[3.0], [9.0], [np.nan]])
-    y = np.array([[2.0], [6.0], [4.0]])
-    given = Table(x, y, ("a",), ("number",), ((),))
-    assert [side[:, 0].tolist() for side in embedded(given)] == [[-0.25, 1.25, 0], [-0.5, 0.5, 0]]
-    values = inputs(given)[0][:, 0].tolist()
-    assert values == [3, 9, 1]
-    assert np.isnan(x[2, 0]), "what trees read is a copy"
+    given = column_table([3.0, 9.0, np.nan], [2.0, 6.0, 4.0])
+    generated, reference = embedded(given)
+    assert generated[:, 0].tolist() == [-0.25, 1.25, 0]
+    assert reference[:, 0].tolist() == [-0.5, 0.5, 0]
+    assert generated_inputs(given) == [3, 9, 1]
+    assert np.isnan(given.generated[2, 0]), "what trees read is a copy"
 
 
 def test_rows_are_shuffled_by_their_values_in_whatever_order_they_come():
     random = np.random.default_rng(0)
     rows = random.integers(0, 4, (50, 3)).astype(float)
     again = rows[random.permutation(50)]
-    actual = rows[shuffled(rows, 1)]
-    expected = again[shuffled(again, 1)]
-    assert np.array_equal(actual, expected)
-    assert not np.array_equal(rows[shuffled(rows, 1)], rows[shuffled(rows, 2)])
+    first = rows[shuffled(rows, 1)]
+    assert np.array_equal(first, again[shuffled(again, 1)])
+    second = rows[shuffled(rows, 2)]
+    assert not np.array_equal(first, second)
 
 
-def test_pairs_count_a_column_that_is_constant_on_one_side_and_tell_missing_numbers_from_low_ones():
+def test_pairs_count_a_column_that_is_constant_on_one_side():
     x = rows(60, 26, missing=0)
     y = rows(90, 27, missing=0)
     x[:, 1] = 3
-    gap = abs(np.corrcoef(y[:, 0], y[:, 1])[0, 1]) / 2
-    actual = pair_errors(table(x, y))[1][0]
-    assert actual == pytest.approx(gap), "a constant column has a correlation of 0"
+    expected = abs(correlation(y)) / 2
+    errors = pair_errors(table(x, y))[1]
+    assert errors[0] == pytest.approx(expected), "a constant column has a correlation of 0"
     y[:, 1] = 3
-    assert (0, 1) not in pair_errors(table(x, y))[0], "constant on both sides it has none"
+    pairs = pair_errors(table(x, y))[0]
+    assert (0, 1) not in pairs, "constant on both sides it has none"
+
+
+def test_pairs_tell_missing_numbers_from_low_ones():
+    x = rows(60, 26, missing=0)
+    y = rows(90, 27, missing=0)
     x[:, 0] = -99
     x[:, 2] = 0
     y[:, 0] = np.arange(90)
     y[:, 2] = 0
     y[:45, 0] = np.nan
-    actual = dict(zip(*pair_errors(table(x, y))[:2], strict=True))[0, 2]
-    assert actual == 1
+    pairs, errors, *_ = pair_errors(table(x, y))
+    place = pairs.index((0, 2))
+    assert errors[place] == 1
 
 
 def test_trees_learn_from_all_rows_that_there_are_up_to_a_number_of_cells():
     x = rows(200, 28)
     y = rows(150, 29)
-    actual = utility(replace(table(x[::-1] * [1, 1, 1, 0], y), learned=x))
-    assert actual == utility(table(x, y))
-    assert [most_rows(columns, TO_PREDICT) for columns in (2, 60, 10**4)] == [50_000, 25_000, 1000]
-    classes = np.r_[np.arange(2000) % 2, 2.0]
-    assert predictor(np.zeros(1, bool), classes[:-1], True).early_stopping
-    assert not predictor(np.zeros(1, bool), classes, True).early_stopping, (
-        "a class of a single row has no part to stop by"
-    )
-    assert predictor(np.zeros(1, bool), classes, False).early_stopping
+    shown = x[::-1] * [1, 1, 1, 0]
+    learned = replace(table(shown, y), learned=x)
+    assert utility(learned) == utility(table(x, y))
+    counts = [most_rows(columns, TO_PREDICT) for columns in (2, 60, 10**4)]
+    assert counts == [50_000, 25_000, 1000]
+
+
+def test_trees_stop_early_unless_a_class_has_a_single_row():
+    classes = np.arange(2000) % 2
+    one_more = np.r_[classes, 2.0]
+    numeric = np.zeros(1, bool)
+    assert predictor(numeric, classes, True).early_stopping
+    assert not predictor(numeric, one_more, True).early_stopping
+    assert predictor(numeric, one_more, False).early_stopping
 
 
 def test_the_rarest_of_many_categories_are_one_for_trees():
-    y = np.repeat(np.arange(300), np.arange(300)[::-1] + 1).astype(float)[:, None]
-    given = Table(
-        np.array([[0.0], [5.0], [248.0], [249.0], [299.0]]),
-        y,
-        ("a",),
-        ("category",),
-        (("",) * 300,),
-    )
-    values = inputs(given)[0][:, 0].tolist()
-    assert values == [0, 5, 248, 249, 249]
+    categories = np.arange(300.0)
+    reference = np.repeat(categories, np.arange(300, 0, -1))
+    generated = [0.0, 5.0, 248.0, 249.0, 299.0]
+    given = column_table(generated, reference, "category", ("",) * 300)
+    assert generated_inputs(given) == [0, 5, 248, 249, 249]

@@ -23,30 +23,10 @@ from pushforward.solvers.solver import noise_of, stepped as steps_of
 from pushforward.testing import ring
 from pushforward.transports import Flow
 
-NAMES = [
-    "ddim",
-    "euler",
-    "heun",
-    "midpoint",
-    "rk4",
-    "ipndm",
-    "singlestep:2",
-    "singlestep",
-    "dpm:1",
-    "dpm",
-    "dpm:3",
-    "deis",
-]
-NAMES += [
-    "unipc",
-    "unipc:3",
-    "ancestral",
-    "ddim:0.5",
-    "dpmsde",
-    "eulermaruyama",
-    "churn",
-    "predictorcorrector:2",
-]
+SOLVERS = """
+    ddim euler heun midpoint rk4 ipndm singlestep:2 singlestep dpm:1 dpm dpm:3 deis
+    unipc unipc:3 ancestral ddim:0.5 dpmsde eulermaruyama churn predictorcorrector:2
+"""
 
 
 def stepped(flow, x, draws):
@@ -56,29 +36,37 @@ def stepped(flow, x, draws):
 
 def both(flow):
     """The states of a solve by the table and by the steps."""
-    x = flow._at_start(
-        torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    )
-    return list(flow.walk(x, flow.times, None, ExampleDraws(3, 5))), stepped(
-        flow, x, ExampleDraws(3, 5)
-    )
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(5, 2, dtype=torch.float64, generator=generator)
+    x = flow._at_start(noise)
+    by_table = list(flow.walk(x, flow.times, None, ExampleDraws(3, 5)))
+    by_steps = stepped(flow, x, ExampleDraws(3, 5))
+    return by_table, by_steps
+
+
+def assert_same(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("path", [Linear(), VP(), VE(0.02, 20)], ids=["linear", "vp", "ve"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SOLVERS.split())
 def test_a_table_does_what_the_steps_do(path, name):
     flow = Flow(ring(path), solvers.named(name), 6)
+    times = flow.times[1:].tolist()
     table, steps = both(flow)
-    assert [t for t, _ in table] == [t for t, _ in steps] == flow.times[1:].tolist()
-    for (_, state), (_, wanted) in zip(table, steps, strict=True):
-        torch.testing.assert_close(state, wanted, rtol=1e-11, atol=1e-11)
-    assert flow.table.calls(flow.denoiser) == flow._counted() == flow.calls
+    assert [t for t, _ in table] == times
+    assert [t for t, _ in steps] == times
+    for (_, state), (_, expected) in zip(table, steps, strict=True):
+        assert_same(state, expected)
+    assert flow.table.calls(flow.denoiser) == flow.calls
+    assert flow._counted() == flow.calls
 
 
 @pytest.mark.parametrize("inner", [Heun(), solvers.Ancestral(), solvers.UniPC()])
 def test_steps_that_are_repeated_are_a_table(inner):
-    table, steps = both(Flow(ring(VP()), Resampled(inner, 3), 4))
-    torch.testing.assert_close(table[-1][1], steps[-1][1], rtol=1e-11, atol=1e-11)
+    flow = Flow(ring(VP()), Resampled(inner, 3), 4)
+    table, steps = both(flow)
+    assert_same(table[-1][1], steps[-1][1])
 
 
 def test_estimates_are_freed_while_a_table_is_walked(monkeypatch):
@@ -88,7 +76,8 @@ def test_estimates_are_freed_while_a_table_is_walked(monkeypatch):
     predict = model.predict
 
     def watched(*given):
-        estimates.append(weakref.ref(estimate := predict(*given)))
+        estimate = predict(*given)
+        estimates.append(weakref.ref(estimate))
         return estimate
 
     monkeypatch.setattr(model, "predict", watched)
@@ -106,12 +95,14 @@ class Norms(Solver):
 
     def step(self, denoiser, x, t, s, condition, draws, memory):
         slope = denoiser.predict("velocity", x, t, condition)
-        return x + (s - t)[:, None] * slope * (slope.norm() / slope.detach().norm()), None
+        scale = slope.norm() / slope.detach().norm()
+        return x + (s - t)[:, None] * slope * scale, None
 
 
 class Unconditional(Norms):
     def step(self, denoiser, x, t, s, condition, draws, memory):
-        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, None), None
+        slope = denoiser.predict("velocity", x, t, None)
+        return x + (s - t)[:, None] * slope, None
 
 
 class PerRow(Norms):
@@ -119,16 +110,14 @@ class PerRow(Norms):
 
     def step(self, denoiser, x, t, s, condition, draws, memory):
         noise = draws.normal((1,)).to(x)
-        return x + (s - t)[:, None] * denoiser.predict(
-            "velocity", x, t, condition
-        ) + 0 * noise, None
+        slope = denoiser.predict("velocity", x, t, condition)
+        return x + (s - t)[:, None] * slope + 0 * noise, None
 
 
 class Clamped(Norms):
     def step(self, denoiser, x, t, s, condition, draws, memory):
-        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition).clamp(
-            -1e9, 1e9
-        ), None
+        slope = denoiser.predict("velocity", x, t, condition).clamp(-1e9, 1e9)
+        return x + (s - t)[:, None] * slope, None
 
 
 @pytest.mark.parametrize("solver", [Norms, Unconditional, PerRow, Clamped])
@@ -161,16 +150,15 @@ class Fading(Solver):
 
     def step(self, denoiser, x, t, s, condition, draws, memory):
         weight = (t > 0.9).to(t)[:, None]
-        return x + (s - t)[:, None] * denoiser.predict(
-            "velocity", x, t, condition
-        ) + weight * noise_of(x, draws), True
+        slope = denoiser.predict("velocity", x, t, condition)
+        return x + (s - t)[:, None] * slope + weight * noise_of(x, draws), True
 
 
 def test_noise_with_coefficient_0_is_drawn_all_the_same():
     flow = Flow(ring(VP()), Fading(), 4)
-    draws = ExampleDraws(0, 5)
     table, steps = both(flow)
-    torch.testing.assert_close(table[-1][1], steps[-1][1], rtol=1e-11, atol=1e-11)
+    assert_same(table[-1][1], steps[-1][1])
+    draws = ExampleDraws(0, 5)
     flow(torch.zeros(5, 2), None, draws)
     assert draws._calls == 3
 
@@ -189,54 +177,65 @@ def test_a_solver_may_say_what_its_last_step_is():
     torch.testing.assert_close(actual, expected)
 
 
-def test_a_setting_that_is_changed_in_place_has_another_table():
-    """Of guidance, of what is inside of it, and of the solver."""
+def denoiser_with_labels():
+    """A denoiser of two classes that starts away from zero."""
     conditions = {"label": Label(("a", "b"), (0.5, 0.5))}
     space = dataclasses.replace(ring(VP()).space, conditions=conditions)
-    networks = [MLP(2, 2, width=8, depth=1, conditions=space.conditions) for _ in range(2)]
-    for network in networks:
-        network.leave.reset_parameters()
-    model, weaker = (pf.Denoiser(network, VP(), "noise", space) for network in networks)
+    network = MLP(2, 2, width=8, depth=1, conditions=conditions)
+    network.leave.reset_parameters()
+    return pf.Denoiser(network, VP(), "noise", space)
 
-    def guided_flow(scale=2.0, interval=None, weaker_scale=2.0, eta=0.5):
+
+def test_a_setting_that_is_changed_in_place_has_another_table():
+    """Of guidance, of what is inside of it, and of the solver."""
+    model = denoiser_with_labels()
+    weaker = denoiser_with_labels()
+    settings = {"scale": 2.0, "interval": None, "weaker_scale": 2.0, "eta": 0.5}
+    z = torch.randn(2, 2)
+
+    def guided_flow(scale, interval, weaker_scale, eta):
         guided = pf.Guided(pf.Autoguided(model, weaker, weaker_scale), scale, interval)
         return Flow(guided, solvers.DDIM(eta), 6)
 
-    flow = guided_flow()
-    z = torch.randn(2, 2)
-    given = {"label": torch.tensor([0, 1])}
-    seen = [flow(z, given, ExampleDraws(0, 2))]
-    for part, name, value in (
-        (flow.denoiser, "scale", 3.0),
-        (flow.denoiser, "interval", (0.1, 2.0)),
-        (flow.denoiser.denoiser, "scale", 1.0),
-        (flow.solver, "eta", 0.2),
-    ):
-        setattr(part, name, value)
-        inner = flow.denoiser.denoiser
-        wanted = guided_flow(
-            flow.denoiser.scale, flow.denoiser.interval, inner.scale, flow.solver.eta
-        )
-        seen.append(flow(z, given, ExampleDraws(0, 2)))
-        assert seen[-1].equal(wanted(z, given, ExampleDraws(0, 2))), name
-        assert not seen[-1].equal(seen[-2]), name
+    def end(flow):
+        return flow(z, {"label": torch.tensor([0, 1])}, ExampleDraws(0, 2))
+
+    flow = guided_flow(**settings)
+    before = end(flow)
+
+    def check_changed(part, attribute, setting, value):
+        setattr(part, attribute, value)
+        settings[setting] = value
+        after = end(flow)
+        assert after.equal(end(guided_flow(**settings))), setting
+        assert not after.equal(before), setting
+        return after
+
+    before = check_changed(flow.denoiser, "scale", "scale", 3.0)
+    before = check_changed(flow.denoiser, "interval", "interval", (0.1, 2.0))
+    before = check_changed(flow.denoiser.denoiser, "scale", "weaker_scale", 1.0)
+    check_changed(flow.solver, "eta", "eta", 0.2)
     assert flow.eval().table is flow.train().table
 
 
-def test_registers_are_dropped_so_that_memory_does_not_grow_with_the_steps():
-    for name in ("dpm", "unipc:3", "rk4", "predictorcorrector"):
-        held = {0}
-        for row in Flow(ring(VP()), solvers.named(name), 40).table.rows:
-            held |= {*row.noises, *(update.register for update in row.updates)}
-            held |= set() if row.call is None else {row.call.estimate}
-            assert len(held) <= 8, name
-            held -= set(row.dropped)
+@pytest.mark.parametrize("name", ["dpm", "unipc:3", "rk4", "predictorcorrector"])
+def test_registers_are_dropped_so_that_memory_does_not_grow_with_the_steps(name):
+    held = {0}
+    for row in Flow(ring(VP()), solvers.named(name), 40).table.rows:
+        held.update(row.noises)
+        held.update(update.register for update in row.updates)
+        if row.call is not None:
+            held.add(row.call.estimate)
+        assert len(held) <= 8
+        held -= set(row.dropped)
 
 
 def test_a_denoiser_whose_predict_is_replaced_is_asked_through_it(monkeypatch):
     """Of a table as well: what a subclass or a test puts instead of `predict` is what is called."""
     model = pf.Denoiser(nn.Identity(), Linear(), "velocity", ring(Linear()).space)
-    monkeypatch.setattr(
-        model, "predict", lambda kind, x, t, condition=None: torch.full_like(x, 7.0)
-    )
+
+    def sevens(kind, x, t, condition=None):
+        return torch.full_like(x, 7.0)
+
+    monkeypatch.setattr(model, "predict", sevens)
     assert (Flow(model, DPM(), 3).sample(2) == 7).all()

@@ -1,5 +1,6 @@
 """Trackers receive each step once, change nothing of a training, and may fail."""
 
+import functools
 import json
 import sys
 from unittest.mock import MagicMock
@@ -53,16 +54,16 @@ class Notes(Tracker):
         return [step for step, _ in self.rows]
 
 
-def begun(folder, *trackers, steps=4, **options):
-    return prepare(
-        recipe_for("flow", DATA),
-        DATA,
-        steps=steps,
-        out=folder,
-        trackers=trackers,
-        seed=1,
-        **options,
-    )
+def begun(folder, *trackers, **options):
+    recipe = recipe_for("flow", DATA)
+    return prepare(recipe, DATA, steps=4, out=folder, trackers=trackers, seed=1, **options)
+
+
+def stopped_and_resumed(folder, tracker, between=lambda: None):
+    """Train two steps with a tracker, stop, and resume to the end."""
+    up_to(begun(folder, tracker), 2).finish()
+    between()
+    reopen(folder, data=DATA, trackers=tracker).advance()
 
 
 def up_to(trainer, step):
@@ -72,34 +73,32 @@ def up_to(trainer, step):
 
 
 def test_each_step_is_logged_once_and_nothing_changes(pictured, tmp_path):
-    begun(tmp_path / "alone").advance()
+    alone = tmp_path / "alone"
+    folder = tmp_path / "run"
+    begun(alone).advance()
     notes = Notes()
-    up_to(begun(tmp_path / "run", notes), 2).finish()
-    reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
-    assert_same(final_state(tmp_path / "alone"), final_state(tmp_path / "run"))
+    stopped_and_resumed(folder, notes)
+    assert_same(final_state(alone), final_state(folder))
     assert notes.calls == [
         ("start", None),
         ("finish", "stopped"),
         ("start", "first-1"),
         ("finish", "finished"),
     ]
-    rows = read(tmp_path / "run" / "metrics.jsonl")
-    assert notes.steps == [row["step"] for row in rows] == [1, 2, 3, 4]
-    for row, (_, numbers) in zip(rows, notes.rows, strict=True):
-        assert numbers["loss/denoiser"] == row["loss"]["denoiser"]
-        assert (numbers["progress/samples"], numbers["progress/seconds"]) == (
-            row["samples"],
-            row["seconds"],
-        )
-        assert 0 < numbers["lr/denoiser"] <= 1e-2
-    assert (
-        notes.rows[0][1]["health/gradient_norm/denoiser"]
-        == rows[0]["health"]["gradient_norm/denoiser"]
-    )
-    assert notes.rows[-1][1]["lr/denoiser"] < notes.rows[0][1]["lr/denoiser"], (
-        "the rate of the step, which falls at the end"
-    )
+    assert notes.steps == [1, 2, 3, 4]
     assert notes.drawn == [4]
+    rows = read(folder / "metrics.jsonl")
+    assert [row["step"] for row in rows] == notes.steps
+    logged = [numbers for _, numbers in notes.rows]
+    for row, numbers in zip(rows, logged, strict=True):
+        assert numbers["loss/denoiser"] == row["loss"]["denoiser"]
+        assert numbers["progress/samples"] == row["samples"]
+        assert numbers["progress/seconds"] == row["seconds"]
+        assert 0 < numbers["lr/denoiser"] <= 1e-2
+    gradient_norm = logged[0]["health/gradient_norm/denoiser"]
+    assert gradient_norm == rows[0]["health"]["gradient_norm/denoiser"]
+    rates = [numbers["lr/denoiser"] for numbers in logged]
+    assert rates[-1] < rates[0], "the rate of the step, which falls at the end"
 
 
 @pytest.mark.parametrize("fails", ["start", "log", "finish"])
@@ -116,47 +115,45 @@ def test_a_tracker_that_fails_is_dropped_with_one_warning(fails, tmp_path):
 
 
 def test_identities_are_not_taken_from_a_folder_unchecked(tmp_path):
+    folder = tmp_path / "run"
     notes = Notes()
-    up_to(begun(tmp_path / "run", notes), 2).finish()
-    (tmp_path / "run" / "trackers.json").write_text(
-        json.dumps({"runs": {"notes": "../../elsewhere"}})
-    )
-    reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
-    assert ("start", "../../elsewhere") not in notes.calls
-    (tmp_path / "run" / "trackers").mkdir()
-    (tmp_path / "run" / "trackers" / "tensorboard").symlink_to(tmp_path)
+    elsewhere = "../../elsewhere"
+    identities = json.dumps({"runs": {"notes": elsewhere}})
+    stopped_and_resumed(folder, notes, lambda: (folder / "trackers.json").write_text(identities))
+    assert ("start", elsewhere) not in notes.calls
+    trackers = folder / "trackers"
+    trackers.mkdir()
+    (trackers / "tensorboard").symlink_to(tmp_path)
     with pytest.raises(CheckpointError, match="is not a regular file"):
-        reopen(tmp_path / "run", data=DATA, trackers=notes)
+        reopen(folder, data=DATA, trackers=notes)
 
 
 def test_tensorboard_reads_what_was_written(pictured, tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    up_to(begun(tmp_path / "run", "tensorboard"), 2).finish()
-    reopen(tmp_path / "run", data=DATA, trackers="tensorboard").advance()
-    events = accumulator.EventAccumulator(
-        str(tmp_path / "run" / "trackers" / "tensorboard")
-    ).Reload()
-    rows = read(tmp_path / "run" / "metrics.jsonl")
-    written = [(event.step, event.value) for event in events.Scalars("loss/denoiser")]
-    assert written == [(row["step"], pytest.approx(row["loss"]["denoiser"])) for row in rows]
+    folder = tmp_path / "run"
+    stopped_and_resumed(folder, "tensorboard")
+    written = folder / "trackers" / "tensorboard"
+    events = accumulator.EventAccumulator(str(written)).Reload()
+    scalars = events.Scalars("loss/denoiser")
+    for event, row in zip(scalars, read(folder / "metrics.jsonl"), strict=True):
+        assert event.step == row["step"]
+        assert event.value == pytest.approx(row["loss"]["denoiser"])
     assert [event.step for event in events.Images("pictures/samples")] == [4]
 
 
 def test_wandb_is_offline_and_goes_on_with_its_run(tmp_path, monkeypatch):
     wandb = MagicMock()
-    wandb.init.return_value.id = "abc123"
+    run = wandb.init.return_value
+    run.id = "abc123"
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    up_to(begun(tmp_path / "run", "wandb"), 2).finish()
-    monkeypatch.setenv("WANDB_MODE", "online")
-    reopen(tmp_path / "run", data=DATA, trackers="wandb").advance()
+    online = functools.partial(monkeypatch.setenv, "WANDB_MODE", "online")
+    stopped_and_resumed(tmp_path / "run", "wandb", online)
     begins = [call.kwargs for call in wandb.init.call_args_list]
-    assert [(options["mode"], options["id"]) for options in begins] == [
-        ("offline", None),
-        ("online", "abc123"),
-    ]
-    rows = wandb.init.return_value.log.call_args_list
-    assert [call.kwargs["step"] for call in rows if "loss/denoiser" in call.args[0]] == [1, 2, 3, 4]
+    assert [options["mode"] for options in begins] == ["offline", "online"]
+    assert [options["id"] for options in begins] == [None, "abc123"]
+    losses = [call for call in run.log.call_args_list if "loss/denoiser" in call.args[0]]
+    assert [call.kwargs["step"] for call in losses] == [1, 2, 3, 4]
 
 
 def test_mlflow_writes_into_the_folder_and_goes_on_with_its_run(tmp_path, monkeypatch):
@@ -169,24 +166,22 @@ def test_mlflow_writes_into_the_folder_and_goes_on_with_its_run(tmp_path, monkey
     monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    up_to(begun(tmp_path / "run", "mlflow"), 2).finish()
-    reopen(tmp_path / "run", data=DATA, trackers="mlflow").advance()
-    assert {call.args for call in mlflow.MlflowClient.call_args_list} == {
-        ((tmp_path / "run/trackers/mlruns").as_uri(),)
-    }
+    folder = tmp_path / "run"
+    stopped_and_resumed(folder, "mlflow")
+    address = (folder / "trackers/mlruns").as_uri()
+    assert {call.args for call in mlflow.MlflowClient.call_args_list} == {(address,)}
     assert client.create_run.call_count == 1
-    logged = [
-        metric for call in client.log_batch.call_args_list for metric in call.kwargs["metrics"]
-    ]
-    assert [step for name, step in logged if name == "loss/denoiser"] == [1, 2, 3, 4]
-    assert [call.args for call in client.set_terminated.call_args_list] == [
-        ("abc123", "KILLED"),
-        ("abc123", "FINISHED"),
-    ]
+    steps = []
+    for call in client.log_batch.call_args_list:
+        steps += [step for name, step in call.kwargs["metrics"] if name == "loss/denoiser"]
+    assert steps == [1, 2, 3, 4]
+    ends = [call.args for call in client.set_terminated.call_args_list]
+    assert ends == [("abc123", "KILLED"), ("abc123", "FINISHED")]
 
 
 def test_a_tracker_that_joins_later_receives_the_steps_before(tmp_path):
     notes = Notes()
-    up_to(begun(tmp_path / "run"), 2).finish()
-    reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
+    folder = tmp_path / "run"
+    up_to(begun(folder), 2).finish()
+    reopen(folder, data=DATA, trackers=notes).advance()
     assert notes.steps == [1, 2, 3, 4]

@@ -47,25 +47,37 @@ NOISE = -1.0
 """Log-variance of the data around the decoder's output."""
 
 
-def linear_vae(**options):
-    """x = W z + noise, with a posterior that is not the exact one."""
-    encoder = Affine(torch.tensor([[0.5, -0.1, 0.2], [0.1, 0.4, -0.3]]), 0.1, -0.5)
-    vae = pf.VAE(encoder, Affine(WEIGHT, 0.2), CUBE, latent=2, bound=EvidenceBound(**options))
+def affine_encoder(log_variance):
+    weight = torch.tensor([[0.5, -0.1, 0.2], [0.1, 0.4, -0.3]])
+    return Affine(weight, 0.1, log_variance)
+
+
+def with_noise(vae):
+    """The model with the noise of the data."""
     with torch.no_grad():
         vae.likelihood.spread.fill_(NOISE / 10)
     return vae
 
 
+def linear_vae(**options):
+    """x = W z + noise, with a posterior that is not the exact one."""
+    decoder = Affine(WEIGHT, 0.2)
+    bound = EvidenceBound(**options)
+    vae = pf.VAE(affine_encoder(-0.5), decoder, CUBE, latent=2, bound=bound)
+    return with_noise(vae)
+
+
 def exact(x, weight=WEIGHT, offset=0.2):
-    covariance = weight @ weight.T + math.exp(NOISE) * torch.eye(len(weight))
-    return distributions.MultivariateNormal(
-        torch.full((len(weight),), offset), covariance
-    ).log_prob(x)
+    size = len(weight)
+    mean = torch.full((size,), offset)
+    covariance = weight @ weight.T + math.exp(NOISE) * torch.eye(size)
+    return distributions.MultivariateNormal(mean, covariance).log_prob(x)
 
 
 def exact_rows(n):
     torch.manual_seed(1)
-    return torch.randn(n, 2) @ WEIGHT.T + 0.2 + math.exp(NOISE / 2) * torch.randn(n, 3)
+    means = torch.randn(n, 2) @ WEIGHT.T + 0.2
+    return means + math.exp(NOISE / 2) * torch.randn(n, 3)
 
 
 @functools.cache
@@ -74,30 +86,26 @@ def gradients(make, beta, doubly, repeats=100, rows=256):
     part, (repeats, parameters).
     """
     vae = make(beta=beta, samples=8, dreg=doubly)
-    x = torch.tensor([[1.0, -0.3, 0.7]])
-    parts = {
-        name: list(part.parameters())
-        for name, part in vae.named_children()
-        if list(part.parameters())
-    }
-    drawn = {name: [] for name in parts}
+    x = torch.tensor([[1.0, -0.3, 0.7]]).expand(rows, -1)
+    drawn = {}
     for step in range(repeats):
-        ((_, loss),) = list(vae.losses(Batch(x.expand(rows, -1)), now(rows, step)))
-        slopes = iter(
-            torch.autograd.grad(loss, [parameter for part in parts.values() for parameter in part])
-        )
-        for name, part in parts.items():
-            drawn[name].append(torch.cat([next(slopes).flatten() for _ in part]))
+        vae.zero_grad()
+        ((_, loss),) = list(vae.losses(Batch(x), now(rows, step)))
+        loss.backward()
+        for name, part in vae.named_children():
+            slopes = [parameter.grad.flatten() for parameter in part.parameters()]
+            if slopes:
+                drawn.setdefault(name, []).append(torch.cat(slopes))
     return {name: torch.stack(each) for name, each in drawn.items()}
 
 
 def agree(plain, doubly):
-    error = ((plain.var(0) + doubly.var(0)) / len(plain)).sqrt()
-    distance = (plain.mean(0) - doubly.mean(0)).abs() / error.clamp(min=1e-12)
+    error = ((plain.var(0) + doubly.var(0)) / len(plain)).sqrt().clamp(min=1e-12)
+    mean = plain.mean(0)
+    distance = (mean - doubly.mean(0)).abs() / error
     assert float(distance.max()) < 4.5
-    assert float((plain.mean(0).abs() / error.clamp(min=1e-12)).max()) > 20, (
-        "gradients of zero would agree as well"
-    )
+    signal = mean.abs() / error
+    assert float(signal.max()) > 20, "gradients of zero would agree as well"
 
 
 UPPER = torch.tensor([[0.9], [-0.6]])
@@ -110,18 +118,17 @@ def raw(log_variance):
 
 def hierarchy(**options):
     """u -> h = V u + noise -> x = W h + noise, with posteriors that are not the exact ones."""
+    upper_posterior = torch.tensor([[0.5, -0.3]])
     vae = HierarchicalVAE(
-        Affine(torch.tensor([[0.5, -0.1, 0.2], [0.1, 0.4, -0.3]]), 0.1, raw(-0.5)),
+        affine_encoder(raw(-0.5)),
         Affine(WEIGHT, 0.2),
-        Affine(torch.tensor([[0.5, -0.3]]), -0.1, raw(-0.4)),
+        Affine(upper_posterior, -0.1, raw(-0.4)),
         Affine(UPPER, 0.3, raw(-0.7)),
         CUBE,
         latent=(2, 1),
         bound=EvidenceBound(**options),
     )
-    with torch.no_grad():
-        vae.likelihood.spread.fill_(NOISE / 10)
-    return vae
+    return with_noise(vae)
 
 
 def grey(rows=40):

@@ -37,72 +37,46 @@ CLASSES = 3
 Build = Callable[..., nn.Module]
 
 
+def stem(shape):
+    """The factor by which the first layer shrinks an image."""
+    return 2 if shape[1] > 12 else 1
+
+
 def mlp(shape, classes=0, times=1, **options):
-    return MLP(
-        shape[0],
-        shape[0],
-        width=12,
-        depth=2,
-        conditions=class_labels(classes),
-        times=times,
-        **options,
-    )
+    size = shape[0]
+    options |= {"width": 12, "depth": 2, "times": times}
+    return MLP(size, size, conditions=class_labels(classes), **options)
 
 
 def unet(shape, classes=0, times=1, **options):
-    stem = 2 if shape[1] > 12 else 1
-    return UNet(
-        shape,
-        widths=(8, 16),
-        blocks=1,
-        heads=2,
-        stem=stem,
-        conditions=class_labels(classes),
-        times=times,
-        **options,
-    )
+    options |= {"widths": (8, 16), "blocks": 1, "heads": 2, "stem": stem(shape), "times": times}
+    return UNet(shape, conditions=class_labels(classes), **options)
 
 
 def dit(shape, classes=0, times=1, **options):
-    options |= {"patch": 4 if shape[1] > 12 else 2, "width": 16, "depth": 2, "heads": 2}
-    return DiT(shape, conditions=class_labels(classes), times=times, **options)
+    options |= {"patch": 2 * stem(shape), "width": 16, "depth": 2, "heads": 2, "times": times}
+    return DiT(shape, conditions=class_labels(classes), **options)
 
 
 def generator(shape, classes=0):
+    conditions = class_labels(classes)
     return Generator(
-        shape,
-        latent=LATENT,
-        width=8,
-        blocks=1,
-        conditions=class_labels(classes),
-        stem=2 if shape[1] > 12 else 1,
+        shape, latent=LATENT, width=8, blocks=1, conditions=conditions, stem=stem(shape)
     )
 
 
 def critic(shape, classes=0):
-    return Critic(
-        shape, width=8, blocks=1, conditions=class_labels(classes), stem=2 if shape[1] > 12 else 1
-    )
+    return Critic(shape, width=8, blocks=1, conditions=class_labels(classes), stem=stem(shape))
 
 
 def encoder(shape, classes=0):
-    return Encoder(
-        shape,
-        latent=LATENT,
-        width=8,
-        conditions=class_labels(classes),
-        stem=2 if shape[1] > 12 else 1,
-    )
+    conditions = class_labels(classes)
+    return Encoder(shape, latent=LATENT, width=8, conditions=conditions, stem=stem(shape))
 
 
 def decoder(shape, classes=0):
-    return Decoder(
-        shape,
-        latent=LATENT,
-        width=8,
-        conditions=class_labels(classes),
-        stem=2 if shape[1] > 12 else 1,
-    )
+    conditions = class_labels(classes)
+    return Decoder(shape, latent=LATENT, width=8, conditions=conditions, stem=stem(shape))
 
 
 def textbook_generator(shape, classes=0):
@@ -138,10 +112,7 @@ def perceptron(shape, classes=0):
 
 
 DENOISERS: dict[Build, list] = {mlp: VECTORS, unet: IMAGES, dit: IMAGES}
-PLAIN: dict[Build, list] = {
-    textbook_generator: VECTORS + IMAGES[:2],
-    textbook_critic: VECTORS + IMAGES[:2],
-}
+PLAIN = {textbook_generator: VECTORS + IMAGES[:2], textbook_critic: VECTORS + IMAGES[:2]}
 TIMELESS: dict[Build, list] = {generator: IMAGES, critic: IMAGES, encoder: IMAGES, decoder: IMAGES}
 TIMELESS |= {
     dcgan_generator: IMAGES,
@@ -154,23 +125,34 @@ TIMELESS |= {
 ON_VECTORS = (mlp, perceptron)
 FROM_NOISE = (generator, decoder, textbook_generator, dcgan_generator)
 CRITICS = (critic, textbook_critic, dcgan_critic)
-CASES = [
-    pytest.param(
-        build, shape, classes, id=f"{build.__name__}-{'x'.join(map(str, shape))}-{classes}"
-    )
-    for build, shapes in {**DENOISERS, **TIMELESS, perceptron: VECTORS}.items()
-    for shape in shapes
-    for classes in (0, CLASSES)
-    if not (classes and build is patch)
-]
-SMALL = [
-    pytest.param(
-        build, (5,) if build in ON_VECTORS else (3, 6, 5), classes, id=f"{build.__name__}-{classes}"
-    )
-    for build in (*DENOISERS, *TIMELESS, perceptron)
-    for classes in (0, CLASSES)
-    if not (classes and build is patch)
-]
+
+
+def class_counts(build):
+    if build is patch:
+        return (0,)
+    return (0, CLASSES)
+
+
+def _cases():
+    """Every network on all of its shapes, without and with classes."""
+    for build, shapes in {**DENOISERS, **TIMELESS, perceptron: VECTORS}.items():
+        for shape in shapes:
+            sides = "x".join(map(str, shape))
+            for classes in class_counts(build):
+                name = f"{build.__name__}-{sides}-{classes}"
+                yield pytest.param(build, shape, classes, id=name)
+
+
+def _small_cases():
+    """Every network on one shape, without and with classes."""
+    for build in (*DENOISERS, *TIMELESS, perceptron):
+        shape = (5,) if build in ON_VECTORS else (3, 6, 5)
+        for classes in class_counts(build):
+            yield pytest.param(build, shape, classes, id=f"{build.__name__}-{classes}")
+
+
+CASES = list(_cases())
+SMALL = list(_small_cases())
 
 
 def awaken(network: nn.Module, scale: float = 0.1) -> nn.Module:
@@ -183,10 +165,11 @@ def awaken(network: nn.Module, scale: float = 0.1) -> nn.Module:
 
 def arguments(build: Build, shape: tuple[int, ...], classes: int, n: int, dtype=torch.float64):
     """Input, time and condition for a network that ``build`` makes."""
+    inputs = shape
     if build in FROM_NOISE:
         inputs = (LATENT,)
-    else:
-        inputs = map_shape(shape, 3, 2) if build is expander else shape
+    elif build is expander:
+        inputs = map_shape(shape, 3, 2)
     x = torch.randn(n, *inputs, dtype=dtype)
     t = torch.rand(n, dtype=dtype) if build in DENOISERS else None
     condition = {"label": torch.arange(n) % classes} if classes else None
@@ -197,5 +180,10 @@ def outputs(build: Build, shape: tuple[int, ...], n: int) -> tuple[int, ...]:
     if build is compressor:
         return (n, *map_shape(shape, 4, 2))
     if build is patch:
-        return (n, math.prod(-(-max(side, 8) // 4) for side in shape[1:]))
-    return {**dict.fromkeys(CRITICS, (n,)), encoder: (n, 2 * LATENT)}.get(build, (n, *shape))
+        maps = [math.ceil(max(side, 8) / 4) for side in shape[1:]]
+        return (n, math.prod(maps))
+    if build in CRITICS:
+        return (n,)
+    if build is encoder:
+        return (n, 2 * LATENT)
+    return (n, *shape)

@@ -28,9 +28,11 @@ def mixed_values(n=600, seed=0):
     r = np.random.default_rng(seed)
     kind = r.choice(3, n, p=[0.5, 0.3, 0.2]).astype(float)
     number = r.normal(size=n) + kind
-    gain = np.where(r.random(n) < 0.5, 0.0, np.round(r.lognormal(3, 1, n), 2))
-    whole = r.poisson(3 + 4 * kind).astype(float)
-    boolean = (r.random(n) < 0.2 + 0.3 * kind).astype(float)
+    without_gain = r.random(n) < 0.5
+    gain = r.lognormal(3, 1, n).round(2)
+    gain[without_gain] = 0.0
+    whole = r.poisson(3 + 4 * kind)
+    boolean = r.random(n) < 0.2 + 0.3 * kind
     kind[r.random(n) < 0.1] = np.nan
     return np.column_stack([number, gain, whole, kind, boolean])
 
@@ -53,12 +55,13 @@ def fitted_by(space):
 
 def mixed_space(values):
     """The space of such values."""
+    number, gain, whole, kind, member = values.T
     fields = [
-        Number.measured("number", values[:, 0]),
-        Number.measured("gain", values[:, 1], form=Format(2)),
-        Number.measured("whole", values[:, 2], "whole", Format(0)),
-        Category.measured("kind", values[:, 3], ["a", "b", "c"]),
-        Category.measured("member", values[:, 4], ["no", "yes"], "boolean"),
+        Number.measured("number", number),
+        Number.measured("gain", gain, form=Format(2)),
+        Number.measured("whole", whole, "whole", Format(0)),
+        Category.measured("kind", kind, ["a", "b", "c"]),
+        Category.measured("member", member, ["no", "yes"], "boolean"),
     ]
     return TableSpace.of(fields, target="member")
 
@@ -71,22 +74,22 @@ def mixed_table(n=600, seed=0):
 def wide_values(n=3000):
     """Numbers and dates in every format, with more values than a closed column holds."""
     r = np.random.default_rng(3)
-    gain = np.where(r.random(n) < 0.3, 0.0, r.normal(0, 400, n).round(1))
-    price = np.where(r.random(n) < 0.5, r.integers(1, 9000, n), (9000 * r.random(n)).round(2))
-    amount = np.where(r.random(n) < 0.1, np.nan, r.lognormal(12, 2, n).round(2))
+    without_gain = r.random(n) < 0.3
+    gain = r.normal(0, 400, n).round(1)
+    gain[without_gain] = 0.0
+    whole = r.random(n) < 0.5
+    whole_prices = r.integers(1, 9000, n)
+    prices = (9000 * r.random(n)).round(2)
+    price = np.where(whole, whole_prices, prices)
+    missing = r.random(n) < 0.1
+    amount = r.lognormal(12, 2, n).round(2)
+    amount[missing] = np.nan
     seen = (1e6 * r.uniform(-1e9, 1e9, n)).round() / 1e6
-    return np.column_stack(
-        [
-            gain,
-            price,
-            amount,
-            r.random(n),
-            seen,
-            r.lognormal(-20, 5, n),
-            np.full(n, np.nan),
-            r.integers(0, 3, n),
-        ]
-    )
+    ratio = r.random(n)
+    tiny = r.lognormal(-20, 5, n)
+    none = np.full(n, np.nan)
+    town = r.integers(0, 3, n)
+    return np.column_stack([gain, price, amount, ratio, seen, tiny, none, town])
 
 
 def wide_space(values):
@@ -99,14 +102,17 @@ def wide_space(values):
         "seen": Format(pattern="%-d.%m.%Y %H:%M:%S.%f"),
         "tiny": Format(digits=4, plus=True),
     }
-    fields = [
-        Number.measured(name, values[:, place], "date" if form.pattern else "number", form)
-        for place, (name, form) in enumerate(forms.items())
-    ]
-    assert all(field.open for field in fields)
-    fields.append(Number.measured("none", values[:, -2]))
-    fields.append(Category.measured("town", values[:, -1], ["Bonn", "Köln; Süd", 'Ulm "M"']))
-    return TableSpace.of(fields, layout=Layout(";", missing=("NA",) * len(fields)))
+    *numbers, none, town = values.T
+    fields = []
+    for column, (name, form) in zip(numbers, forms.items(), strict=True):
+        kind = "date" if form.pattern else "number"
+        field = Number.measured(name, column, kind, form)
+        assert field.open
+        fields.append(field)
+    fields.append(Number.measured("none", none))
+    fields.append(Category.measured("town", town, ["Bonn", "Köln; Süd", 'Ulm "M"']))
+    layout = Layout(";", missing=("NA",) * len(fields))
+    return TableSpace.of(fields, layout=layout)
 
 
 def wide_table():
@@ -118,12 +124,15 @@ def of_earlier_versions(data):
     """The data set in the coordinates of earlier versions, whose knots had no intervals of
     ranks.
     """
-    fields = tuple(replace(field, spans=()) if field.open else field for field in data.space.fields)
-    space = replace(data.space, fields=fields)
-    here, there = (
-        replace(split, x=space.encoded(split.table_values)) for split in (data.train, data.held_out)
-    )
-    return replace(data, space=space, train=here, held_out=there)
+    fields = []
+    for field in data.space.fields:
+        if field.open:
+            field = replace(field, spans=())
+        fields.append(field)
+    space = replace(data.space, fields=tuple(fields))
+    train = replace(data.train, x=space.encoded(data.train.table_values))
+    held_out = replace(data.held_out, x=space.encoded(data.held_out.table_values))
+    return replace(data, space=space, train=train, held_out=held_out)
 
 
 def open_table(n=1400, seed=0):
@@ -131,15 +140,14 @@ def open_table(n=1400, seed=0):
     r = np.random.default_rng(seed)
     number = np.round(r.lognormal(3, 1, n), 2)
     number[: n // 7] = r.choice(number, n // 7)
-    values = np.column_stack(
-        [number + np.arange(n) * 1e-4 * (np.arange(n) > n // 3), r.integers(0, 3, n).astype(float)]
-    )
+    place = np.arange(n)
+    number += place * 1e-4 * (place > n // 3)
+    kind = r.integers(0, 3, n).astype(float)
+    values = np.column_stack([number, kind])
     return build("open", Split(values), schema=fitted_by(_open_space))
 
 
 def _open_space(values):
-    names = ["a", "b", "c"]
-    return TableSpace.of(
-        [Number.measured("number", values[:, 0]), Category.measured("kind", values[:, 1], names)],
-        target="kind",
-    )
+    number, kind = values.T
+    fields = [Number.measured("number", number), Category.measured("kind", kind, ["a", "b", "c"])]
+    return TableSpace.of(fields, target="kind")
