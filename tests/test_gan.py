@@ -1,6 +1,4 @@
-"""Adversarial games, their augmentation, networks, penalties and recipe, each against a closed
-form.
-"""
+"""Adversarial games, augmentation, networks, penalties and recipe against closed forms."""
 
 from __future__ import annotations
 
