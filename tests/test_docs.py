@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from programs import serving
+from programs.text_tables import cases
 
 import pushforward as pf
 import pushforward.testing  # before `briefly`, since its checks train for a fixed number of steps
@@ -33,19 +34,20 @@ PAGES = [
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PLUGIN = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 """Code that a page's commands read from a file."""
-SMALL = {
-    "train": {"--steps": "2", "--size": "tiny", "--batch": "16"},
-    "distil": {"--steps": "2", "--batch": "16", "--trajectories": "32"},
-    "resume": {"--steps": "3"},
-    "compare": {"--steps": "2", "--size": "tiny", "--batch": "16", "--n": "20", "--repeats": "1"},
-    "evaluate": {"--n": "20", "--repeats": "1"},
-    "sample": {"--n": "4"},
-    "report": {"--n": "20", "--repeats": "1"},
-    "tune": {"--rounds": "1", "--examples": "4"},
-    "inpaint": {"--n": "1", "--rounds": "1"},
-    "invert": {"--steps": "2", "--starts": "2"},
-    "nearest": {"--n": "4"},
-}
+SMALL_OPTIONS = """
+train    | --steps 2 --size tiny --batch 16
+distil   | --steps 2 --batch 16 --trajectories 32
+resume   | --steps 3
+compare  | --steps 2 --size tiny --batch 16 --n 20 --repeats 1
+evaluate | --n 20 --repeats 1
+sample   | --n 4
+report   | --n 20 --repeats 1
+tune     | --rounds 1 --examples 4
+inpaint  | --n 1 --rounds 1
+invert   | --steps 2 --starts 2
+nearest  | --n 4
+"""
+SMALL = {verb: options.split() for verb, options in cases(SMALL_OPTIONS)}
 """What each verb is given, instead of its budget or besides."""
 BEFORE = {
     "runs/mnist-ddpm": "ddpm",
@@ -58,27 +60,26 @@ CHEAP = {"ddpm": {"network": "mlp"}}
 """Settings of these recipes, for which nothing on a page depends on the kind of network."""
 
 
-def blocks(page, *languages):
-    return [code for language, code in FENCE.findall(page.read_text()) if language in languages]
+def blocks(page, language):
+    text = page.read_text()
+    return [code for name, code in FENCE.findall(text) if name == language]
 
 
-def pages(*languages):
-    return [
-        pytest.param(page, id=str(page.relative_to(ROOT)))
-        for page in PAGES
-        if blocks(page, *languages)
-    ]
+def pages(language):
+    found = [page for page in PAGES if blocks(page, language)]
+    return [pytest.param(page, id=str(page.relative_to(ROOT))) for page in found]
 
 
 def commands(page):
-    lines = [
-        line for code in blocks(page, "bash") for line in code.replace("\\\n", " ").splitlines()
-    ]
-    return [
-        words[1:]
-        for words in (shlex.split(line, comments=True) for line in lines)
-        if words[:1] == ["pushforward"]
-    ]
+    """The words of each command on a page."""
+    found = []
+    for code in blocks(page, "bash"):
+        joined = code.replace("\\\n", " ")
+        for line in joined.splitlines():
+            program, *words = shlex.split(line, comments=True) or [None]
+            if program == "pushforward":
+                found.append(words)
+    return found
 
 
 def small(words):
@@ -86,46 +87,54 @@ def small(words):
     if "--budget" in words:
         at = words.index("--budget")
         del words[at : at + 2]
-    added = SMALL.get(words[0], {})
-    for option, value in added.items():
-        if option in words:
-            words[words.index(option) + 1] = value
-        else:
-            words += [option, value]
+    verb = words[0]
+    added = SMALL.get(verb, [])
+    for option, value in zip(added[::2], added[1::2], strict=True):
+        put(words, option, value)
     if "--devices" in words:
-        words[words.index("--devices") + 1] = "2"
-    if words[0] == "sample" and words[-1].endswith("samples.npz"):
-        words[words.index("--n") + 1] = "20"  # as many as are scored after it
-    if any(word.endswith("mine.py") for word in words) and "--batch" in words:
-        words[words.index("--batch") + 1] = "64"  # its loss compares groups of 64
+        put(words, "--devices", "2")
+    if verb == "sample" and words[-1].endswith("samples.npz"):
+        put(words, "--n", "20")  # as many as are scored after it
+    if "mine.py" in " ".join(words) and "--batch" in words:
+        put(words, "--batch", "64")  # its loss compares groups of 64
     return words
 
 
+def put(words, option, value):
+    """Give an option this value."""
+    if option not in words:
+        words += [option, value]
+    words[words.index(option) + 1] = value
+
+
 def digits(side):
+    """A reader of few digits, enlarged to images of this side."""
+
     def read(download):
         from sklearn.datasets import load_digits
 
         source = load_digits()
-        rows = np.random.default_rng(0).permutation(len(source.target))[:150]
-        x = (
-            np.rint(source.images[rows] * (255 / 16))
-            .astype(np.uint8)
-            .repeat(side // 8, 1)
-            .repeat(side // 8, 2)
-        )
+        order = np.random.default_rng(0).permutation(len(source.target))
+        rows = order[:150]
+        levels = np.rint(source.images[rows] * (255 / 16))
+        factor = side // 8
+        x = levels.astype(np.uint8).repeat(factor, 1).repeat(factor, 2)
         edge = (side - x.shape[1]) // 2
-        return Split(
-            np.pad(x, ((0, 0), (edge, edge), (edge, edge)))[:, None],
-            source.target[rows].astype(np.int64),
-        ), None
+        padded = np.pad(x, ((0, 0), (edge, edge), (edge, edge)))
+        labels = source.target[rows].astype(np.int64)
+        return Split(padded[:, None], labels), None
 
     return read
 
 
 def first(source):
-    return lambda download: tuple(
-        part.take(slice(rows)) for part, rows in zip(source.read(download), (400, 200), strict=True)
-    )
+    """A reader of the first examples."""
+
+    def read(download):
+        train, held_out = source.read(download)
+        return train.take(slice(400)), held_out.take(slice(200))
+
+    return read
 
 
 @pytest.fixture(scope="module")
@@ -141,44 +150,50 @@ def here(tmp_path_factory):
 def _prepared(folder, patch):
     patch.chdir(folder)
     patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
-    few = dataclasses.replace(SETS["digits"], held_out=40, read=digits(8))
-    planar = [
-        dataclasses.replace(source, counts=(400, 200), read=first(source))
-        for source in SETS.values()
-        if source.shape == (2,)
-    ]
-    for source in (
-        few,
-        dataclasses.replace(few, name="mnist", shape=(1, 28, 28), read=digits(28)),
-        *planar,
-    ):
+    for source in few_examples():
         patch.setitem(SETS.added, source.name, source)
+    lay_out(folder)
+    for page in ("one-new-file.md", "add-a-method.md"):
+        text = (ROOT / "docs" / page).read_text()
+        for name, code in PLUGIN.findall(text):
+            (folder / name).write_text(code)
+    mnist = pf.data.load("mnist")
+    for out, name in BEFORE.items():
+        recipe = pf.recipes.named(name)(mnist.space, "tiny", **CHEAP.get(name, {}))
+        pf.fit(recipe, mnist, steps=1, out=out)
+    briefly(patch)
+    return folder
+
+
+def few_examples():
+    """Named data sets that are read fast."""
+    few = dataclasses.replace(SETS["digits"], held_out=40, read=digits(8))
+    sources = [few]
+    sources.append(dataclasses.replace(few, name="mnist", shape=(1, 28, 28), read=digits(28)))
+    for source in SETS.values():
+        if source.shape == (2,):
+            planar = dataclasses.replace(source, counts=(400, 200), read=first(source))
+            sources.append(planar)
+    return sources
+
+
+def lay_out(folder):
+    """Photos, a seven, a table of people and the example."""
     random = np.random.default_rng(0)
     (folder / "photos").mkdir()
     for i in range(40):
-        Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(
-            folder / "photos" / f"{i}.png"
-        )
-    Image.fromarray(random.integers(0, 256, (28, 28), dtype=np.uint8)).save(folder / "seven.png")
-    people = [
-        f"{20 + i % 40},{'fm'[i % 2]},{i % 7}.5,{('low', 'high')[i % 3 > 1]}" for i in range(200)
-    ]
-    (folder / "people.csv").write_text("\n".join(["age,sex,weight,income", *people]) + "\n")
-    shutil.copytree(ROOT / "docs" / "examples", folder / "docs" / "examples")
-    shutil.copy(ROOT / "docs" / "examples" / "mine.py", folder)
-    for page in ("one-new-file.md", "add-a-method.md"):
-        for name, code in PLUGIN.findall((ROOT / "docs" / page).read_text()):
-            (folder / name).write_text(code)
-    mnist = pf.data.load("mnist")
-    for out, recipe in BEFORE.items():
-        pf.fit(
-            pf.recipes.named(recipe)(mnist.space, "tiny", **CHEAP.get(recipe, {})),
-            mnist,
-            steps=1,
-            out=out,
-        )
-    briefly(patch)
-    return folder
+        photo = random.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        Image.fromarray(photo).save(folder / "photos" / f"{i}.png")
+    seven = random.integers(0, 256, (28, 28), dtype=np.uint8)
+    Image.fromarray(seven).save(folder / "seven.png")
+    lines = ["age,sex,weight,income"]
+    for i in range(200):
+        income = "high" if i % 3 == 2 else "low"
+        lines.append(f"{20 + i % 40},{'fm'[i % 2]},{i % 7}.5,{income}")
+    (folder / "people.csv").write_text("\n".join(lines) + "\n")
+    examples = ROOT / "docs" / "examples"
+    shutil.copytree(examples, folder / "docs" / "examples")
+    shutil.copy(examples / "mine.py", folder)
 
 
 def briefly(patch):
@@ -188,30 +203,23 @@ def briefly(patch):
     from pushforward.extractors import classifier
     from pushforward.transports import learned_steps as grid_learning, likelihood as likelihood
 
-    def fit(*given, **options):
+    def fit(recipe, *given, **options):
         others = {name: value for name, value in options.items() if name not in BUDGETS}
-        return real(
-            *given, **({"size": "tiny"} if isinstance(given[0], str) else {}) | others, steps=2
-        )
+        if isinstance(recipe, str):
+            others.setdefault("size", "tiny")
+        return real(recipe, *given, steps=2, **others)
 
     real = training.fit
     patch.setattr(training, "fit", functools.wraps(real)(fit))
     patch.setattr(evaluation, "compare", functools.partial(evaluation.compare, n=20, repeats=1))
     patch.setattr(likelihood, "log_prob", functools.partial(likelihood.log_prob, steps=2))
-    drawn = {drawing: {"SHOWN": {False: 9, True: 100}, "FORMING": {False: 4, True: 60}}}
-    for module, values in {
-        **drawn,
-        curves: {"CURVE_STEPS": (2,)},
-        classifier: {"SEEN": 500},
-        bounds: {"FITTED": 8},
-    }.items():
-        for name, value in values.items():
-            patch.setattr(module, name, value)
-    patch.setattr(
-        grid_learning,
-        "learn_grid",
-        functools.partial(grid_learning.learn_grid, rounds=1, n=4, batch=4),
-    )
+    patch.setattr(drawing, "SHOWN", {False: 9, True: 100})
+    patch.setattr(drawing, "FORMING", {False: 4, True: 60})
+    patch.setattr(curves, "CURVE_STEPS", (2,))
+    patch.setattr(classifier, "SEEN", 500)
+    patch.setattr(bounds, "FITTED", 8)
+    learned = functools.partial(grid_learning.learn_grid, rounds=1, n=4, batch=4)
+    patch.setattr(grid_learning, "learn_grid", learned)
 
 
 @contextlib.contextmanager
@@ -228,7 +236,8 @@ def asked(page):
 def run(words):
     if words[0] != "serve":
         return main(words)
-    words[words.index("--port") + 1] = str(port := serving.free_port())
+    port = serving.free_port()
+    put(words, "--port", str(port))
     return serving.until_told(words, port)
 
 
@@ -238,17 +247,17 @@ def test_code_runs_as_pasted(page, here, monkeypatch):
     names = {"__name__": "pasted"}
     with asked(page) as port:
         for code in blocks(page, "python"):
-            exec(
-                compile(code.replace("127.0.0.1:8000", f"127.0.0.1:{port}"), str(page), "exec"),
-                names,
-            )
+            there = code.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+            exec(compile(there, str(page), "exec"), names)
     if page == ROOT / "README.md":
         flow = names["flow"]
-        x = names["flow"].sample(2, seed=0)
-        largest = (flow.space.to_data(flow(flow.encode(x))) - x).abs().max()
-        assert largest < 0.05
+        x = flow.sample(2, seed=0)
+        z = flow.encode(x)
+        change = flow.space.to_data(flow(z)) - x
+        assert change.abs().max() < 0.05
     if "Network" in names:
-        run = pf.load("runs/squares", network=names["Network"]())
+        network = names["Network"]()
+        run = pf.load("runs/squares", network=network)
         change = run.sample(2, label=1, scale=4) - run.sample(2, label=1)
         assert change.abs().max() > 0.01, "guidance has an effect"
 
@@ -261,21 +270,18 @@ def test_commands_run(page, here, capsys):
 
 
 def links(page):
-    prose = re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text()))
-    return [
-        target
-        for target in re.findall(r"\]\(([^)#\s]+)", prose)
-        if not target.startswith(("http://", "https://"))
-    ]
+    """The files that a page leads to."""
+    text = FENCE.sub("", page.read_text())
+    prose = re.sub(r"`[^`\n]*`", "", text)
+    targets = re.findall(r"\]\(([^)#\s]+)", prose)
+    local = [target for target in targets if not target.startswith(("http://", "https://"))]
+    return [(page.parent / target).resolve() for target in local]
 
 
-def test_links_lead_somewhere():
-    assert [
-        (page.name, target)
-        for page in PAGES
-        for target in links(page)
-        if not (page.parent / target).exists()
-    ] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    for target in links(page):
+        assert target.exists(), target
 
 
 def test_every_page_is_reached_from_the_readme():
@@ -284,8 +290,6 @@ def test_every_page_is_reached_from_the_readme():
     while front:
         page = front.pop()
         seen.add(page.resolve())
-        linked = [
-            (page.parent / target).resolve() for target in links(page) if target.endswith(".md")
-        ]
+        linked = [other for other in links(page) if other.suffix == ".md"]
         front += [other for other in linked if other not in seen]
     assert {page.resolve() for page in PAGES} <= seen

@@ -2,6 +2,7 @@
 for one that is lost.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from programs import forking
+from programs.text_tables import cases
 
 import pushforward as pf
 from pushforward.cli.entry import _killed
@@ -40,27 +42,26 @@ def results(folder):
     return json.loads((folder / "results.json").read_text())
 
 
-CASES = {
-    "whole": ([0, 0], 0, ""),
-    "resumed": ([0, 0], 0, ""),
-    "full": ([4, 4], 0, "No space left on device"),
-    "unread": ([1, 3], 1, "moons cannot be read here."),
-    "unlike": ([3, 3], 0, "differ in data"),
-    "stopped": ([75, 75], 0, "stopped and saved at step 3"),
-    "lacking": ([1, 6], 1, "error: out of memory in step 3"),
-    "hanging": ([1, 1], 0, "within 4 seconds"),
-    "killed": ([1, -9], 0, "another process was lost"),
-}
+CASES = """
+whole    | [0, 0]   | 0 | ""
+resumed  | [0, 0]   | 0 | ""
+full     | [4, 4]   | 0 | No space left on device
+unread   | [1, 3]   | 1 | moons cannot be read here.
+unlike   | [3, 3]   | 0 | differ in data
+stopped  | [75, 75] | 0 | stopped and saved at step 3
+lacking  | [1, 6]   | 1 | error: out of memory in step 3
+hanging  | [1, 1]   | 0 | within 4 seconds
+killed   | [1, -9]  | 0 | another process was lost
+"""
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_the_process_that_fails_says_why_with_its_exit_code(case, results):
+@pytest.mark.parametrize(("case", "expected", "speaks", "words"), cases(CASES))
+def test_the_process_that_fails_says_why_with_its_exit_code(case, expected, speaks, words, results):
     codes, printed, seconds = results[case]
-    expected, speaks, words = CASES[case]
     assert codes == expected, printed
     assert words in printed[speaks]
-    actual = printed[1].count("error:")
-    assert actual == (speaks == 1 or case in ("unlike", "full")), (
+    errors = printed[1].count("error:")
+    assert errors == (speaks == 1 or case in ("unlike", "full")), (
         "others are silent but the first one"
     )
     assert seconds < 60
@@ -68,7 +69,8 @@ def test_the_process_that_fails_says_why_with_its_exit_code(case, results):
 
 def test_a_killed_run_goes_on_where_it_was_saved(folder):
     assert_same(final_state(folder / "whole"), final_state(folder / "killed"))
-    assert [row["step"] for row in pf.load(folder / "killed").losses()] == list(range(1, 7))
+    rows = pf.load(folder / "killed").losses()
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_launcher_ends_with_the_code_of_the_process_that_failed_first(folder, results):
@@ -77,20 +79,22 @@ def test_the_launcher_ends_with_the_code_of_the_process_that_failed_first(folder
 
 
 def test_the_variables_of_launchers():
-    met = {"MASTER_ADDR": "here", "MASTER_PORT": "1"}
-    torch = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", **met}
-    assert launched(torch) == Launch(3, 4, 1, 2)
-    slurm = {
-        "SLURM_PROCID": "5",
-        "SLURM_NTASKS": "8",
-        "SLURM_LOCALID": "1",
-        "SLURM_NTASKS_PER_NODE": "4",
-        "SLURM_JOB_ID": "7",
-    }
-    assert launched({**slurm, **met}) == Launch(5, 8, 1, 4)
-    assert launched(slurm) == launched({}) == Launch()
+    met = variables("MASTER_ADDR=here MASTER_PORT=1")
+    torch = variables("RANK=3 WORLD_SIZE=4 LOCAL_RANK=1 LOCAL_WORLD_SIZE=2")
+    assert launched(torch | met) == Launch(3, 4, 1, 2)
+    slurm = variables("SLURM_PROCID=5 SLURM_NTASKS=8 SLURM_LOCALID=1 SLURM_NTASKS_PER_NODE=4")
+    slurm |= variables("SLURM_JOB_ID=7")
+    assert launched(slurm | met) == Launch(5, 8, 1, 4)
+    assert launched(slurm) == Launch()
+    assert launched({}) == Launch()
+    portless = variables("RANK=0 WORLD_SIZE=2 MASTER_ADDR=here")
     with pytest.raises(UsageError, match="not MASTER_PORT"):
-        launched({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "here"})
+        launched(portless)
+
+
+def variables(text):
+    """The variables of an environment, from NAME=VALUE words."""
+    return dict(word.split("=") for word in text.split())
 
 
 def test_a_killed_process_is_named():
@@ -108,13 +112,12 @@ def test_a_stopped_run_is_that_of_all_processes(folder):
 )
 def test_processes_of_one_machine_listen_to_no_other_one(folder, results):
     """Neither they nor their launcher, whatever the network's name in the environment."""
-    own, launcher = zip(
-        *(json.loads((folder / f"listening-{rank}.json").read_text()) for rank in range(2)),
-        strict=True,
-    )
-    assert all(own), "each listens to the other one"
     loopback = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
-    assert {address for process in (*own, *launcher) for address in process} <= loopback
+    for rank in range(2):
+        text = (folder / f"listening-{rank}.json").read_text()
+        own, launcher = json.loads(text)
+        assert own, "each listens to the other one"
+        assert {*own, *launcher} <= loopback
 
 
 def test_data_that_one_process_cannot_read_cost_no_step_of_any(folder, results):
@@ -127,22 +130,25 @@ def test_data_that_one_process_cannot_read_cost_no_step_of_any(folder, results):
 
 
 def test_the_first_line_says_how_many_processes_train(results):
-    assert (
-        results["whole"][1][0].splitlines()[0].endswith("; 2 processes, gloo, all weights in each")
-    )
+    _, printed, *_ = results["whole"]
+    first, *_ = printed[0].splitlines()
+    assert first.endswith("; 2 processes, gloo, all weights in each")
 
 
 def test_samples_of_several_processes_are_those_of_one(folder, results):
-    assert results["drawn"][0] == [0, 0]
-    assert results["drawn"][1] == [f"{folder / 'drawn.npz'}\n", ""]
+    codes, printed, *_ = results["drawn"]
+    out = folder / "drawn.npz"
+    assert codes == [0, 0]
+    assert printed == [f"{out}\n", ""]
     assert [path.name for path in folder.glob("writes-*")] == ["writes-0"]
-    with np.load(folder / "drawn.npz") as file:
-        expected = pf.load(folder / "whole").sample(11)
+    expected = pf.load(folder / "whole").sample(11)
+    with np.load(out) as file:
         np.testing.assert_allclose(file["x"], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_processes_share_the_time_of_a_budget_in_seconds(folder, results):
-    assert results["timed"][0] == [0, 0], results["timed"]
+    codes, *_ = results["timed"]
+    assert codes == [0, 0], results["timed"]
     state = pf.load(folder / "timed").state
     assert state["seconds"] > 0, (
         "how much of the budget, depends on the machine's speed while the number of steps is fixed"
@@ -155,39 +161,34 @@ def test_no_example_is_repeated_or_left_out_where_the_number_of_processes_change
     kind, folder, results, tmp_path
 ):
     assert [codes for codes, _ in results[kind]] == [[0] * 2, [0] * 4, [0]], results[kind]
-    data = space_data((17,), labels=True, n=300)
     seen = {}
     for count in (2, 4, 1):
         for rank in range(count):
-            for step, positions in json.loads((folder / kind / f"{count}-{rank}.json").read_text()):
+            text = (folder / kind / f"{count}-{rank}.json").read_text()
+            for step, positions in json.loads(text):
                 seen.setdefault(step, []).extend(positions)
-    run = pf.fit(
-        recipe_for("flow", data, batch=256, precision="float32"),
-        data,
-        steps=6,
-        seed=4,
-        out=tmp_path / "one",
-    )
-    everything = [position for step in range(6) for position in seen[step]]
-    assert list(seen) == list(range(6))
-    assert len(set(everything)) == len(everything) == 6 * 256
-    names = set(everything[:1500])
-    assert names == set(range(1500)), "five epochs are whole"
-    (single, _) = final_state(run.folder)
-    (several, _) = final_state(folder / kind / "run")
+    assert list(seen) == [0, 1, 2, 3, 4, 5]
+    everything = list(itertools.chain.from_iterable(seen.values()))
+    assert len(everything) == 6 * 256
+    assert len(set(everything)) == 6 * 256
+    assert set(everything[:1500]) == set(range(1500)), "five epochs are whole"
+    data = space_data((17,), labels=True, n=300)
+    recipe = recipe_for("flow", data, batch=256, precision="float32")
+    run = pf.fit(recipe, data, steps=6, seed=4, out=tmp_path / "one")
+    single, _ = final_state(run.folder)
+    several, _ = final_state(folder / kind / "run")
     for group, tensors in single.items():
         for name, tensor in tensors.items():
-            np.testing.assert_allclose(
-                several[group][name], tensor, rtol=1e-4, atol=1e-5, err_msg=name
-            )
+            actual = several[group][name]
+            np.testing.assert_allclose(actual, tensor, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["plain", "sharded"])
 def test_no_thread_of_the_group_outlives_it(kind, folder, results):
     """torch aborts a process whose interpreter ends while such a thread runs."""
-    left = [json.loads(path.read_text()) for path in (folder / kind).glob("threads-*.json")]
+    left = [path.read_text() for path in (folder / kind).glob("threads-*.json")]
     assert len(left) == 7
-    assert not [name for names in left for name in names if "gloo" in name], results[kind]
+    assert "gloo" not in " ".join(left), results[kind]
 
 
 def test_sharded_weights_are_saved_as_whole_ones(folder):

@@ -4,7 +4,7 @@ condition that a file adds.
 
 import csv
 import json
-import os
+import math
 
 import numpy as np
 import pytest
@@ -27,8 +27,9 @@ def line(n=4000, seed=0, noise=0.3):
     rng = np.random.default_rng(seed)
     age = rng.uniform(-1, 1, n)
     side = rng.choice([-1.0, 1.0], n)
-    x = np.stack([2 * age + noise * rng.normal(size=n), side + age + noise * rng.normal(size=n)], 1)
-    return pf.data.from_arrays(x, given={"age": age}, name="line")
+    means = np.stack([2 * age, side + age])
+    x = means + noise * rng.normal(size=(2, n))
+    return pf.data.from_arrays(x.T, given={"age": age}, name="line")
 
 
 # Data
@@ -38,13 +39,11 @@ def write_table(path, n=120, seed=0):
     rng = np.random.default_rng(seed)
     angle = rng.uniform(0, 360, n)
     age = rng.uniform(20, 60, n)
-    x = np.stack([np.cos(np.radians(angle)), np.sin(np.radians(angle))], 1) + 0.05 * rng.normal(
-        size=(n, 2)
-    )
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["a", "b", "angle", "age"])
-        writer.writerows(np.column_stack([x, angle, age]).round(4).tolist())
+    turn = np.radians(angle)
+    circle = np.stack([np.cos(turn), np.sin(turn)], 1)
+    x = circle + 0.05 * rng.normal(size=(n, 2))
+    rows = np.column_stack([x, angle, age])
+    np.savetxt(path, rows, "%.4f", delimiter=",", header="a,b,angle,age", comments="")
     return path
 
 
@@ -54,58 +53,76 @@ def test_columns_of_a_table_are_given(tmp_path):
     data = pf.data.load(path, given=["age", "angle"])
     assert data.space.columns == ("a", "b")
     assert data.space.conditions["given"].columns == ("age", "angle")
-    np.testing.assert_array_equal(data.held_out.given["given"], whole.held_out.x[:, [3, 2]])
+    age, angle = data.held_out.given["given"].T
+    np.testing.assert_array_equal(age, whole.held_out.x[:, 3])
+    np.testing.assert_array_equal(angle, whole.held_out.x[:, 2])
     np.testing.assert_array_equal(data.held_out.hashes, whole.held_out.hashes)
     assert data.origin["given"] == ["age", "angle"]
     assert pf.data.load(**data.origin).fingerprint == data.fingerprint
     batch = Sampler(data, 50).batch(3)
-    row = int(
-        (torch.from_numpy(data.train.given["given"]) == batch.condition["given"][7])
-        .all(1)
-        .nonzero()
-    )
-    actual = data.space.to_data(batch.x[7:8])
-    expected = torch.from_numpy(data.train.x[row : row + 1])
-    torch.testing.assert_close(actual, expected)
-    for given, says in (
-        (["agee"], "Did you mean"),
-        (["a", "b", "age", "angle"], "all columns"),
-        (["age", "age"], "twice"),
+    given = batch.condition["given"][7].numpy()
+    same = (data.train.given["given"] == given).all(1)
+    (row,) = np.flatnonzero(same)
+    x = data.space.to_data(batch.x)
+    np.testing.assert_allclose(x[7], data.train.x[row], rtol=1e-6, atol=1e-6)
+    for names, says in (
+        ("agee", "Did you mean"),
+        ("a b age angle", "all columns"),
+        ("age age", "twice"),
     ):
         with pytest.raises(UsageError, match=says):
-            pf.data.load(path, given=given)
+            pf.data.load(path, given=names.split())
     with pytest.raises(UsageError, match='column "x0"'):
         pf.data.load("moons", given=["x0"])
 
 
-def test_conditions_are_drawn_together(tmp_path):
+def test_conditions_are_drawn_together():
     """Labels and attributes of a sample are those of one training example, also where the label is
     asked for.
     """
     rng = np.random.default_rng(0)
     side = rng.choice(3, 3000, p=[0.25, 0.6, 0.15])
     age = 10 * side + rng.normal(size=3000)
-    data = pf.data.from_arrays(rng.normal(size=(3000, 2)), side, given={"age": age})
+    x = rng.normal(size=(3000, 2))
+    data = pf.data.from_arrays(x, side, given={"age": age})
     request = Request(data.space.conditions)
     rows = request.values(2000, None, 0)
     drawn = rows["given"][:, 0]
-    assert ((drawn / 10 - rows["label"]).abs() < 0.5).all()
-    train = np.corrcoef(data.train.labels, data.train.given["given"][:, 0])[0, 1]
-    actual = np.corrcoef(rows["label"], drawn)[0, 1]
-    assert actual == pytest.approx(train, abs=3 * (1 - train**2) / 2000**0.5)
-    assert float(drawn.mean()) == pytest.approx(age.mean(), abs=3 * age.std() / 2000**0.5)
+    assert_of_label(drawn, rows["label"])
+    train = correlation(data.train.labels, data.train.given["given"][:, 0])
+    error = (1 - train**2) / math.sqrt(2000)
+    assert correlation(rows["label"], drawn) == pytest.approx(train, abs=3 * error)
+    error = age.std() / math.sqrt(2000)
+    assert float(drawn.mean()) == pytest.approx(age.mean(), abs=3 * error)
     for label in range(3):
-        ages = request.values(1000, {"label": label}, 5)["given"]
-        assert float(ages.mean()) == pytest.approx(10 * label, abs=3 * 2**0.5 / 300**0.5)
-        assert (ages / 10 - label).abs().max() < 0.5
-    actual = request.values(3, {"label": 1}, 5)["given"][2]
-    expected = request.values(1, {"label": 1}, 7)["given"][0]
-    assert torch.equal(actual, expected)
-    rows = [f"{i / 7},{i / 9},{a},{-a}" for i, a in enumerate(age)]
-    (tmp_path / "t.csv").write_text("\n".join(["x,y,low,high", *rows]))
-    drawn = Request(
-        pf.data.load(tmp_path / "t.csv", given=["low:Numbers", "high"]).space.conditions
-    ).values(500, None, 0)
+        rows = request.values(1000, {"label": label}, 5)
+        ages = rows["given"]
+        assert float(ages.mean()) == pytest.approx(10 * label, abs=3 * math.sqrt(2 / 300))
+        assert_of_label(ages, label)
+    several = request.values(3, {"label": 1}, 5)
+    single = request.values(1, {"label": 1}, 7)
+    assert torch.equal(several["given"][2], single["given"][0])
+
+
+def correlation(one, other):
+    return np.corrcoef(one, other)[0, 1]
+
+
+def assert_of_label(ages, label):
+    """Each label has ages around ten times its number."""
+    gaps = ages / 10 - label
+    assert gaps.abs().max() < 0.5
+
+
+def test_columns_of_two_kinds_are_drawn_together(tmp_path):
+    path = tmp_path / "t.csv"
+    high = np.random.default_rng(0).normal(size=3000)
+    rows = np.arange(3000)
+    table = np.column_stack([rows / 7, rows / 9, -high, high])
+    np.savetxt(path, table, "%.9f", delimiter=",", header="x,y,low,high", comments="")
+    data = pf.data.load(path, given=["low:Numbers", "high"])
+    request = Request(data.space.conditions)
+    drawn = request.values(500, None, 0)
     torch.testing.assert_close(drawn["low"], -drawn["given"])
 
 
@@ -120,28 +137,30 @@ def flow():
 
 
 def test_a_flow_follows_what_is_given(flow):
-    transport = flow[1]
+    _, transport = flow
+    sampler = transport.with_solver("dpm:2", 12)
     ages = torch.linspace(-0.9, 0.9, 400)
-    x = transport.with_solver("dpm:2", 12).sample(400, {"age": ages})
-    actual = np.corrcoef(x[:, 0], ages)[0, 1]
-    assert actual > 0.93
+    x = sampler.sample(400, {"age": ages})
+    assert correlation(x[:, 0], ages) > 0.93
     for age in (-0.5, 0.5):
-        x = transport.with_solver("dpm:2", 12).sample(400, {"age": age})
-        mean = float(x[:, 0].mean())
-        assert mean == pytest.approx(2 * age, abs=0.2)
-        std = float(x[:, 0].std())
-        assert std < 0.6, "0.3 is the truth, 1.2 without the attribute"
+        x = sampler.sample(400, {"age": age})[:, 0]
+        assert float(x.mean()) == pytest.approx(2 * age, abs=0.2)
+        assert x.std() < 0.6, "0.3 is the truth, 1.2 without the attribute"
+    condition = {"age": 0.5}
     guided = pf.Guided(transport.denoiser, 1.5)
-    assert torch.isfinite(pf.Flow(guided, "dpm:2", 4).sample(3, {"age": 0.5})).all()
+    x = pf.Flow(guided, "dpm:2", 4).sample(3, condition)
+    assert x.isfinite().all()
     free = pf.Guided(transport.denoiser, 0.0)
-    wide = pf.Flow(free, "dpm:2", 12).sample(400, {"age": 0.5})
-    std = float(wide[:, 0].std())
-    assert std > 0.8, "the unconditional branch has all ages"
-    assert torch.isfinite(transport.sample(2, {"given_null": True})).all()
+    x = pf.Flow(free, "dpm:2", 12).sample(400, condition)[:, 0]
+    assert x.std() > 0.8, "the unconditional branch has all ages"
+    x = transport.sample(2, {"given_null": True})
+    assert x.isfinite().all()
 
 
 def test_a_report_says_that_no_score_looks_at_what_is_given(flow):
-    assert any("do not use age" in warning for warning in unseen_warnings(flow[1], flow[0]))
+    data, transport = flow
+    warnings = " ".join(unseen_warnings(transport, data))
+    assert "do not use age" in warnings
 
 
 # A kind of one's own
@@ -205,57 +224,36 @@ def test_a_file_adds_a_kind_of_condition(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_table(tmp_path / "t.csv")
     (tmp_path / "cyclic.py").write_text(FILE)
-    words = [
-        "train",
-        "./cyclic.py",
-        "--data",
-        "t.csv",
-        "--given",
-        "angle:Cyclic,age",
-        "--size",
-        "tiny",
-        "--batch",
-        "64",
-    ]
-    assert main([*words, "--steps", "6", "--out", "whole"]) == 0
-    assert main([*words, "--steps", "3", "--out", "parts"]) == 0
-    plugin = ["--plugin", "./cyclic.py"]
-    assert main(["resume", "parts", "--steps", "6", *plugin]) == 0
+    train = "train ./cyclic.py --data t.csv --given angle:Cyclic,age --size tiny --batch 64"
+    assert code_of(f"{train} --steps 6 --out whole") == 0
+    assert code_of(f"{train} --steps 3 --out parts") == 0
+    plugin = "--plugin ./cyclic.py"
+    assert code_of(f"resume parts --steps 6 {plugin}") == 0
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "parts"))
-    run = pf.load("whole", plugins=["cyclic.py"])
-    x = run.transport.sample(2, {"angle": [0, 360], "age": 30}, seed=0)
-    z = run.transport.noise(ExampleDraws(3, 1)).expand(2, -1)
-    turned = {"angle": torch.tensor([[0.0], [360.0]]), "given": torch.tensor([[30.0], [30.0]])}
-    first, last = run.transport(z, turned)
+    transport = pf.load("whole", plugins=["cyclic.py"]).transport
+    x = transport.sample(2, {"angle": [0, 360], "age": 30}, seed=0)
+    assert x.isfinite().all()
+    z = transport.noise(ExampleDraws(3, 1)).expand(2, -1)
+    angle = torch.tensor([[0.0], [360.0]])
+    age = torch.full((2, 1), 30.0)
+    first, last = transport(z, {"angle": angle, "given": age})
     torch.testing.assert_close(first, last)
-    assert torch.isfinite(x).all()
     capsys.readouterr()
-    code = main(
-        [
-            "sample",
-            "whole",
-            "--n",
-            "3",
-            "--given",
-            "angle=90,age=30",
-            "--out",
-            "x.csv",
-            "--json",
-            *plugin,
-        ]
-    )
-    assert code == 0
-    condition = json.loads(capsys.readouterr().out)["condition"]
-    assert condition == {"angle": 90.0, "age": 30.0}
-    code = main(
-        ["sample", "whole", "--n", "3", "--given", "age=40,age=41", "--out", "y.csv", *plugin]
-    )
-    assert code == 2
-    assert "--given" in capsys.readouterr().err
+    sample = f"sample whole --n 3 {plugin}"
+    assert code_of(f"{sample} --given angle=90,age=30 --out x.csv --json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["condition"] == {"angle": 90.0, "age": 30.0}
     with open("x.csv") as file:
-        assert [(row["angle"], row["age"]) for row in csv.DictReader(file)] == [
-            ("90.0", "30.0")
-        ] * 3
-    code = main(["evaluate", "whole", "--n", "10", "--repeats", "1", *plugin])
-    assert code == 0
-    assert os.path.exists("whole/spec.json")
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3
+    for row in rows:
+        assert row["angle"] == "90.0"
+        assert row["age"] == "30.0"
+    assert code_of(f"{sample} --given age=40,age=41 --out y.csv") == 2
+    assert "--given" in capsys.readouterr().err
+    assert code_of(f"evaluate whole --n 10 --repeats 1 {plugin}") == 0
+
+
+def code_of(command):
+    """The exit code of a command."""
+    return main(command.split())

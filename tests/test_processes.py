@@ -3,6 +3,8 @@ are sharded or not.
 """
 
 import json
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -29,21 +31,26 @@ def folder(tmp_path_factory):
     return where
 
 
+class Alone(NamedTuple):
+    """What one process trained: its folder, the first gradients of each player, all parameters."""
+
+    folder: Path
+    gradients: dict
+    parameters: list
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """What one process trained, by name: the folder, the first gradients of each player, and the
-    players' parameters.
-    """
+    """What one process trained, by name."""
     where = tmp_path_factory.mktemp("one")
-    runs = {name: (where / name, *trained(name, where / name, Processes())) for name in STEPS}
-    return {
-        name: (
-            path,
-            gradients,
-            [p for player in trainer.method.players.values() for p in player.parameters()],
-        )
-        for name, (path, trainer, gradients) in runs.items()
-    }
+    runs = {}
+    for name in STEPS:
+        trainer, gradients = trained(name, where / name, Processes())
+        parameters = []
+        for player in trainer.method.players.values():
+            parameters += player.parameters()
+        runs[name] = Alone(where / name, gradients, parameters)
+    return runs
 
 
 def tensors_of(folder):
@@ -51,8 +58,15 @@ def tensors_of(folder):
 
 
 def losses_of(folder):
-    rows = pf.load(folder).losses()
-    return {player: np.array([row["loss"][player] for row in rows]) for player in rows[0]["loss"]}
+    losses = [row["loss"] for row in pf.load(folder).losses()]
+    return {player: np.array([loss[player] for loss in losses]) for player in losses[0]}
+
+
+def norms_of(folder, player):
+    """The norms of gradients that the log holds."""
+    key = f"gradient_norm/{player}"
+    health = [row.get("health") or {} for row in pf.load(folder).losses()]
+    return [entry[key] for entry in health if key in entry]
 
 
 @pytest.mark.parametrize(("name", "player"), [("flow", "denoiser"), ("vae", "autoencoder")])
@@ -61,40 +75,35 @@ def test_a_training_ends_where_one_process_ends(name, player, kind, folder, alon
     """Weights, averages, optimisers and the log; files hold whole tensors. A vae is two networks, a
     prior and a variance.
     """
-    single = tensors_of(alone[name][0])
-    shared = tensors_of(folder / f"{name}-{kind}")
+    one = alone[name].folder
+    two = folder / f"{name}-{kind}"
+    single = tensors_of(one)
+    shared = tensors_of(two)
     for group in ("method", "average", "optimizer"):
-        assert single[group].keys() == shared[group].keys()
-        for key, tensor in single[group].items():
-            torch.testing.assert_close(
-                shared[group][key], tensor, rtol=1e-5, atol=1e-5, msg=f"{group}/{key}"
-            )
-    mine = losses_of(folder / f"{name}-{kind}")
-    wanted = losses_of(alone[name][0])
-    np.testing.assert_allclose(mine[player], wanted[player], rtol=1e-5)
-    key = f"gradient_norm/{player}"
-    health = [
-        [row.get("health") or {} for row in pf.load(path).losses()]
-        for path in (folder / f"{name}-{kind}", alone[name][0])
-    ]
-    norms = [[row[key] for row in rows if key in row] for rows in health]
-    assert norms[0]
-    np.testing.assert_allclose(*norms, rtol=1e-4)
+        torch.testing.assert_close(shared[group], single[group], rtol=1e-5, atol=1e-5)
+    losses = losses_of(two)[player]
+    np.testing.assert_allclose(losses, losses_of(one)[player], rtol=1e-5)
+    norms = norms_of(two, player)
+    assert norms
+    np.testing.assert_allclose(norms, norms_of(one, player), rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_each_process_holds_a_share_of_sharded_weights(name, folder, alone):
-    shares = [json.loads((folder / f"{name}-shards-{rank}.json").read_text()) for rank in (0, 1)]
-    held = [share["shards"] for share in shares]
-    rest = shares[0]["whole"]
-    assert sum(held) + rest == sum(parameter.numel() for parameter in alone[name][2])
-    assert max(held) < 0.6 * sum(held)
-    assert rest < 0.1 * sum(held), "a variance and a prior stay whole"
-    for share in shares:
-        assert share["spec"] == pf.load(folder / f"{name}-sharded").spec, (
-            "each process returns the whole run"
-        )
-        assert share["seen"] == pf.load(alone[name][0]).seen.own.tolist()
+    spec = pf.load(folder / f"{name}-sharded").spec
+    seen = pf.load(alone[name].folder).seen.own.tolist()
+    held = []
+    for rank in (0, 1):
+        text = (folder / f"{name}-shards-{rank}.json").read_text()
+        share = json.loads(text)
+        held.append(share["shards"])
+        rest = share["whole"]
+        assert share["spec"] == spec, "each process returns the whole run"
+        assert share["seen"] == seen
+    total = sum(held)
+    assert total + rest == sum(parameter.numel() for parameter in alone[name].parameters)
+    assert max(held) < 0.6 * total
+    assert rest < 0.1 * total, "a variance and a prior stay whole"
 
 
 def test_a_sharded_training_is_resumed_by_one_process(folder, alone):
@@ -103,7 +112,7 @@ def test_a_sharded_training_is_resumed_by_one_process(folder, alone):
 
     data = space_data((17,), labels=True, n=300)
     trainer = reopen(folder / "flow-sharded", data=data, steps=21)
-    whole = reopen(alone["flow"][0], data=data, steps=21)
+    whole = reopen(alone["flow"].folder, data=data, steps=21)
     for single in (trainer, whole):
         single.advance()
     torch.testing.assert_close(trainer.journal.losses, whole.journal.losses, rtol=1e-4, atol=0)
@@ -121,16 +130,20 @@ def control(tmp_path_factory):
 def test_a_game_agrees_as_far_as_rounding_allows(kind, folder, alone, control):
     """The first gradients to 1e-5; later losses within three times the drift of the control."""
     gradients = torch.load(folder / f"gan-{kind}.gradients")
-    for player, wanted in alone["gan"][1].items():
-        norm = float((gradients[player] - wanted).norm())
-        assert norm < 1e-5 * float(wanted.norm()), player
-    single = losses_of(alone["gan"][0])
+    for player, wanted in alone["gan"].gradients.items():
+        error = (gradients[player] - wanted).norm()
+        assert error < 1e-5 * wanted.norm(), player
+    single = losses_of(alone["gan"].folder)
     shared = losses_of(folder / f"gan-{kind}")
     for player, wanted in single.items():
-        drift = np.maximum.accumulate(np.abs(control[player] - wanted) / np.abs(wanted))
-        assert (
-            np.abs(shared[player] - wanted) / np.abs(wanted) <= 3 * np.maximum(drift, 1e-6)
-        ).all(), player
+        drift = np.maximum.accumulate(relative(control[player], wanted))
+        allowed = 3 * np.maximum(drift, 1e-6)
+        assert (relative(shared[player], wanted) <= allowed).all(), player
+
+
+def relative(values, wanted):
+    """The relative errors of values."""
+    return np.abs(values - wanted) / np.abs(wanted)
 
 
 def test_a_game_is_that_of_one_process_which_adds_up_the_same_parts(folder, tmp_path):
@@ -138,9 +151,9 @@ def test_a_game_is_that_of_one_process_which_adds_up_the_same_parts(folder, tmp_
     game could amplify.
     """
     trained("gan", tmp_path / "gan", Processes(), parts=2)
+    shared = losses_of(folder / "gan-reduced")
     for player, wanted in losses_of(tmp_path / "gan").items():
-        actual = losses_of(folder / "gan-reduced")[player]
-        np.testing.assert_array_equal(actual, wanted)
+        np.testing.assert_array_equal(shared[player], wanted)
 
 
 class Shifted(torch.nn.Module):
@@ -159,21 +172,23 @@ def test_networks_of_a_player_are_sharded_one_by_one():
     """Nothing calls a vae as a whole, so its weights would never be gathered."""
     from pushforward.testing import space_data
 
-    vae = pf.recipes.vae(space_data((17,), labels=True, n=300).space, "tiny").method
-    actual = called("autoencoder", vae.players["autoencoder"])
-    assert actual == [vae.encoder, vae.decoder]
+    data = space_data((17,), labels=True, n=300)
+    vae = pf.recipes.vae(data.space, "tiny").method
+    networks = called("autoencoder", vae.players["autoencoder"])
+    assert networks == [vae.encoder, vae.decoder]
     assert called("encoder", vae.encoder) == [vae.encoder]
     generator = Shifted()
     assert called("generator", generator) == [generator], "with its own weight"
     with pytest.raises(UsageError, match='"prior" has no forward pass'):
         called("prior", vae.prior)
+    spectral = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(2, 2))
     with pytest.raises(UsageError, match="spectral norms"):
-        called("critic", torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(2, 2)))
+        called("critic", spectral)
 
 
 @pytest.mark.parametrize("kind", ["reduced", "sharded"])
 def test_a_book_of_codes_follows_the_whole_batch(kind, folder, alone):
-    single = tensors_of(alone["vqvae"][0])["method"]
+    single = tensors_of(alone["vqvae"].folder)["method"]
     shared = tensors_of(folder / f"vqvae-{kind}")["method"]
     for name in ("codebook.counts", "codebook.sums", "use"):
         torch.testing.assert_close(shared[name], single[name], rtol=1e-4, atol=1e-4, msg=name)

@@ -2,6 +2,7 @@
 where they are too many.
 """
 
+import functools
 import math
 
 import pytest
@@ -34,11 +35,27 @@ DATA = space_data((2,), labels=False)
 
 def state_of(trainer):
     """Weights, averages and optimisers, copied."""
-    return {
-        group: {name: value.clone() for name, value in tensors.items()}
-        for group, tensors in trainer.state.state_dict().items()
-        if isinstance(tensors, dict)
-    }
+    copied = {}
+    for group, tensors in trainer.state.state_dict().items():
+        if isinstance(tensors, dict):
+            copied[group] = {name: value.clone() for name, value in tensors.items()}
+    return copied
+
+
+def skipped(row):
+    """The optimisers that skipped this step, by the log."""
+    health = row.get("health", {})
+    return {key.removeprefix(MARK) for key in health if key.startswith(MARK)}
+
+
+def prepared(out, name="flow", steps=9, every=None, **settings):
+    recipe = recipe_for(name, DATA, **settings)
+    return prepare(recipe, DATA, steps=steps, out=out, checkpoint_every=every)
+
+
+def advance_to(trainer, step):
+    while trainer.clock.step < step:
+        trainer.advance(1e-9)
 
 
 def one_step(trainer):
@@ -47,7 +64,8 @@ def one_step(trainer):
     step = trainer.clock.step
     trainer.advance(1e-9)
     assert trainer.clock.step == step + 1
-    row = [*log.read(trainer.journal.path), *trainer.journal.held][-1]
+    rows = [*log.read(trainer.journal.path), *trainer.journal.held]
+    row = rows[-1]
     assert row["step"] == step + 1
     return before, state_of(trainer), row
 
@@ -66,43 +84,37 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_step_that_is_not_finite_changes_nothing(name, tmp_path):
     recipe, settings, how = CASES[name]
-    trainer = spoiled(
-        prepare(recipe_for(recipe, DATA, **settings), DATA, steps=9, out=tmp_path / "run"), {2}, how
-    )
-    trainer.advance(1e-9)
-    trainer.advance(1e-9)
+    trainer = prepared(tmp_path / "run", recipe, **settings)
+    spoiled(trainer, {2}, how)
+    advance_to(trainer, 2)
     before, after, row = one_step(trainer)
-    for group, tensors in before.items():
-        assert tensors.keys() == after[group].keys()
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+    assert skipped(row) == set(trainer.state.optimizers)
+    before, after, row = one_step(trainer)
+    assert not all(unchanged(before["method"], after["method"]).values())
+    for tensors in after.values():
         for key, value in tensors.items():
-            torch.testing.assert_close(
-                after[group][key], value, rtol=0, atol=0, msg=f"{group}/{key}"
-            )
-    assert {key for key in row.get("health", {}) if key.startswith(MARK)} == {
-        f"{MARK}{player}" for player in trainer.state.optimizers
-    }
-    before, after, row = one_step(trainer)
-    changed = {
-        key
-        for key, value in before["method"].items()
-        if not torch.equal(value, after["method"][key])
-    }
-    assert changed
-    assert all(bool(value.isfinite().all()) for group in after.values() for value in group.values())
+            assert value.isfinite().all(), key
     trainer.close()
 
 
+def unchanged(before, after):
+    """Whether each tensor is what it was."""
+    return {key: torch.equal(value, after[key]) for key, value in before.items()}
+
+
 def test_the_other_player_of_a_game_goes_on(tmp_path):
-    trainer = spoiled(
-        prepare(recipe_for("gan", DATA), DATA, steps=9, out=tmp_path / "run"), {1}, only_critic
-    )
+    trainer = prepared(tmp_path / "run", "gan")
+    spoiled(trainer, {1}, only_critic)
     trainer.advance(1e-9)
     before, after, row = one_step(trainer)
     for group in ("method", "optimizer"):
-        same = {key: torch.equal(value, after[group][key]) for key, value in before[group].items()}
-        assert not all(alike for key, alike in same.items() if key.startswith("generator"))
-        assert all(alike for key, alike in same.items() if key.startswith("critic"))
-    assert [key for key in row.get("health", {}) if key.startswith(MARK)] == [f"{MARK}critic"]
+        same = unchanged(before[group], after[group])
+        generator = [alike for key, alike in same.items() if key.startswith("generator")]
+        critic = [alike for key, alike in same.items() if key.startswith("critic")]
+        assert not all(generator)
+        assert all(critic)
+    assert skipped(row) == {"critic"}
     trainer.close()
 
 
@@ -115,22 +127,27 @@ class Beside(Processes):
 
     def added(self, tensors):
         self.calls += 1
-        return [
-            tensor + (math.nan if self.what == "loss" and self.calls == 2 else 0)
-            for tensor in tensors
-        ]
+        other = self.other("loss")
+        return [tensor + other for tensor in tensors]
 
     def add_gradients(self, parameters):
+        other = self.other("gradient")
         for parameter in parameters:
-            parameter.grad += math.nan if self.what == "gradient" and self.calls == 2 else 0
+            parameter.grad += other
+
+    def other(self, what):
+        if what == self.what and self.calls == 2:
+            return math.nan
+        return 0
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_processes_agree_by_what_they_have_added_up(what, tmp_path):
-    trainer = prepare(recipe_for("flow", DATA), DATA, steps=9, out=tmp_path / "run")
+    trainer = prepared(tmp_path / "run")
     trainer.processes = trainer.rounds.processes = Beside(what)
-    marks = [f"{MARK}denoiser" in one_step(trainer)[2].get("health", {}) for _ in range(3)]
-    assert marks == [False, True, False]
+    for expected in (set(), {"denoiser"}, set()):
+        _, _, row = one_step(trainer)
+        assert skipped(row) == expected
     trainer.close()
 
 
@@ -142,15 +159,18 @@ def test_the_fused_kernel_skips_as_the_processor_does(bad, monkeypatch):
         monkeypatch.setattr(optimizers, "_waits", lambda player, waits=waits: waits)
         torch.manual_seed(0)
         module = torch.nn.Linear(3, 2)
-        player = optimizers.PlayerOptimizer(
-            module, "denoiser", pf.Training(lr=0.1, weight_decay=0.1)
-        )
+        training = pf.Training(lr=0.1, weight_decay=0.1)
+        player = optimizers.PlayerOptimizer(module, "denoiser", training)
         for step in range(4):
-            x = torch.full((5, 3), math.nan if bad and step == 2 else 1.0 + step)
+            spoilt = bad and step == 2
+            x = torch.full((5, 3), 1.0 + step)
+            if spoilt:
+                x *= math.nan
             loss = module(x).square().mean()
             loss.backward()
             norm, finite = player.update(1.0, loss=loss.detach())
-            assert bool(finite) == bool(norm.isfinite()) == (not (bad and step == 2))
+            assert bool(finite) != spoilt
+            assert bool(norm.isfinite()) != spoilt
         ends.append([*module.state_dict().values(), *player.state().values()])
     for own, other in zip(*ends, strict=True):
         assert torch.equal(own, other)
@@ -158,48 +178,50 @@ def test_the_fused_kernel_skips_as_the_processor_does(bad, monkeypatch):
 
 def test_a_training_with_skipped_steps_is_resumed_bit_for_bit(tmp_path, monkeypatch):
     play = Denoising.losses
-    monkeypatch.setattr(
-        Denoising,
-        "losses",
-        lambda self, batch, now: (nan_loss if now.step in (2, 5, 6) else lambda b, n, p: p(b, n))(
-            batch, now, lambda b, n: play(self, b, n)
-        ),
-    )
-    pf.fit(recipe_for("flow", DATA), DATA, steps=9, out=tmp_path / "whole")
-    trainer = prepare(
-        recipe_for("flow", DATA), DATA, steps=9, out=tmp_path / "cut", checkpoint_every=4
-    )
-    while trainer.clock.step < 6:
-        trainer.advance(1e-9)
+
+    def losses(self, batch, now):
+        if now.step in (2, 5, 6):
+            return nan_loss(batch, now, functools.partial(play, self))
+        return play(self, batch, now)
+
+    monkeypatch.setattr(Denoising, "losses", losses)
+    run = pf.fit(recipe_for("flow", DATA), DATA, steps=9, out=tmp_path / "whole")
+    trainer = prepared(tmp_path / "cut", every=4)
+    advance_to(trainer, 6)
     trainer.close()
     again = reopen(tmp_path / "cut", data=DATA)
     assert again.journal.skips.count == 1
     again.advance()
     assert again.journal.skips.count == 3
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
-    rows = [
-        [{**row, "seconds": 0} for row in pf.load(tmp_path / name).losses()]
-        for name in ("whole", "cut")
-    ]
-    assert rows[0] == rows[1]
-    assert [row["step"] for row in rows[0] if not row["loss"]] == [3, 6, 7]
-    run = pf.load(tmp_path / "whole")
-    assert "was not finite: 3, the first at step 3" in closing_notes(run, len(DATA.train))[0]
-    assert "was not finite: 3, the" in health_of(run)[0].skipped
-    assert [alarm.kind for alarm in health_of(run)[1]] == ["skipped"]
+    rows = untimed(run)
+    assert untimed(pf.load(tmp_path / "cut")) == rows
+    assert [row["step"] for row in rows if not row["loss"]] == [3, 6, 7]
+    first, *_ = closing_notes(run, len(DATA.train))
+    assert "was not finite: 3, the first at step 3" in first
+    health, alarms = health_of(run)
+    assert "was not finite: 3, the" in health.skipped
+    assert [alarm.kind for alarm in alarms] == ["skipped"]
+
+
+def untimed(run):
+    """The log without times."""
+    return [{**row, "seconds": 0} for row in run.losses()]
 
 
 def row(step, bad, **health):
-    return {"step": step, "loss": {}, "health": {**health, **({f"{MARK}map": 1} if bad else {})}}
+    if bad:
+        health[f"{MARK}map"] = 1
+    return {"step": step, "loss": {}, "health": health}
 
 
 def problem(steps, last):
     """The first step at which so many skipped ones are too many."""
     skips = Skips()
-    return next(
-        (step for step in range(1, last + 1) if skips.read(row(step, step in steps)) is not None),
-        None,
-    )
+    for step in range(1, last + 1):
+        if skips.read(row(step, step in steps)) is not None:
+            return step
+    return None
 
 
 def test_skipped_steps_in_a_row_are_too_many():
@@ -208,42 +230,27 @@ def test_skipped_steps_in_a_row_are_too_many():
 
 
 def test_too_many_end_a_training_with_the_last_weights_that_were_good(tmp_path):
-    trainer = prepare(
-        recipe_for("flow", DATA), DATA, steps=40, out=tmp_path / "run", checkpoint_every=2
-    )
+    trainer = prepared(tmp_path / "run", steps=40, every=2)
     spoiled(trainer, range(4, 40), nan_loss)
-    while trainer.clock.step < 4:
-        trainer.advance(1e-9)
+    advance_to(trainer, 4)
     good = state_of(trainer)
     with pytest.raises(
         Diverged,
         match=r"3 steps in a row, up to step 7, .* denoiser was not finite.*step 4 is saved",
     ):
         trainer.advance()
-    stored = final_state(tmp_path / "run")[0]
+    stored, _ = final_state(tmp_path / "run")
     assert trainer.checkpointer.step == 4, "no checkpoint right after a skipped step"
-    assert all(torch.equal(good["method"][name], value) for name, value in stored["method"].items())
+    assert all(unchanged(stored["method"], good["method"]).values())
 
 
 def test_a_training_of_which_no_step_was_finite_has_diverged(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(
-        Denoising,
-        "losses",
-        lambda self, batch, now: iter(
-            [("denoiser", self.denoiser.network(batch.x, batch.x[:, 0]).mean() * math.nan)]
-        ),
-    )
-    words = [
-        "train",
-        "flow",
-        "--data",
-        "moons",
-        "--size",
-        "tiny",
-        "--steps",
-        "2",
-        "--out",
-        str(tmp_path / "run"),
-    ]
-    assert cli.main(words) == 5
+    def losses(self, batch, now):
+        output = self.denoiser.network(batch.x, batch.x[:, 0])
+        yield "denoiser", math.nan * output.mean()
+
+    monkeypatch.setattr(Denoising, "losses", losses)
+    monkeypatch.chdir(tmp_path)
+    command = "train flow --data moons --size tiny --steps 2 --out run"
+    assert cli.main(command.split()) == 5
     assert "In every step" in " ".join(capsys.readouterr().err.split())

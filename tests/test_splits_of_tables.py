@@ -1,5 +1,6 @@
 """Splits of tables: rows that repeat, tables that grow, and the hashes that both rest on."""
 
+import collections
 import csv
 
 import numpy as np
@@ -22,10 +23,10 @@ def survey(seed, n):
     r = random(seed)
     first = r.choice(6, n, p=[0.19, 0.18, 0.17, 0.16, 0.15, 0.15])
     second = np.where(r.random(n) < 0.1, first, r.choice(6, n))
-    return [
-        [f"a{a}", f"b{b}", f"c{c}", f"d{d}"]
-        for a, b, c, d in zip(first, second, r.choice(3, n), r.choice(2, n), strict=True)
-    ]
+    third = r.choice(3, n)
+    fourth = r.choice(2, n)
+    answers = np.stack([first, second, third, fourth], 1)
+    return [[f"a{a}", f"b{b}", f"c{c}", f"d{d}"] for a, b, c, d in answers]
 
 
 def numeric(seed, n):
@@ -37,143 +38,156 @@ def trained_before(first, grown, key):
     """How many held-out rows of a grown table were training rows of the first, by the values of a
     column that names rows.
     """
-    before, after = (pf_data.load(path) for path in (first, grown))
-    place = before.space.names.index(key), after.space.names.index(key)
-    return len(
-        set(before.train.table_values[:, place[0]]) & set(after.held_out.table_values[:, place[1]])
-    )
+    before = pf_data.load(first)
+    after = pf_data.load(grown)
+    trained = column(before, before.train, key)
+    held_out = column(after, after.held_out, key)
+    return len(trained & held_out)
+
+
+def column(data, split, name):
+    """The different values of a column."""
+    place = data.space.names.index(name)
+    return set(split.table_values[:, place])
+
+
+def contents(split):
+    """The different rows of a split."""
+    return {tuple(row) for row in split.table_values}
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A function that writes a table with these columns and rows."""
+    return lambda name, names, rows: write(tmp_path / f"{name}.csv", names, rows)
 
 
 def test_new_draws_from_the_law_of_a_survey_are_told_from_its_rows_no_better_than_held_out_rows(
-    tmp_path,
+    table,
 ):
     """Split together, they had a two-sample score of .18 and an attack on membership of .80: their
     contents were not held out.
     """
-    path = write(tmp_path / "survey.csv", "abcd", survey(0, 3000))
-    fresh = write(tmp_path / "fresh.csv", "abcd", survey(1, 3000))
+    path = table("survey", "abcd", survey(0, 3000))
+    fresh = table("fresh", "abcd", survey(1, 3000))
     metrics = ["membership", "nearest_rows"]
     result = pf.evaluate(fresh, path, metrics=["detection", *metrics], repeats=1)
     scores = result.models[0].scores
-    real_data_scores = result.real_data_scores
-    assert real_data_scores["detection"].value > 0.85
+    assert result.real_data_scores["detection"].value > 0.85
     assert scores["detection"].value > 0.85
-    assert all(abs(scores[name].value - 0.5) < 0.07 for name in ("membership", "membership_ratio"))
+    for name in ("membership", "membership_ratio"):
+        assert scores[name].value == pytest.approx(0.5, abs=0.07)
     assert {"nearest_ratio", "nearer_training"} & set(scores), (
         "distances are compared, since equal rows are on both sides"
     )
-    together = (
-        pf.evaluate(fresh, pf_data.load(path, copies="together"), metrics=metrics, repeats=1)
-        .models[0]
-        .scores
-    )
-    assert together["membership_ratio"].value > 0.75
-    assert "nearest_ratio" not in together
+    together = pf_data.load(path, copies="together")
+    result = pf.evaluate(fresh, together, metrics=metrics, repeats=1)
+    scores = result.models[0].scores
+    assert scores["membership_ratio"].value > 0.75
+    assert "nearest_ratio" not in scores
 
 
 @pytest.mark.parametrize("n", [300, 3000])
-def test_copies_of_measurements_and_of_an_oversampled_class_stay_together(tmp_path, n):
+def test_copies_of_measurements_and_of_an_oversampled_class_stay_together(table, n):
     rows = numeric(2, n)
-    doubled = write(tmp_path / "doubled.csv", "abk", rows + rows)
-    oversampled = write(
-        tmp_path / "tenfold.csv", "abk", rows + [row for row in rows[: n // 10] for _ in range(9)]
-    )
+    once = table("once", "abk", rows)
+    doubled = table("doubled", "abk", rows * 2)
+    oversampled = table("tenfold", "abk", rows + 9 * rows[: n // 10])
+    usual = pf_data.check(once)
     for path in (doubled, oversampled):
+        checked = pf_data.check(path, table=True)
+        assert checked["copies"] == usual["copies"]
         data = pf_data.load(path, table=True)
-        copies = pf_data.check(path, table=True)["copies"]
-        expected = pf_data.check(write(tmp_path / "once.csv", "abk", rows))["copies"]
-        assert copies == expected
-        sides = [
-            {tuple(row) for row in split.table_values} for split in (data.train, data.held_out)
-        ]
-        assert not sides[0] & sides[1]
-        assert min(map(len, sides)) > n / 20
+        train = contents(data.train)
+        held_out = contents(data.held_out)
+        assert not train & held_out
+        assert len(train) > n / 20
+        assert len(held_out) > n / 20
 
 
-def test_measurements_of_few_decimals_that_were_written_twice_stay_together(tmp_path):
+def test_measurements_of_few_decimals_that_were_written_twice_stay_together(table):
     """Their values are few, and each occurs in many rows, but no answer of a survey has a
     fraction.
     """
     r = random(11)
-    points = 2 * r.standard_normal((8, 2))[r.integers(8, size=3000)] + 0.05 * r.standard_normal(
-        (3000, 2)
-    )
+    centres = 2 * r.standard_normal((8, 2))
+    modes = r.integers(8, size=3000)
+    points = centres[modes] + 0.05 * r.standard_normal((3000, 2))
     rows = [[f"{a:.2f}", f"{b:.2f}", "xy"[int(a > b)]] for a, b in points]
-    assert not pf_data.load(write(tmp_path / "doubled.csv", "abk", rows + rows)).apart
+    doubled = table("doubled", "abk", rows + rows)
+    assert not pf_data.load(doubled).apart
 
 
-def test_rows_of_a_survey_stay_on_their_side_when_it_grows(tmp_path):
+def test_rows_of_a_survey_stay_on_their_side_when_it_grows(table):
     """Each content is held out at most as often in the first rows as in all, and in training
     likewise.
     """
     rows = survey(4, 4000)
-    parts = [pf_data.load(write(tmp_path / f"{n}.csv", "abcd", rows[:n])) for n in (3000, 4000)]
+    first = pf_data.load(table("first", "abcd", rows[:3000]))
+    grown = pf_data.load(table("grown", "abcd", rows))
     for side in ("train", "held_out"):
-        first, grown = (
-            np.unique(getattr(data, side).table_values, axis=0, return_counts=True)
-            for data in parts
-        )
-        counts = {tuple(row): count for row, count in zip(*grown, strict=True)}
-        assert all(counts[tuple(row)] >= count for row, count in zip(*first, strict=True))
+        assert counts(getattr(first, side)) <= counts(getattr(grown, side))
 
 
-def grown_by_a_value(rows):
+def counts(split):
+    return collections.Counter(map(tuple, split.table_values))
+
+
+def grown_by_a_value(i):
     """A column of 20 whole numbers gets a 21st, so that it is no column of ordered categories any
     more.
     """
-    return [[row[0], str(i % 20)] for i, row in enumerate(rows[:-1])], [[rows[-1][0], "20"]]
+    return str(i % 20), "20"
 
 
-def grown_by_a_date(rows):
+def grown_by_a_date(i):
     """A column of dates of which each has two meanings gets one that has a single meaning."""
-    return [[row[0], f"{1 + i % 9:02}/{1 + i % 11:02}/2021"] for i, row in enumerate(rows[:-1])], [
-        [rows[-1][0], "25/03/2021"]
-    ]
+    return f"{1 + i % 9:02}/{1 + i % 11:02}/2021", "25/03/2021"
 
 
-def grown_by_a_decimal(rows):
+def grown_by_a_decimal(i):
     """A whole column gets a number with decimals, and is written with two everywhere."""
-    return [[row[0], str(i % 97)] for i, row in enumerate(rows[:-1])], [[rows[-1][0], "3.25"]]
+    return str(i % 97), "3.25"
 
 
 @pytest.mark.parametrize("grow", [grown_by_a_value, grown_by_a_date, grown_by_a_decimal])
-def test_held_out_rows_stay_held_out_when_a_new_row_changes_what_a_column_is_taken_for(
-    tmp_path, grow
-):
+def test_held_out_rows_stay_held_out_when_a_new_row_changes_what_a_column_is_taken_for(table, grow):
     """They were hashed as what their columns were taken for: 92 of 94 rows, or 82 of 115, had been
     trained on.
     """
-    rows, new = grow(numeric(5, 1000))
-    first = write(tmp_path / "first.csv", ["key", "x"], rows)
-    grown = write(tmp_path / "grown.csv", ["key", "x"], rows + new)
+    rows = []
+    for i, (key, *_) in enumerate(numeric(5, 1000)):
+        value, last = grow(i)
+        rows.append([key, value])
+    first = table("first", ["key", "x"], rows[:-1])
+    rows[-1][1] = last
+    grown = table("grown", ["key", "x"], rows)
     assert trained_before(first, grown, "key") == 0
 
 
-def test_held_out_rows_stay_held_out_when_an_ordered_identifier_is_shuffled(tmp_path):
+def test_held_out_rows_stay_held_out_when_an_ordered_identifier_is_shuffled(table):
+    names = ["id", "key", "x"]
     rows = [[str(i), *row[:2]] for i, row in enumerate(numeric(6, 1000))]
-    first = write(tmp_path / "first.csv", ["id", "key", "x"], rows)
-    shuffled = write(
-        tmp_path / "shuffled.csv",
-        ["id", "key", "x"],
-        [rows[i] for i in random(7).permutation(1000)],
-    )
-    actual = pf_data.load(first).space.names
-    assert actual != pf_data.load(shuffled).space.names, "the identifier is left out of one alone"
+    first = table("first", names, rows)
+    order = random(7).permutation(1000)
+    shuffled = table("shuffled", names, [rows[i] for i in order])
+    first_names = pf_data.load(first).space.names
+    shuffled_names = pf_data.load(shuffled).space.names
+    assert first_names != shuffled_names, "the identifier is left out of one alone"
     assert trained_before(first, shuffled, "key") == 0
 
 
-def test_a_file_of_numbers_is_split_alike_as_vectors_as_a_table_and_with_a_target(tmp_path):
-    rows = [[*row, k] for *row, k in numeric(9, 400)]
-    path = write(tmp_path / "numbers.csv", "abk", [[a, b, "01"[k == "x"]] for a, b, k in rows])
-    splits = [
-        pf_data.load(path, table=True),
-        pf_data.load(path, table=False),
-        pf_data.load(path, target="k"),
-    ]
-    assert [data.table is None for data in splits] == [False, True, True]
-    for data in splits:
-        np.testing.assert_array_equal(data.train.hashes, splits[0].train.hashes)
-        np.testing.assert_array_equal(data.held_out.hashes, splits[0].held_out.hashes)
+def test_a_file_of_numbers_is_split_alike_as_vectors_as_a_table_and_with_a_target(table):
+    rows = [[a, b, "01"[k == "x"]] for a, b, k in numeric(9, 400)]
+    path = table("numbers", "abk", rows)
+    whole = pf_data.load(path, table=True)
+    vectors = pf_data.load(path, table=False)
+    labelled = pf_data.load(path, target="k")
+    assert whole.table is not None
+    for data in (vectors, labelled):
+        assert data.table is None
+        np.testing.assert_array_equal(data.train.hashes, whole.train.hashes)
+        np.testing.assert_array_equal(data.held_out.hashes, whole.held_out.hashes)
 
 
 def test_a_run_reads_grown_data_by_its_own_rule_and_refuses_another(tmp_path, monkeypatch):
@@ -182,19 +196,21 @@ def test_a_run_reads_grown_data_by_its_own_rule_and_refuses_another(tmp_path, mo
     """
     monkeypatch.chdir(tmp_path)
     r = random(10)
-    rows = [[f"a{i}", f"b{j}"] for i, j in r.integers(0, 90, (220, 2))]
+    answers = r.integers(0, 90, (220, 2))
+    rows = [[f"a{i}", f"b{j}"] for i, j in answers]
     write("few.csv", "ab", rows)
     write("grown.csv", "ab", rows + rows[:50])
     few = pf_data.load("few.csv")
     grown = pf_data.load("grown.csv")
-    assert (few.apart, grown.apart) == (False, True)
+    assert not few.apart
+    assert grown.apart
     run = pf.fit("flow", few, size="tiny", steps=2, out="run")
     with pytest.raises(UsageError, match='copies="together"'):
         pf.evaluate(run, grown, repeats=1, metrics=["column_shapes"])
-    pf.evaluate(
-        run, pf_data.load("grown.csv", copies="together"), repeats=1, metrics=["column_shapes"]
-    )
-    assert pf.load("run").spec["data"]["copies"] == "together"
+    together = pf_data.load("grown.csv", copies="together")
+    pf.evaluate(run, together, repeats=1, metrics=["column_shapes"])
+    stored = pf.load("run").spec["data"]
+    assert stored["copies"] == "together"
 
 
 GOLDEN = {

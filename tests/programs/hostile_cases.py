@@ -24,21 +24,10 @@ from programs.hostile import (
 
 from pushforward.training.runs import log
 
-JSON = (
-    "spec.json",
-    "state.json",
-    "MANIFEST.json",
-    "latest.json",
-    "threads.json",
-    "grids.json",
-    "report.json",
-)
-TENSORS = (
-    "average.safetensors",
-    "optimizer.safetensors",
-    "weights.safetensors",
-    "rows.safetensors",
-)
+JSON = [
+    f"{name}.json" for name in ("spec", "state", "MANIFEST", "latest", "threads", "grids", "report")
+]
+TENSORS = [f"{name}.safetensors" for name in ("average", "optimizer", "weights", "rows")]
 FILES = (*JSON, *TENSORS, "index.json", "000000.safetensors", "metrics.jsonl", "step_000001.npz")
 CASES = {}
 HARMLESS = set()
@@ -49,51 +38,58 @@ anew or not read.
 
 def cases(name, kinds, damage, harmless=()):
     """A case for each kind, which the damage gets after the run's folder."""
-    for kind in kinds:
+    if not isinstance(kinds, dict):
+        kinds = {kind: kind for kind in kinds}
+    for kind, given in kinds.items():
         words = f"{name}: {kind}"
-        CASES[words] = lambda run, kind=kind: damage(
-            run, kinds[kind] if isinstance(kinds, dict) else kind
-        )
+        CASES[words] = lambda run, given=given: damage(run, given)
         if kind in harmless:
             HARMLESS.add(words)
 
 
 # --- pickles, under every name
 
-PICKLES = {
-    "protocol 2": lambda where: pickle.dumps(Evil(where), protocol=2),
-    "protocol 4": lambda where: pickle.dumps(Evil(where), protocol=4),
-    "of torch": lambda where: _saved(torch.save, {"x": Evil(where)}),
-    "of numpy, zipped": lambda where: _zipped(np.array([Evil(where)], dtype=object)),
-}
+
+def _second_protocol(where):
+    return pickle.dumps(Evil(where), protocol=2)
 
 
-def _saved(save, content, first=False, **options):
+def _fourth_protocol(where):
+    return pickle.dumps(Evil(where), protocol=4)
+
+
+def _of_torch(where):
     file = io.BytesIO()
-    save(*((file, content) if first else (content, file)), **options)
+    torch.save({"x": Evil(where)}, file)
     return file.getvalue()
 
 
-def _zipped(array):
+def _of_numpy(where):
     file = io.BytesIO()
+    array = np.array([Evil(where)], dtype=object)
     np.savez(file, x=array)
     return file.getvalue()
 
 
-def _pickled(run, name, make=PICKLES["protocol 2"]):
-    file_of(run, name).write_bytes(make(run.parent / CANARY))
+PICKLES = {
+    "protocol 2": _second_protocol,
+    "protocol 4": _fourth_protocol,
+    "of torch": _of_torch,
+    "of numpy, zipped": _of_numpy,
+}
+
+
+def _pickled(run, name, make=_second_protocol):
+    content = make(run.parent / CANARY)
+    file_of(run, name).write_bytes(content)
     if name.endswith(".safetensors"):
         signed(run)
 
 
 for _name in ("average.safetensors", "step_000001.npz"):
     cases(f"pickle in {_name}", PICKLES, lambda run, make, name=_name: _pickled(run, name, make))
-cases(
-    "pickle instead of",
-    FILES,
-    _pickled,
-    harmless=("index.json", "000000.safetensors", "metrics.jsonl", "latest.json"),
-)
+UNREAD = ("index.json", "000000.safetensors", "metrics.jsonl", "latest.json")
+cases("pickle instead of", FILES, _pickled, harmless=UNREAD)
 
 BESIDE = (
     "model.pt",
@@ -107,8 +103,10 @@ BESIDE = (
 
 
 def _beside(run, name):
-    code = f"import os\nos.system('touch {run.parent / CANARY}')\n".encode()
-    content = code if name.endswith(".py") else PICKLES["protocol 2"](run.parent / CANARY)
+    canary = run.parent / CANARY
+    content = _second_protocol(canary)
+    if name.endswith(".py"):
+        content = f"import os\nos.system('touch {canary}')\n".encode()
     for folder in (run, newest(run), run / "parts" / "teacher"):
         (folder / name).write_bytes(content)
     signed(run)
@@ -133,49 +131,76 @@ def _listening(path):
 
 def _copied_outside(path):
     """A link to a whole and valid file or folder outside of the run."""
-    outside = (
-        next(parent for parent in path.parents if parent.name == "run").parent
-        / "outside"
-        / path.name
-    )
+    run = next(parent for parent in path.parents if parent.name == "run")
+    outside = run.parent / "outside" / path.name
     os.rename(path, outside)
     path.symlink_to(outside)
 
 
+def _device(path):
+    path.symlink_to("/dev/zero")
+
+
+def _loop(path):
+    path.symlink_to(path.name)
+
+
+def _link_to_nothing(path):
+    path.symlink_to("nowhere")
+
+
+def _made(path, kind):
+    """Put something special in the place of a file or folder."""
+    if kind == "link":
+        _copied_outside(path)
+    else:
+        replaced(path, SPECIAL[kind])
+
+
 SPECIAL = {
-    "pipe": lambda path: replaced(path, _fifo),
-    "socket": lambda path: replaced(path, _listening),
-    "device": lambda path: replaced(path, lambda path: path.symlink_to("/dev/zero")),
+    "pipe": _fifo,
+    "socket": _listening,
+    "device": _device,
     "link": _copied_outside,
-    "loop": lambda path: replaced(path, lambda path: path.symlink_to(path.name)),
-    "link to nothing": lambda path: replaced(path, lambda path: path.symlink_to("nowhere")),
+    "loop": _loop,
+    "link to nothing": _link_to_nothing,
 }
 FOLDERS = {
-    "checkpoints": lambda run: run / "checkpoints",
-    "checkpoint": newest,
-    "parts": lambda run: run / "parts",
-    "cache": lambda run: run / "cache",
-    "samples": lambda run: run / "samples",
-    "lock": lambda run: run / ".lock",
+    "checkpoints": "checkpoints",
+    "checkpoint": "",
+    "parts": "parts",
+    "cache": "cache",
+    "samples": "samples",
+    "lock": ".lock",
 }
-for _kind, _make in SPECIAL.items():
-    unread = _kind in ("pipe", "socket")  # most readers never open such a file
+
+
+def _folder(run, name):
+    if not name:
+        return newest(run)
+    return run / name
+
+
+for _kind in SPECIAL:
+    unread = ()
+    if _kind in ("pipe", "socket"):  # most readers never open such a file
+        unread = {*FILES, *FOLDERS}
     cases(
         f"{_kind} instead of",
         FILES,
-        lambda run, name, make=_make: make(file_of(run, name)),
-        harmless=FILES if unread else (),
+        lambda run, name, kind=_kind: _made(file_of(run, name), kind),
+        harmless=unread,
     )
     cases(
         f"{_kind} instead of the folder",
         FOLDERS,
-        lambda run, where, make=_make: make(where(run)),
-        harmless=FOLDERS if unread else (),
+        lambda run, name, kind=_kind: _made(_folder(run, name), kind),
+        harmless=unread,
     )
 cases(
     "folder instead of",
     FILES,
-    lambda run, name: replaced(file_of(run, name), lambda path: path.mkdir()),
+    lambda run, name: replaced(file_of(run, name), os.mkdir),
     harmless=("index.json", "000000.safetensors", "threads.json", "grids.json", "latest.json"),
 )
 
@@ -185,12 +210,7 @@ def _sparse(run, name):
         file.truncate(2 << 30)
 
 
-cases(
-    "two gigabytes of",
-    FILES,
-    _sparse,
-    harmless=("index.json", "000000.safetensors", "metrics.jsonl", "latest.json"),
-)
+cases("two gigabytes of", FILES, _sparse, harmless=UNREAD)
 
 # --- JSON
 
@@ -213,7 +233,8 @@ def _texts(name, harmless=()):
         path = file_of(run, name)
         path.write_bytes(text)
         if name == "state.json":
-            remanifest(newest(run), lambda files: files.update({"state.json": _entry(path)}))
+            entry = {name: _entry(path)}
+            remanifest(newest(run), lambda files: files.update(entry))
 
     cases(f"{name} with", TEXTS, damage, harmless)
 
@@ -224,53 +245,61 @@ def _entry(path):
     return {"size": path.stat().st_size, "sha256": sha256(path)}
 
 
-for _name in JSON:
-    _texts(_name, TEXTS if _name == "latest.json" else ())
-_texts("index.json", TEXTS)
-_texts("metrics.jsonl", TEXTS)
-CASES["latest.json names nothing"] = lambda run: (run / "checkpoints" / "latest.json").write_text(
-    "{}"
-)
-HARMLESS.add("latest.json names nothing")
-ROLLBACKS = [
-    {"step": 1, "loss": {}, "rollback": bad}
-    for bad in (5, None, [1], [{}], {"cause": "diverged"}, [{"cause": "memory"}])
-]
-CASES["metrics.jsonl has other rollbacks"] = lambda run: log.append(
-    run / "metrics.jsonl", ROLLBACKS
-)
-HARMLESS.add("metrics.jsonl has other rollbacks")
+for _name in (*JSON, "index.json", "metrics.jsonl"):
+    unread = ()
+    if _name in UNREAD:
+        unread = TEXTS
+    _texts(_name, unread)
+
+
+def _naming_nothing(run, name):
+    file_of(run, name).write_text("{}")
+
+
+cases("names nothing", ["latest.json"], _naming_nothing, harmless=["latest.json"])
+ROLLBACKS = json.loads('[5, null, [1], [{}], {"cause": "diverged"}, [{"cause": "memory"}]]')
+
+
+def _rolling_back(run, name):
+    rows = [{"step": 1, "loss": {}, "rollback": bad} for bad in ROLLBACKS]
+    log.append(run / name, rows)
+
+
+cases("has other rollbacks", ["metrics.jsonl"], _rolling_back, harmless=["metrics.jsonl"])
 
 # --- tensors
 
 ONE = b"\0" * 4
-MANY = json.dumps({f"x{i}": tensor(shape=(0,), offsets=(0, 0)) for i in range(100_000)}).encode()
+EMPTY = tensor(shape=(0,), offsets=(0, 0))
+MANY = {f"x{i}": EMPTY for i in range(100_000)}
+OUTSIDE = tensor(offsets=(4096, 4100))
+OVERFLOWING = tensor(shape=(2**32, 2**32), offsets=(0, 0))
+NEGATIVE = tensor(shape=(-1, -1))
 HEADERS = {
-    "length of 100 MB": lambda run, name: header(run, name, b"{}", length=100_000_000),
-    "no length": lambda run, name: header(run, name, b"", length=0),
-    "100 MB": lambda run, name: header(
-        run, name, b'{"x": 1}', length=100_000_000, size=100_000_008
-    ),
-    "100,000 tensors": lambda run, name: header(run, name, MANY),
-    "overlap": lambda run, name: header(run, name, {"x": tensor(), "y": tensor()}, ONE),
-    "outside": lambda run, name: header(run, name, {"x": tensor(offsets=(4096, 4100))}, ONE),
-    "overflow": lambda run, name: header(
-        run, name, {"x": tensor(shape=(2**32, 2**32), offsets=(0, 0))}
-    ),
-    "negative shape": lambda run, name: header(run, name, {"x": tensor(shape=(-1, -1))}, ONE),
-    "empty shape": lambda run, name: header(run, name, {"x": tensor(shape=(0,), offsets=(0, 0))}),
-    "nested": lambda run, name: header(run, name, TEXTS["nested lists"]),
-    "entries of other kinds": lambda run, name: header(run, name, {"x": [], "y": None, "z": 1}),
-    "nothing": lambda run, name: header(run, name, {}),
+    "length of 100 MB": {"content": b"{}", "length": 100_000_000},
+    "no length": {"content": b"", "length": 0},
+    "100 MB": {"content": b'{"x": 1}', "length": 100_000_000, "size": 100_000_008},
+    "100,000 tensors": {"content": json.dumps(MANY).encode()},
+    "overlap": {"content": {"x": tensor(), "y": tensor()}, "data": ONE},
+    "outside": {"content": {"x": OUTSIDE}, "data": ONE},
+    "overflow": {"content": {"x": OVERFLOWING}},
+    "negative shape": {"content": {"x": NEGATIVE}, "data": ONE},
+    "empty shape": {"content": {"x": EMPTY}},
+    "nested": {"content": TEXTS["nested lists"]},
+    "entries of other kinds": {"content": {"x": [], "y": None, "z": 1}},
+    "nothing": {"content": {}},
 }
-for _kind, _damage in HEADERS.items():
+for _kind, _given in HEADERS.items():
     fits = {"nothing": TENSORS[:2], "empty shape": TENSORS[1:2]}.get(_kind, ())
     cases(
         f"tensors: {_kind}, in",
         TENSORS,
-        lambda run, name, damage=_damage: damage(run, name),
+        lambda run, name, given=_given: header(run, name, **given),
         harmless=fits,
     )
 cases(
-    "trajectories", HEADERS, lambda run, damage: damage(run, "000000.safetensors"), harmless=HEADERS
+    "trajectories",
+    HEADERS,
+    lambda run, given: header(run, "000000.safetensors", **given),
+    harmless=HEADERS,
 )
