@@ -26,7 +26,7 @@ from pushforward.paths import VP, Linear, LogitNormal
 from pushforward.sampling_options import configure
 from pushforward.solvers import Jump
 from pushforward.solvers.solver import stepped
-from pushforward.testing import assert_same, final_state, ring
+from pushforward.testing import assert_same, final_state
 from pushforward.training.api import prepare, reopen
 from pushforward.transports import Flow
 
