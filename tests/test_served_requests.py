@@ -109,6 +109,7 @@ WRONG_BODIES = r"""
 {"extra_body": {"scale": 1e6}}                   | scale
 {"extra_body": {"given": {"label_null": 1}}}     | label_null
 {"extra_body": {"output_format": "webp"}}        | output_format
+{"extra_body": {"colour": "red"}}                | colour
 {"model": "rows"}                                | /v1/rows
 """
 
