@@ -31,7 +31,8 @@ def panels(text):
     """The lines of each box, by its title."""
     found = {}
     for line in text.splitlines():
-        if title := re.match(r"╭─ (.*?) ─*╮$", line):
+        title = re.match(r"╭─ (.*?) ─*╮$", line)
+        if title:
             lines = found[title[1]] = []
         elif line.startswith("│"):
             lines.append(line.strip("│ "))
@@ -125,7 +126,7 @@ def test_options_are_read_from_a_signature():
     }
 
 
-TRAIN = "train flow --data moons --size tiny --steps 3 --batch 32 --out run".split()
+TRAIN = "train flow --data moons --size tiny --steps 3 --batch 32 --out run"
 LOST = """
 import os, sys
 from pathlib import Path
@@ -138,7 +139,7 @@ for number in {closed}:
     os.close(number)
 sys.stdout = None if 1 in {closed} else open(1, "w", closefd=False)
 sys.stderr = None if 2 in {closed} else open(2, "w", closefd=False)
-code = main({words})
+code = main("{words}".split())
 for number in {closed}:
     assert os.path.samestat(os.fstat(number), os.stat(os.devnull)), "another file took the number"
 Path("code").write_text(str(code))
