@@ -59,18 +59,10 @@ def distilled(space: Space, size: str = "small", *, teacher: Flow, width: int = 
         teacher: A flow that has learned the data.
         width: Not used.
     """
-    student = Reshaped(
-        MLP.sized(
-            size, shape=space.shape, outputs=space.size, conditions=space.conditions, times=0
-        ),
-        space.shape,
-    )
-    second = Denoiser(
-        MLP.sized(size, shape=space.shape, conditions=space.conditions), Linear(), "velocity", space
-    )
-    return Recipe(
-        Matched(student, second, teacher, space),
-        Training(batch=64),
-        "distilled",
-        "distribution matching",
-    )
+    options = {"shape": space.shape, "conditions": space.conditions}
+    generator = MLP.sized(size, outputs=space.size, times=0, **options)
+    student = Reshaped(generator, space.shape)
+    network = MLP.sized(size, **options)
+    second = Denoiser(network, Linear(), "velocity", space)
+    method = Matched(student, second, teacher, space)
+    return Recipe(method, Training(batch=64), "distilled", "distribution matching")

@@ -36,10 +36,10 @@ ONE_FILE_A_PART = (
 @functools.cache
 def sources(folder: str) -> dict[str, str]:
     """The text of every Python file below a folder, by its path from the repository's root."""
-    return {
-        str(path.relative_to(ROOT)): path.read_text()
-        for path in sorted((ROOT / folder).rglob("*.py"))
-    }
+    texts = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        texts[str(path.relative_to(ROOT))] = path.read_text()
+    return texts
 
 
 @functools.cache
@@ -47,12 +47,16 @@ def nodes(folder: str) -> dict[str, list[ast.AST]]:
     """Every node of the syntax trees below a folder, by the file's path from the
     repository's root.
     """
-    return {file: list(ast.walk(ast.parse(text))) for file, text in sources(folder).items()}
+    found = {}
+    for file, text in sources(folder).items():
+        found[file] = list(ast.walk(ast.parse(text)))
+    return found
 
 
 def name_of(file: str) -> str:
     """The module of a file of the package."""
-    return ".".join(Path(file).relative_to("src").with_suffix("").parts).removesuffix(".__init__")
+    path = Path(file).relative_to("src").with_suffix("")
+    return ".".join(path.parts).removesuffix(".__init__")
 
 
 def imports() -> dict[str, set[str]]:
@@ -63,16 +67,14 @@ def imports() -> dict[str, set[str]]:
     modules = {name_of(file): file for file in sources("src")}
     package = {name for name, file in modules.items() if file.endswith("__init__.py")}
     taken = {name: list(_taken(nodes("src")[file])) for name, file in modules.items()}
+    homes = {}
     for name in package:
         stub = (ROOT / modules[name]).with_suffix(".pyi")
         if stub.exists():
             taken[name] += _taken(ast.walk(ast.parse(stub.read_text())))
-    homes = {
-        (name, part): module
-        for name in package
-        for module, part in taken[name]
-        if module in modules
-    }
+        for module, part in taken[name]:
+            if module in modules:
+                homes[name, part] = module
 
     def home(module: str, part: str) -> str:
         if f"{module}.{part}" in modules:
@@ -82,20 +84,23 @@ def imports() -> dict[str, set[str]]:
             return module
         return home(inner, part)
 
-    found = {
-        name: {home(module, part) for module, part in pairs}
-        for name, pairs in taken.items()
-        if name not in package
-    }
-    return {name: (inner & modules.keys()) - package - {name} for name, inner in found.items()}
+    others = modules.keys() - package
+    found = {}
+    for name in others:
+        homes_of_parts = {home(module, part) for module, part in taken[name]}
+        found[name] = (homes_of_parts & others) - {name}
+    return found
 
 
 def _taken(tree: list[ast.AST]):
+    """The modules and parts that import statements name."""
     for node in tree:
         if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
+            for alias in node.names:
+                yield alias.name, ""
         elif isinstance(node, ast.ImportFrom):
-            yield from ((node.module or "", alias.name) for alias in node.names)
+            for alias in node.names:
+                yield node.module or "", alias.name
 
 
 def circles() -> list[list[str]]:
@@ -112,20 +117,21 @@ def circles() -> list[list[str]]:
         return seen
 
     below = {module: reached(module) for module in graph}
-    groups = {
-        frozenset(other for other in below[name] if name in below[other])
-        for name in graph
-        if name in below[name]
-    }
-    return [sorted(group) for group in groups]
+    groups = set()
+    for name in graph:
+        if name in below[name]:
+            group = [other for other in below[name] if name in below[other]]
+            groups.add(tuple(sorted(group)))
+    return [list(group) for group in groups]
 
 
 def crowded() -> int:
     """The most modules side by side in one folder; folders of one file a part are exempt."""
-    folders = Counter(
-        Path(file).parent for file in sources("src") if not file.endswith("__init__.py")
-    )
-    return max(n for folder, n in folders.items() if folder.name not in ONE_FILE_A_PART)
+    folders: Counter[Path] = Counter()
+    for file in map(Path, sources("src")):
+        if file.name != "__init__.py" and file.parent.name not in ONE_FILE_A_PART:
+            folders[file.parent] += 1
+    return max(folders.values())
 
 
 def words(path: Path) -> int:

@@ -2,11 +2,11 @@
 and no link is followed.
 """
 
-import contextlib
 import json
 
 import filelock
 import pytest
+from programs.text_tables import cases
 from programs.trained import run_folder
 
 import pushforward as pf
@@ -63,43 +63,76 @@ def test_changed_data_is_refused(tmp_path):
         pf.resume(folder, data=other, steps=6)
 
 
-@pytest.mark.parametrize(
-    ("change", "sound"),
-    [
-        (lambda spec: spec["training"].update(lr=0.5), True),
-        (lambda spec: spec["training"].update(batchh=5), False),
-        (lambda spec: spec.update(seed=4), True),
-        (lambda spec: spec["method"].update(steps=7), True),
-        (lambda spec: spec["method"].update(stepz=7), False),
-        (lambda spec: spec.update(method={"part": "Linear"}), False),
-        (lambda spec: spec.pop("recipe"), False),
-        (lambda spec: spec.update(plugins=[{}]), False),
-    ],
-)
-@pytest.mark.parametrize("hashed", [True, False])
-def test_a_changed_spec_is_refused(change, sound, hashed, tmp_path, monkeypatch):
-    """By its hash; and, where a checkpoint holds none, without a bug's traceback if it cannot be
-    read.
-    """
-    if not hashed:
-        monkeypatch.setattr("pushforward.training.runs.run.check_spec", lambda *_: None)
-        monkeypatch.setattr("pushforward.training.api.check_spec", lambda *_: None)
+SOUND = """
+training | lr     | 0.5
+spec     | seed   | 4
+method   | steps  | 7
+"""
+BROKEN = """
+training | batchh  | 5
+method   | stepz   | 7
+spec     | method  | {"part": "Linear"}
+spec     | recipe  | null
+spec     | plugins | [{}]
+"""
+
+
+def change_spec(folder, part, name, value):
+    """Set a value in the specification of a run, or remove it."""
+    path = folder / "spec.json"
+    spec = json.loads(path.read_text())
+    changed = spec
+    if part != "spec":
+        changed = spec[part]
+    changed[name] = value
+    if value is None:
+        del changed[name]
+    path.write_text(json.dumps(spec))
+
+
+@pytest.fixture
+def without_hashes(monkeypatch):
+    """Checkpoints that hold no hash of the specification."""
+    monkeypatch.setattr("pushforward.training.runs.run.check_spec", lambda *_: None)
+    monkeypatch.setattr("pushforward.training.api.check_spec", lambda *_: None)
+
+
+def check_refused(folder, data):
+    with pytest.raises(CheckpointError):
+        pf.load(folder)
+    with pytest.raises(CheckpointError):
+        pf.resume(folder, data=data)
+
+
+@pytest.mark.parametrize(("part", "name", "value"), cases(SOUND) + cases(BROKEN))
+def test_a_changed_spec_is_refused_by_its_hash(part, name, value, tmp_path):
     folder, data = run_folder(tmp_path)
-    spec = json.loads((folder / "spec.json").read_text())
-    change(spec)
-    (folder / "spec.json").write_text(json.dumps(spec))
-    for use in (lambda: pf.load(folder), lambda: pf.resume(folder, data=data)):
-        with pytest.raises(CheckpointError) if hashed or not sound else contextlib.nullcontext():
-            use()
+    change_spec(folder, part, name, value)
+    check_refused(folder, data)
+
+
+@pytest.mark.usefixtures("without_hashes")
+@pytest.mark.parametrize(("part", "name", "value"), cases(BROKEN))
+def test_a_spec_that_cannot_be_read_is_refused(part, name, value, tmp_path):
+    folder, data = run_folder(tmp_path)
+    change_spec(folder, part, name, value)
+    check_refused(folder, data)
+
+
+@pytest.mark.usefixtures("without_hashes")
+@pytest.mark.parametrize(("part", "name", "value"), cases(SOUND))
+def test_a_spec_of_which_no_hash_is_known_may_be_changed(part, name, value, tmp_path):
+    folder, data = run_folder(tmp_path)
+    change_spec(folder, part, name, value)
+    pf.load(folder)
+    pf.resume(folder, data=data)
 
 
 def test_a_run_of_another_format_is_refused_by_its_number(tmp_path):
     folder, data = run_folder(tmp_path)
     spec = json.loads((folder / "spec.json").read_text())
-    with pytest.raises(
-        CheckpointError,
-        match=r"no checkpoint step_000009\. Did you mean .* step_000002, step_000004",
-    ):
+    says = r"no checkpoint step_000009\. Did you mean .* step_000002, step_000004"
+    with pytest.raises(CheckpointError, match=says):
         pf.load(folder, checkpoint="step_000009")
     for junk, says in (
         ('{"a":', r"spec.json is not valid JSON.* Restore it"),
@@ -118,15 +151,9 @@ def test_a_torn_log_is_read_and_mended(tmp_path):
     folder, data = run_folder(tmp_path)
     path = folder / "metrics.jsonl"
     lines = path.read_text().splitlines()
-    torn = [
-        lines[0],
-        lines[1][:20],
-        lines[1][:9] + "}",
-        "[1]}",
-        "{}",
-        lines[2],
-        lines[3][: len(lines[3]) // 2],
-    ]
+    first, second, third, fourth = lines
+    half = fourth[: len(fourth) // 2]
+    torn = [first, second[:20], second[:9] + "}", "[1]}", "{}", third, half]
     path.write_text("\n".join(torn))
     assert [row["step"] for row in pf.load(folder).losses()] == [1, 3]
     pf.resume(folder, data=data, steps=6)

@@ -14,13 +14,13 @@ from pushforward.testing import recipe_for, shape_for, space_data
 
 
 def test_every_method_has_a_recipe():
-    kinds = {
-        type(recipe_for(name, space_data(shape_for(name), labels=False)).method) for name in RECIPES
-    }
+    kinds = set()
+    for name in RECIPES:
+        data = space_data(shape_for(name), labels=False)
+        kinds.add(type(recipe_for(name, data).method))
     others = {LatentMethod, TableDenoising, TableDistillation}
-    assert kinds == set(concrete(PARTS, Method).values()) - others, (
-        "one takes latents, the others tables"
-    )
+    methods = set(concrete(PARTS, Method).values())
+    assert kinds == methods - others, "one takes latents, the others tables"
 
 
 @pytest.mark.parametrize(
@@ -33,27 +33,40 @@ def test_every_method_has_a_recipe():
     ],
 )
 def test_networks_suit_the_size_of_a_row(shape, denoiser, generator):
-    space = (VectorSpace if len(shape) == 1 else ImageSpace)(
-        shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0]
-    )
-    networks = (
-        pf.recipes.flow(space).method.denoiser.network,
-        pf.recipes.gan(space).method.generator,
-    )
-    actual = tuple(type(network).__name__ for network in networks)
-    assert actual == (denoiser, generator)
+    space = space_of(shape)
+    flow = pf.recipes.flow(space).method
+    assert type(flow.denoiser.network).__name__ == denoiser
+    gan = pf.recipes.gan(space).method
+    assert type(gan.generator).__name__ == generator
 
 
-def test_lazy_penalties_come_with_dcgan_alone():
-    space = ImageSpace(shape=(1, 28, 28), mean=(0.0,), std=(1.0,))
-    for name, interval in {"auto": 4, "dcgan": 4, "residual": 1, "mlp": 1}.items():
-        actual = pf.recipes.gan(space, "tiny", network=name).method.penalties.interval
-        assert actual == interval, name
-    flat = (
-        kind(shape=shape, mean=(0.0,), std=(1.0,))
-        for kind, shape in ((ImageSpace, (1, 8, 8)), (VectorSpace, (1,)))
-    )
-    assert [pf.recipes.gan(space, "tiny").method.penalties.interval for space in flat] == [1, 1]
+def space_of(shape):
+    """A space with the statistics of standard noise."""
+    kind = ImageSpace
+    if len(shape) == 1:
+        kind = VectorSpace
+    channels = shape[0]
+    return kind(shape=shape, mean=(0.0,) * channels, std=(1.0,) * channels)
+
+
+@pytest.mark.parametrize(
+    ("shape", "network", "interval"),
+    [
+        ((1, 28, 28), "auto", 4),
+        ((1, 28, 28), "dcgan", 4),
+        ((1, 28, 28), "residual", 1),
+        ((1, 28, 28), "mlp", 1),
+        ((1, 8, 8), "auto", 1),
+        ((1,), "auto", 1),
+    ],
+)
+def test_lazy_penalties_come_with_dcgan_alone(shape, network, interval):
+    method = pf.recipes.gan(space_of(shape), "tiny", network=network).method
+    assert method.penalties.interval == interval
+
+
+def test_lazy_penalties_change_the_optimiser_of_the_critic():
+    space = space_of((1, 28, 28))
     critic = pf.recipes.gan(space, "tiny").training.players["critic"]
     assert critic["lr"] == pytest.approx(0.8e-3)
     assert critic["betas"] == pytest.approx([0.0, 0.99**0.8])
@@ -76,9 +89,8 @@ def test_edm_trains_the_noise_that_it_samples():
     of sigma_max.
     """
     path = VE(sigma_max=sigma_max(784))
-    times = pf.recipes.edm(
-        ImageSpace(shape=(1, 28, 28), mean=(0.0,), std=(1.0,)), "tiny"
-    ).method.times
-    sigma = torch.exp(-path.log_snr(times.quantile(torch.tensor([0.5, 0.999]), path)) / 2)
-    assert sigma[0] > 1
-    assert sigma[1] > sigma_max(784) / 2
+    times = pf.recipes.edm(space_of((1, 28, 28)), "tiny").method.times
+    t = times.quantile(torch.tensor([0.5, 0.999]), path)
+    half, nearly_all = torch.exp(-path.log_snr(t) / 2)
+    assert half > 1
+    assert nearly_all > sigma_max(784) / 2

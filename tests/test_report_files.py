@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
 import json
 import os
 import re
@@ -26,43 +25,57 @@ from pushforward.report.plain_text import text
 from pushforward.report.statistics import main_metrics
 
 
-def test_json_is_strict_and_equals_the_content(content):
+def strict(text):
+    """JSON without NaN and infinity."""
+
     def no_constant(name):
         raise AssertionError(name)
 
+    return json.loads(text, parse_constant=no_constant)
+
+
+def test_json_is_strict_and_equals_the_content(content):
+    written = report(content).to_json()
+    check_holds(strict(written), content)
     whole = comparison(content)
-    assert holds(json.loads(report(content).to_json(), parse_constant=no_constant), content)
-    assert Comparison.from_json(whole.to_json()) == whole == Comparison.from_plain(whole.to_plain())
-    scores = {
-        "kid": Score(
-            float("nan"), values=(1.0, np.float32("inf")), extra={"mass": np.array([0.25, np.nan])}
-        )
-    }
-    first = ModelResult("it", parameters=np.int64(7), conditioned=(), scores=scores, seed=(1, None))
-    single = dataclasses.replace(whole, models=(first,))
-    plain = json.loads(single.to_json(), parse_constant=no_constant)["models"][0]
-    kid = {
-        name: value for name, value in plain["scores"]["kid"].items() if value not in (None, [], "")
-    }
-    assert kid == {"values": [1.0, None], "extra": {"mass": [0.25, None]}}
-    assert (plain["parameters"], plain["conditioned"], plain["seed"]) == (7, [], [1, None])
+    assert Comparison.from_json(whole.to_json()) == whole
+    assert Comparison.from_plain(whole.to_plain()) == whole
+
+
+def test_numbers_of_numpy_and_without_a_value_are_written_as_json(content):
+    values = (1.0, np.float32("inf"))
+    score = Score(float("nan"), values=values, extra={"mass": np.array([0.25, np.nan])})
+    options = {"parameters": np.int64(7), "conditioned": (), "seed": (1, None)}
+    model = ModelResult("it", scores={"kid": score}, **options)
+    single = dataclasses.replace(comparison(content), models=(model,))
+    plain = strict(single.to_json())["models"][0]
+    kid = plain["scores"]["kid"]
+    assert kid["values"] == [1.0, None]
+    assert kid["extra"] == {"mass": [0.25, None]}
+    assert kid.get("value") is None
+    assert plain["parameters"] == 7
+    assert plain["conditioned"] == []
+    assert plain["seed"] == [1, None]
     assert Comparison.from_json(single.to_json()) == single
     check_page(Report(single).to_html())
+
+
+def test_results_are_plain_data():
     with pytest.raises(TypeError, match=r"plain data.*object"):
         ModelResult(run=object())
 
 
-def holds(actual, wanted):
-    """Whether JSON has everything that it was read from; it may have more, which are defaults."""
+def check_holds(actual, wanted):
+    """JSON has everything that it was read from; it may have more, which are defaults."""
     if isinstance(wanted, dict):
-        return all(
-            name in actual and holds(actual[name], value)
-            for name, value in wanted.items()
-            if value is not None
-        )
-    if isinstance(wanted, list):
-        return len(actual) == len(wanted) and all(map(holds, actual, wanted))
-    return actual == wanted
+        for name, value in wanted.items():
+            if value is not None:
+                check_holds(actual[name], value)
+    elif isinstance(wanted, list):
+        for one, other in zip(actual, wanted, strict=True):
+            check_holds(one, other)
+    else:
+        assert actual == wanted
 
 
 @pytest.mark.parametrize(
@@ -74,63 +87,97 @@ def holds(actual, wanted):
         ({"format_version": 2, "models": [{"scores": {"kid": 3}}]}, "damaged"),
     ],
 )
-def test_other_formats_and_damage_are_refused(wrong, message):
+def test_other_formats_are_refused(wrong, message):
     with pytest.raises(CheckpointError, match=message):
         Comparison.from_json(json.dumps(wrong))
+
+
+def test_damage_is_refused():
     with pytest.raises(CheckpointError, match="damaged"):
         Comparison.from_json("{")
     with pytest.raises(UsageError, match=r"pf\.compare"):
         Report({"models": []})
 
 
-def test_scores_for_papers(content, tmp_path):
-    """The CSV file and the LaTeX tables hold each training run and all differences."""
+@pytest.fixture
+def twice(content):
+    """A comparison of models that were trained with two seeds each."""
     single = comparison(content)
-    twins = [
-        dataclasses.replace(model, name=f"{model.name}-{s}", seed=s)
-        for model in single.models
-        for s in (0, 1)
-    ]
-    whole = aggregated(dataclasses.replace(single, models=tuple(twins)))
-    written = Report(whole)
-    lines = list(csv.DictReader(io.StringIO(written.save(tmp_path / "scores.csv").read_text())))
-    known = {(line["model"], line["other"], line["seed"], line["metric"]): line for line in lines}
-    for model in whole.models:
+    twins = []
+    for model in single.models:
+        for seed in (0, 1):
+            twins.append(dataclasses.replace(model, name=f"{model.name}-{seed}", seed=seed))
+    return aggregated(dataclasses.replace(single, models=tuple(twins)))
+
+
+def pairs_of(whole):
+    """Every difference with its metric."""
+    pairs = []
+    for metric, differences in whole.differences().items():
+        pairs += [(metric, pair) for pair in differences]
+    return pairs
+
+
+def test_the_csv_file_holds_each_training_run_and_all_differences(twice, tmp_path):
+    path = Report(twice).save(tmp_path / "scores.csv")
+    known = {}
+    for line in csv.DictReader(path.read_text().splitlines()):
+        known[line["model"], line["other"], line["seed"], line["metric"]] = line
+    for model in twice.models:
         for run in model.trainings:
             for metric, score in run.scores.items():
-                value = float(known[model.name, "", str(run.seed), metric]["value"])
-                assert value == score.value
-    pairs = [(metric, pair) for metric, pairs in whole.differences().items() for pair in pairs]
-    for metric, pair in pairs:
+                line = known[model.name, "", str(run.seed), metric]
+                assert float(line["value"]) == score.value
+    for metric, pair in pairs_of(twice):
         line = known[pair["first"], pair["other"], "", metric]
         assert float(line["value"]) == pair["difference"]
-        assert line["clear"] == str(int(pair["ahead"] is not None))
+        clear = pair["ahead"] is not None
+        assert line["clear"] == str(int(clear))
         if pair["margin"] is not None:
             width = float(line["interval_high"]) - float(line["interval_low"])
             assert width == pytest.approx(2 * pair["margin"])
-    frame = whole.to_frame()
-    tex = written.save(tmp_path / "scores.tex").read_text()
-    sections = [
-        part.split("\n", 1) for part in re.split(r"^% (?=\w.*\n\\begin)", tex, flags=re.M)[1:]
-    ]
-    assert {"Training runs", "Paired differences"} <= {heading for heading, _ in sections}
-    for _, table in sections:
-        columns = len(re.search(r"\{tabular\}\{(\w+)\}", table)[1])
-        rows = [line for line in table.split("\n") if line.endswith("\\\\")]
-        assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {columns}
+
+
+def latex_tables(whole, tmp_path):
+    """The tables of the LaTeX file with their headings."""
+    tex = Report(whole).save(tmp_path / "scores.tex").read_text()
+    _, *sections = re.split(r"^% (?=\w.*\n\\begin)", tex, flags=re.MULTILINE)
+    return [section.split("\n", 1) for section in sections]
+
+
+def test_rows_of_latex_tables_have_a_cell_for_each_column(twice, tmp_path):
+    tables = latex_tables(twice, tmp_path)
+    headings = {heading for heading, _ in tables}
+    assert {"Training runs", "Paired differences"} <= headings
+    for _, table in tables:
+        columns = re.search(r"\{tabular\}\{(\w+)\}", table)[1]
+        for line in table.split("\n"):
+            if line.endswith("\\\\"):
+                separators = re.findall(r"(?<!\\)&", line)
+                assert len(separators) + 1 == len(columns)
         assert not re.search(r"(?<!\\)%|[−→]", table)
-    main = set(main_metrics(whole))
-    clear = sum(pair["ahead"] is not None for metric, pair in pairs if metric in main)
-    bold = sum(
-        table.count("textbf") for heading, table in sections if heading == "Paired differences"
-    )
-    assert 0 < bold == clear < sum(metric in main for metric, _ in pairs)
-    scores = dict(sections)["Scores"].split("\n")
-    (distance,) = [row for row in scores if row.startswith("Fréchet")]
-    shown = [float(cell) for cell in re.findall(r"& (?:\\textbf\{)?([\d.]+)", distance)]
-    wanted = [*frame["frechet"], whole.baseline.scores["frechet"].value]
-    wanted.append(whole.real_data_scores["frechet"].value)
-    assert shown == pytest.approx(wanted, abs=0.006)
+
+
+def test_latex_tables_print_significant_differences_in_bold(twice, tmp_path):
+    main = main_metrics(twice)
+    clear = [pair["ahead"] is not None for metric, pair in pairs_of(twice) if metric in main]
+    bold = 0
+    for heading, table in latex_tables(twice, tmp_path):
+        if heading == "Paired differences":
+            bold += table.count("textbf")
+    assert 0 < bold == sum(clear) < len(clear)
+
+
+def test_latex_tables_have_the_scores_of_all_models(twice, tmp_path):
+    scores = dict(latex_tables(twice, tmp_path))["Scores"]
+    (distance,) = [row for row in scores.split("\n") if row.startswith("Fréchet")]
+    cells = re.findall(r"& (?:\\textbf\{)?([\d.]+)", distance)
+    wanted = [
+        *twice.to_frame()["frechet"],
+        twice.baseline.scores["frechet"].value,
+        twice.real_data_scores["frechet"].value,
+    ]
+    assert list(map(float, cells)) == pytest.approx(wanted, abs=0.006)
 
 
 def test_a_frame_has_a_row_for_each_model(content, monkeypatch):
@@ -153,23 +200,22 @@ def test_a_frame_has_a_row_for_each_model(content, monkeypatch):
 @pytest.mark.parametrize("gap", [0.1006, 0.0994])
 def test_only_the_interval_of_a_significant_difference_excludes_0_as_it_is_printed(gap):
     error = 0.1 / 2.2414 / 2**0.5  # so that the margin is 0.1
-    rows = [
-        ModelResult(name, scores={"kid": Score(value, error=error)})
-        for name, value in (("a", 0.3), ("b", 0.3 + gap))
-    ]
-    metrics = {"kid": dataclasses.replace(describe()["kid"], role="quality")}
-    whole = Comparison(metrics=metrics, models=tuple(rows))
-    (line,) = re.findall("^a .*b.*", Report(whole).to_latex().replace("$-$", "-"), re.MULTILINE)
+    first = ModelResult("a", scores={"kid": Score(0.3, error=error)})
+    second = ModelResult("b", scores={"kid": Score(0.3 + gap, error=error)})
+    kid = dataclasses.replace(describe()["kid"], role="quality")
+    whole = Comparison(metrics={"kid": kid}, models=(first, second))
+    tex = Report(whole).to_latex().replace("$-$", "-")
+    (line,) = re.findall("^a .*b.*", tex, re.MULTILINE)
     low, high = map(float, re.findall(r"(-?[\d.]+)[,\]]", line))
     assert (low * high > 0) is ("textbf" in line) is (gap > 0.1)
 
 
 def test_files_are_written_whole_or_not_at_all(content, tmp_path, monkeypatch):
     written = report(content)
-    written.save_all(tmp_path / "new" / "folder")
-    files = ["report.html", "report.json", "report.md", "scores.csv", "scores.tex"]
-    names = sorted(os.listdir(tmp_path / "new" / "folder"))
-    assert names == files
+    folder = tmp_path / "new" / "folder"
+    written.save_all(folder)
+    names = " ".join(sorted(os.listdir(folder)))
+    assert names == "report.html report.json report.md scores.csv scores.tex"
     target = tmp_path / "mine.html"
     written.save(target)
     assert target.read_text(encoding="utf-8") == written.to_html()
@@ -193,28 +239,28 @@ def test_files_are_written_whole_or_not_at_all(content, tmp_path, monkeypatch):
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("copies", [1, 4, 12])
 def test_the_short_text_is_the_answers_and_a_table_in_30_lines(content, copies, width):
-    content["models"] = [
-        entry | {"name": f"{entry['name']} {i}"}
-        for i in range(copies)
-        for entry in content["models"]
-    ]
-    for entry in content["models"]:
-        entry["extension"] = "pushforward resume it"
-        entry["sampling"]["steps"] = 1  # too few, as the curve shows
+    models = []
+    for i in range(copies):
+        for model in content["models"]:
+            model["extension"] = "pushforward resume it"
+            model["sampling"]["steps"] = 1  # too few, as the curve shows
+            models.append(model | {"name": f"{model['name']} {i}"})
+    content["models"] = models
     lines = text(comparison(content), width=width).split("\n")
     assert len(lines) <= 30
     assert max(map(len, lines)) <= width
-    headings = [line.split()[0] for line in lines[: lines.index("")] if not line.startswith(" ")]
-    assert headings == ["Best", "Clear?", "Copies", "Speed", "Problems", "Next"]
-    said = " ".join(lines[: lines.index("")])
-    assert not re.search(r"\[.*\]|±", said), "answers are without intervals"
+    answers = lines[: lines.index("")]
+    headings = [line.split()[0] for line in answers if not line.startswith(" ")]
+    assert " ".join(headings) == "Best Clear? Copies Speed Problems Next"
+    assert not re.search(r"\[.*\]|±", " ".join(answers)), "answers are without intervals"
     (head,) = [line for line in lines if "Fréchet distance ↓" in line]
-    count = len(re.split(r"  +", head.strip()))
-    assert count <= 5, "and the column of names"
+    columns = re.split(r"  +", head.strip())
+    assert len(columns) <= 5, "and the column of names"
     table = lines[lines.index(head) + 1 : -2]
-    assert len(table) < 3 or [line[:6] for line in table[-2:]] == ["no net", "real d"], (
-        "models are left out first"
-    )
+    if len(table) > 2:  # models are left out first
+        *_, baseline, real_data = table
+        assert baseline.startswith("no net")
+        assert real_data.startswith("real d")
 
 
 def test_commands_of_the_answers_are_not_broken_and_stand_on_the_page_as_code(content):
@@ -229,7 +275,7 @@ def test_commands_of_the_answers_are_not_broken_and_stand_on_the_page_as_code(co
 def test_a_stored_report_is_printed_again(content, tmp_path, capsys):
     written = Report(comparison(content))
     written.save_all(tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = contents(tmp_path)
     exit_code, out, _ = command_line.run(capsys, "report", str(tmp_path))
     assert exit_code == 0
     assert written.answers["Clear?"] in " ".join(out.split())
@@ -237,4 +283,8 @@ def test_a_stored_report_is_printed_again(content, tmp_path, capsys):
     exit_code, whole, _ = command_line.run(capsys, "report", str(tmp_path), "--full")
     assert exit_code == 0
     assert len(whole) > len(out)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert contents(tmp_path) == before
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

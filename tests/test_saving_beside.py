@@ -40,17 +40,17 @@ def test_processes_train_on_while_their_checkpoint_is_written(kind, folder, resu
     """Those of steps 2 and 4 are written after step 3, and hold what trainings save that wait for
     them.
     """
-    assert [results[f"{name}-{kind}"][0] for name in ("later", "waiting")] == [[0, 0], [0, 0]], (
-        results
-    )
-    written = [json.loads((folder / f"later-{kind}-{rank}.json").read_text()) for rank in (0, 1)]
-    assert written == [[True, True], []], "the first process writes"
-    for step in (4, 6):
-        folders = [
-            folder / f"{name}-{kind}" / "checkpoints" / f"step_{step:06d}"
-            for name in ("later", "waiting")
-        ]
-        assert_same(*((load(each).tensors, {}) for each in folders))
+    for name in ("later", "waiting"):
+        codes, *_ = results[f"{name}-{kind}"]
+        assert codes == [0, 0], results
+    by_first = (folder / f"later-{kind}-0.json").read_text()
+    assert json.loads(by_first) == [True, True]
+    by_second = (folder / f"later-{kind}-1.json").read_text()
+    assert json.loads(by_second) == []
+    for step in ("step_000004", "step_000006"):
+        later = load(folder / f"later-{kind}" / "checkpoints" / step)
+        waiting = load(folder / f"waiting-{kind}" / "checkpoints" / step)
+        assert_same((later.tensors, {}), (waiting.tensors, {}))
 
 
 @pytest.mark.parametrize("case", ["-".join(refusal) for refusal in REFUSALS])

@@ -40,32 +40,32 @@ def space():
 
 def open_space():
     """A column of numbers with a density, and one that is 0 in a third of the rows."""
-    r = np.random.default_rng(0)
-    values = r.normal(size=(2000, 2))
+    values = np.random.default_rng(0).normal(size=(2000, 2))
     values[:700, 1] = 0.0
-    return TableSpace.of(
-        [Number.measured(name, values[:, place]) for place, name in enumerate("ab")]
-    )
+    dense, gated = values.T
+    return TableSpace.of([Number.measured("a", dense), Number.measured("b", gated)])
 
 
 def noise_of(space, n, latent=1, seed=0):
     size = StraightThrough(nn.Identity(), space, latent).noise_size
-    return torch.randn(n, size, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, size, generator=generator)
 
 
 def test_rows_of_a_generator_are_exactly_rows_of_the_table(space):
-    network = nn.Linear(3, space.size)
-    head = StraightThrough(Called(network), space, 3)
-    rows = space.to_data(head(noise_of(space, 200, 3)))
+    network = Called(nn.Linear(3, space.size))
+    head = StraightThrough(network, space, 3)
+    rows = space.to_data(head(noise_of(space, 200, 3))).detach()
     for start, stop in space.blocks:
-        block = rows[:, start:stop].detach()
+        block = rows[:, start:stop]
         torch.testing.assert_close(block.sum(1), torch.ones(200))
         torch.testing.assert_close(block.amax(1), torch.ones(200))
-    expected = rows.detach().numpy()
-    np.testing.assert_allclose(space.quantise(rows), expected, atol=1e-5)
-    gates = Coordinates(space).gated(rows.detach())
-    assert (gates == 0).any()
-    assert (rows.detach()[:, Coordinates(space).scores][gates == 0] == 0).all()
+    np.testing.assert_allclose(space.quantise(rows), rows, atol=1e-5)
+    layout = Coordinates(space)
+    closed = layout.gated(rows) == 0
+    assert closed.any()
+    scores = rows[:, layout.scores]
+    assert (scores[closed] == 0).all()
 
 
 class Called(nn.Module):
@@ -86,29 +86,34 @@ def test_gradients_are_those_of_the_softmax(space):
     z = noise_of(space, 1)
     layout = Coordinates(space)
     weights[layout.scores] = 0.0  # scores are gated by indicators
-    (space.to_data(head(z)) @ weights).sum().backward()
+    rows = space.to_data(head(z))
+    (rows @ weights).sum().backward()
     logits = out.clone().requires_grad_()
-    total = 0.0
-    at = 1
+    uniform = torch.special.ndtr(z[0].double())
+    gumbel = -torch.log(-torch.log(uniform)).float()
+    used = 1
     for start, stop in space.blocks:
-        gumbel = -torch.log(
-            -torch.log(torch.special.ndtr(z[0, at : at + stop - start].double()))
-        ).float()
-        total = total + torch.softmax(logits[start:stop] + gumbel, 0) @ weights[start:stop]
-        at += stop - start
-    total.backward()
+        size = stop - start
+        noisy = logits[start:stop] + gumbel[used : used + size]
+        probabilities = torch.softmax(noisy, 0)
+        (probabilities @ weights[start:stop]).backward()
+        used += size
     torch.testing.assert_close(head.network.out.grad, logits.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_scores_pass_their_gradient_where_a_row_has_one(space):
-    head = StraightThrough(Constant(torch.zeros(space.size)), space, 1)
+    zeros = torch.zeros(space.size)
+    head = StraightThrough(Constant(zeros), space, 1)
     layout = Coordinates(space)
+    score = layout.scores[1]
+    gate = layout.gate[score]
+    assert gate < space.size
     rows = head(noise_of(space, 50))
-    rows[:, layout.scores[1]].sum().backward()
-    assert layout.gate[layout.scores[1]] < space.size
-    taken = (space.to_data(rows)[:, layout.gate[layout.scores[1]]] > 0.5).sum()
-    assert 0 < taken < 50
-    torch.testing.assert_close(head.network.out.grad[layout.scores[1]], taken.float())
+    rows[:, score].sum().backward()
+    opened = space.to_data(rows)[:, gate] > 0.5
+    count = opened.sum()
+    assert 0 < count < 50
+    torch.testing.assert_close(head.network.out.grad[score], count.float())
 
 
 def test_categories_of_noise_have_the_shares_of_their_logits(space):
@@ -117,12 +122,17 @@ def test_categories_of_noise_have_the_shares_of_their_logits(space):
     (start, stop) = space.blocks[-2]
     out[start:stop] = shares.log()
     n = 20_000
-    drawn = (
-        space.to_data(StraightThrough(Constant(out), space, 1)(noise_of(space, n)))[:, start:stop]
-        .detach()
-        .mean(0)
-    )
-    assert ((drawn - shares).abs() < 4.5 * (shares * (1 - shares) / n).sqrt()).all()
+    head = StraightThrough(Constant(out), space, 1)
+    rows = space.to_data(head(noise_of(space, n))).detach()
+    drawn = rows[:, start:stop].mean(0)
+    check_probabilities(drawn, shares, n)
+
+
+def check_probabilities(drawn, wanted, n):
+    """Fractions of n draws are probabilities within 4.5 standard errors."""
+    standard_error = (wanted * (1 - wanted) / n) ** 0.5
+    largest = abs(drawn - wanted) / standard_error
+    assert largest.max() < 4.5
 
 
 def test_the_likelihood_of_densities_is_scipys():
@@ -142,9 +152,13 @@ def test_the_likelihood_of_densities_is_scipys():
 
 def rows_of(field):
     """Every value that a column can have."""
-    values = [*(field.knots if isinstance(field, Number) else map(float, range(len(field.names))))]
-    values += [*getattr(field, "atoms", ())] + ([np.nan] if field.missing else [])
-    return np.array(values)
+    if isinstance(field, Number):
+        values = [*field.knots, *field.atoms]
+    else:
+        values = list(range(len(field.names)))
+    if field.missing:
+        values.append(np.nan)
+    return np.array(values, dtype=float)
 
 
 @pytest.mark.parametrize("place", range(5))
@@ -152,54 +166,50 @@ def test_probabilities_of_all_values_of_a_column_add_up_to_one(space, place):
     field = space.fields[place]
     alone = TableSpace.of([field])
     values = rows_of(field)
-    decoded = 3 * torch.randn(1, alone.size, generator=torch.Generator().manual_seed(place))
-    rows = alone.to_model(torch.from_numpy(alone.encoded(values[:, None])))
+    decoded = 3 * torch.randn(1, alone.size)
+    rows = modelled(alone, values)
     log_prob = Rows(alone).log_prob(rows, decoded.expand(len(rows), -1))
-    total = float(log_prob.detach().double().exp().sum())
-    assert total == pytest.approx(1, abs=1e-4)
+    probabilities = log_prob.detach().double().exp()
+    assert float(probabilities.sum()) == pytest.approx(1, abs=1e-4)
+
+
+def modelled(space, values):
+    """Rows of a table of one column, in model units."""
+    rows = space.encoded(values[:, None])
+    return space.to_model(torch.from_numpy(rows))
 
 
 def test_draws_have_the_probabilities_of_the_likelihood():
-    r = np.random.default_rng(1)
-    values = np.where(r.random(400) < 0.3, 7.0, r.integers(0, 4, 400).astype(float))
-    values[:40] = np.nan
-    space = TableSpace.of(
-        [
-            Number(
-                "n",
-                (0, 1, 2, 3),
-                (0.2, 0.5, 0.7, 1),
-                True,
-                "whole",
-                atoms=(7,),
-                shares=(0.6, 0.3, 0.1),
-                missing=True,
-            )
-        ]
-    )
+    ranks = (0.2, 0.5, 0.7, 1)
+    shares = (0.6, 0.3, 0.1)
+    options = {"atoms": (7,), "shares": shares, "missing": True}
+    field = Number("n", (0, 1, 2, 3), ranks, True, "whole", **options)
+    space = TableSpace.of([field])
     likelihood = Rows(space)
     n = 20_000
     decoded = torch.tensor([[0.4, 0.5, -0.2, 0.3]])
     with torch.no_grad():
         likelihood.spread.fill_(0.03)
         mean = likelihood.mean(decoded).expand(n, -1)
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(n, space.size, generator=generator)
-        drawn = space.values(space.to_data(likelihood.sample(mean, noise)))[:, 0]
-        every = np.array([0.0, 1, 2, 3, 7, np.nan])
-        rows = space.to_model(torch.from_numpy(space.encoded(every[:, None])))
+        noise = torch.randn(n, space.size)
+        rows = likelihood.sample(mean, noise)
+        drawn = space.values(space.to_data(rows))
+        every = rows_of(field)
+        rows = modelled(space, every)
         wanted = likelihood.log_prob(rows, decoded.expand(6, -1)).exp().numpy()
-    got = np.array(
-        [(drawn == value).mean() if value == value else np.isnan(drawn).mean() for value in every]
-    )
-    assert (np.abs(got - wanted) < 4.5 * np.sqrt(wanted * (1 - wanted) / n)).all()
+    for value, probability in zip(every, wanted, strict=True):
+        same = (drawn == value) | (np.isnan(drawn) & np.isnan(value))
+        check_probabilities(same.mean(), probability, n)
 
 
 def test_intervals_in_either_tail_do_not_cancel():
     low = torch.tensor([8.0, -9.0, -1.0, 20.0], dtype=torch.float64)
     high = torch.tensor([9.0, -8.0, 2.0, 20.5], dtype=torch.float64)
-    far, farthest = (np.log(stats.norm.sf(a) - stats.norm.sf(b)) for a, b in ((8, 9), (20, 20.5)))
-    wanted = [far, far, np.log(stats.norm.cdf(2) - stats.norm.cdf(-1)), farthest]
+    tail = stats.norm.sf
+    far = np.log(tail(8) - tail(9))
+    middle = np.log(tail(-1) - tail(2))
+    farthest = np.log(tail(20) - tail(20.5))
+    wanted = [far, far, middle, farthest]
     np.testing.assert_allclose(log_between(low, high), wanted, rtol=1e-10)
 
 
@@ -211,27 +221,22 @@ def test_tables_take_the_likelihood_of_rows(space):
 
 def test_gan_vae_and_a_flow_on_codes_sample_valid_rows(tmp_path):
     data = mixed_table(200)
-    known = [
-        set(field.knots) | set(field.atoms) if isinstance(field, Number) else set(range(3))
-        for field in data.space.fields
-    ]
-    vae = pf.fit("vae", data, steps=3, size="tiny", out=tmp_path / "vae")
-    models = {
-        "vae": vae,
-        "gan": pf.fit("gan", data, steps=3, size="tiny", out=tmp_path / "gan"),
-        "flow": pf.fit(in_latent("flow", data, vae, "tiny"), data, steps=3, out=tmp_path / "flow"),
-        "autoencoder": pf.fit(
-            "autoencoder", data, steps=3, size="tiny", out=tmp_path / "autoencoder"
-        ),
-    }
-    for name, run in models.items():
-        again = pf.load(tmp_path / name).transport
+    runs = []
+    for name in ("vae", "gan", "autoencoder"):
+        run = pf.fit(name, data, steps=3, size="tiny", out=tmp_path / name)
+        runs.append(run)
+    recipe = in_latent("flow", data, runs[0], "tiny")
+    run = pf.fit(recipe, data, steps=3, out=tmp_path / "flow")
+    runs.append(run)
+    for run in runs:
+        again = pf.load(run.folder).transport
         rows = again.sample(20, seed=3)
         expected = run.transport.sample(20, seed=3, batch=7)
-        assert torch.equal(rows, expected), name
-        for field, values in enumerate(data.space.values(rows).T):
-            names = set(values[~np.isnan(values)])
-            assert names <= known[field], name
+        assert torch.equal(rows, expected), run.folder
+        columns = data.space.values(rows).T
+        for field, values in zip(data.space.fields, columns, strict=True):
+            known = values[~np.isnan(values)]
+            assert set(known) <= set(rows_of(field)), run.folder
         with pytest.raises(UsageError, match="flow, ddpm or edm"):
             again.sample(2, {"kind": "a"})
 
@@ -241,27 +246,26 @@ def test_models_on_codes_draw_rows_around_decoded_codes(space):
     vae = pf.recipes.vae(data.space, "tiny").method
     latent = in_latent("flow", data, vae.autoencoder(), "tiny").method.transport()
     z = torch.zeros(40, *latent.noise_shape)
-    draws = pf.draws.ExampleDraws(0, 40)
-    rows, certain = (data.space.to_data(latent(z, None, given).detach()) for given in (draws, None))
+    with torch.no_grad():
+        certain = data.space.to_data(latent(z))
+        rows = data.space.to_data(latent(z, None, pf.draws.ExampleDraws(0, 40)))
     expected = certain[:1].expand(40, -1)
     torch.testing.assert_close(certain, expected, rtol=0, atol=1e-3)
-    count = len(np.unique(data.space.values(rows), axis=0))
-    assert count > 10
+    different = np.unique(data.space.values(rows), axis=0)
+    assert len(different) > 10
     start, stop = space.blocks[-1]
-    actual = rows[:, start:stop].amax(1)
-    torch.testing.assert_close(actual, torch.ones(40))
+    largest = rows[:, start:stop].amax(1)
+    torch.testing.assert_close(largest, torch.ones(40))
 
 
 def test_a_sampler_of_rows_exports_for_any_number_of_rows_with_given_columns():
     """The program's results are coordinates, of which the table makes cells."""
-    values = mixed_values(300)[:, [1, 3]]
-    fields = [
-        Number.measured("gain", values[:, 0], form=Format(2)),
-        Category.measured("kind", values[:, 1], ["a", "b", "c"]),
-    ]
-    denoiser = table_denoising(
-        TableSpace.of(fields), "tiny", "mlp", Linear(), "velocity"
-    ).denoiser.eval()
+    _, gain, _, kind, _ = mixed_values(300).T
+    gain = Number.measured("gain", gain, form=Format(2))
+    kind = Category.measured("kind", kind, ["a", "b", "c"])
+    space = TableSpace.of([gain, kind])
+    method = table_denoising(space, "tiny", "mlp", Linear(), "velocity")
+    denoiser = method.denoiser.eval()
     denoiser.move(torch.tensor([0.4, -0.2]))
     nn.init.normal_(denoiser.network.leave.weight, 0, 0.1)
     flow = Flow(denoiser, "euler", 1)
@@ -272,10 +276,10 @@ def test_a_sampler_of_rows_exports_for_any_number_of_rows_with_given_columns():
         with torch.no_grad():
             rows = flow.space.to_data(flow(z, condition))
             actual = program(z=z, condition=condition, noise=None, decoder_noise=None)
-            torch.testing.assert_close(actual, rows, rtol=1e-5, atol=1e-5)
-        cells = flow.space.cells(program(z=z, condition=condition, noise=None, decoder_noise=None))
+        torch.testing.assert_close(actual, rows, rtol=1e-5, atol=1e-5)
+        cells = flow.space.cells(actual)
         assert cells == flow.space.cells(rows)
-        assert given is None or {cell for _, cell in cells} == {"b"}
+    assert {cell for _, cell in cells} == {"b"}
 
 
 def test_rows_are_encoded_in_parts(monkeypatch, space):
@@ -285,19 +289,26 @@ def test_rows_are_encoded_in_parts(monkeypatch, space):
     assert np.array_equal(space.encoded(values), whole)
 
 
+def waves_of(critic):
+    return [part.frequencies for part in critic.modules() if isinstance(part, FourierFeatures)]
+
+
 @pytest.mark.parametrize("pack", [1, 2])
 def test_a_critic_of_rows_receives_waves_of_scores_alone(space, pack):
     critic = pf.recipes.gan(space, "tiny", pack=pack).method.critic
-    waves = next(part for part in critic.modules() if isinstance(part, FourierFeatures)).frequencies
+    (waves,) = waves_of(critic)
     assert waves.shape == (32, pack * space.size)
-    seen = waves.abs().amax(0).view(pack, -1)
     assert space.scored == (0, 1, 4)
-    assert (seen[:, list(space.scored)] > 0).all()
-    assert float(seen.sum()) == pytest.approx(float(seen[:, list(space.scored)].sum()))
-    actual = waves.norm(dim=1).amax()
-    torch.testing.assert_close(actual, torch.tensor(30.0))
+    scored = torch.zeros(space.size, dtype=torch.bool)
+    scored[list(space.scored)] = True
+    seen = waves.abs().amax(0).view(pack, -1)
+    assert (seen[:, scored] > 0).all()
+    assert (seen[:, ~scored] == 0).all()
+    largest = waves.norm(dim=1).amax()
+    torch.testing.assert_close(largest, torch.tensor(30.0))
+
+
+def test_a_critic_of_categories_receives_no_waves():
     letters = TableSpace.of([Category.measured("only", np.zeros(4), ["a", "b"])])
-    assert not any(
-        isinstance(part, FourierFeatures)
-        for part in pf.recipes.gan(letters, "tiny").method.critic.modules()
-    )
+    critic = pf.recipes.gan(letters, "tiny").method.critic
+    assert waves_of(critic) == []

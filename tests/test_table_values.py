@@ -25,23 +25,26 @@ def data(tmp_path_factory):
     rng = np.random.default_rng(7)
     start = rng.integers(10**8, 10**9, 3000).tolist()
     size = rng.integers(0, 3, 3000).tolist()
-    rows = [f"{a},{a + b},{('no', 'yes')[b % 2]}" for a, b in zip(start, size, strict=True)]
-    path.write_text("start,end,flag\n" + "\n".join(rows) + "\n")
+    write_spans(path, start, size)
     return load(path, constraints=["end >= start"])
+
+
+def write_spans(path, starts, sizes):
+    lines = ["start,end,flag"]
+    for start, size in zip(starts, sizes, strict=True):
+        flag = ("no", "yes")[size % 2]
+        lines.append(f"{start},{start + size},{flag}")
+    path.write_text("\n".join(lines))
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     path = tmp_path_factory.mktemp("small") / "t.csv"
-    path.write_text(
-        "start,end,flag\n"
-        + "".join(f"{i % 40},{i % 40 + i % 3},{('no', 'yes')[i % 2]}\n" for i in range(800))
-    )
-    return load(
-        path,
-        constraints=["end >= start"],
-        schema={"columns": {"start": {"kind": "whole"}, "end": {"kind": "whole"}}},
-    )
+    rows = np.arange(800)
+    write_spans(path, rows % 40, rows % 3)
+    whole = {"kind": "whole"}
+    schema = {"columns": {"start": whole, "end": whole}}
+    return load(path, constraints=["end >= start"], schema=schema)
 
 
 def test_splits_keep_the_values_of_a_file(data):
@@ -58,25 +61,30 @@ def test_splits_keep_the_values_of_a_file(data):
 def test_floors_compare_rows_as_the_file_holds_them(data):
     seen = Seen()
     real_data_scores(data, fit_features(data), n=20, redraws=2, metrics=[seen], cache=False)
-    for table in (samples.table for samples in seen.samples):
-        for side, split in ((table.generated, data.train), (table.reference, data.held_out)):
-            assert {*map(tuple, side)} <= {*map(tuple, split.table_values)}
+    for samples in seen.samples:
+        assert rows_of(samples.table.generated) <= rows_of(data.train.table_values)
+        assert rows_of(samples.table.reference) <= rows_of(data.held_out.table_values)
+
+
+def rows_of(values):
+    return set(map(tuple, values))
 
 
 def test_samples_are_scored_as_their_file_holds_them(small, tmp_path, monkeypatch):
-    (tmp_path / "new.csv").write_text(FOREIGN)
-    given = given_samples(tmp_path / "new.csv", small)
+    path = tmp_path / "new.csv"
+    path.write_text(FOREIGN)
+    given = given_samples(path, small)
     seen = []
-    monkeypatch.setattr(
-        "pushforward.evaluation.evaluator.score",
-        lambda x, *rest, values, **more: seen.append((x, values)) or {},
-    )
+
+    def score(x, *rest, values, **more):
+        seen.append((x, values))
+        return {}
+
+    monkeypatch.setattr("pushforward.evaluation.evaluator.score", score)
     Evaluator(small, 2, repeats=2, metrics=["column_error"]).scores(given)
-    values = np.concatenate([part for _, part in seen])
-    names = sorted(values[:, 0])[:3]
-    assert names == [-1e6, 3.5, 9.0]
-    total = np.isnan(values[:, 0]).sum()
-    assert total == 1
+    starts = np.concatenate([values[:, 0] for _, values in seen])
+    assert sorted(starts)[:3] == [-1e6, 3.5, 9.0]
+    assert np.isnan(starts).sum() == 1
     for x, part in seen:
         actual = small.space.encoded(part, foreign=True)
         assert np.array_equal(actual, x.numpy())

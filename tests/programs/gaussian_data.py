@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 
 import numpy as np
@@ -14,23 +13,25 @@ from pushforward.data.core.dataset import Dataset, Split
 
 
 def dataset(x, labels=None, held_out=200, truth=None, name="made", **space):
-    flat = x.reshape(*x.shape[:2], -1).astype(np.float64) / (255 if x.ndim == 4 else 1)
-    train = Split(x[held_out:], None if labels is None else labels[held_out:])
-    rest = Split(x[:held_out], None if labels is None else labels[:held_out])
+    flat = x.reshape(*x.shape[:2], -1).astype(np.float64)
+    kind = VectorSpace
+    if x.ndim == 4:
+        channels = x.shape[1]
+        kind = ImageSpace
+        space |= {"low": (0.0,) * channels, "high": (1.0,) * channels}
+        flat /= 255
+    train = Split(x[held_out:])
+    rest = Split(x[:held_out])
     if labels is not None:
+        train = Split(x[held_out:], labels[held_out:])
+        rest = Split(x[:held_out], labels[:held_out])
         share = np.bincount(train.labels) / len(train)
-        space |= {
-            "conditions": {
-                "label": Label(tuple(map(str, range(len(share)))), tuple(share.tolist()))
-            }
-        }
+        names = tuple(map(str, range(len(share))))
+        space["conditions"] = {"label": Label(names, tuple(share.tolist()))}
     mean = flat.mean((0, 2))
     std = flat.std((0, 2))
-    units = (VectorSpace if x.ndim == 2 else ImageSpace)(
-        x.shape[1:], tuple(mean.tolist()), tuple(np.where(std > 0, std, 1).tolist()), **space
-    )
-    if x.ndim == 4:
-        units = dataclasses.replace(units, low=(0.0,) * x.shape[1], high=(1.0,) * x.shape[1])
+    std[std == 0] = 1
+    units = kind(x.shape[1:], tuple(mean.tolist()), tuple(std.tolist()), **space)
     return Dataset(name, units, train, rest, truth)
 
 
@@ -38,9 +39,9 @@ def vectors(n=1200, d=12, classes=3, seed=0):
     r = random(seed)
     labels = r.integers(0, classes, n)
     centres = 3 * r.standard_normal((classes, d))
-    return (centres[labels] + r.standard_normal((n, d)) * r.uniform(0.3, 2, d)).astype(
-        np.float32
-    ), labels
+    noise = r.standard_normal((n, d)) * r.uniform(0.3, 2, d)
+    x = centres[labels] + noise
+    return x.astype(np.float32), labels
 
 
 @functools.cache
@@ -60,6 +61,6 @@ def mixture(rows, seed, d=64):
     centres = 0.15 * fixed.standard_normal((4, d))
     shapes = fixed.standard_normal((4, d, d)) / np.sqrt(d)
     labels = r.integers(0, 4, rows)
-    return (
-        centres[labels] + np.einsum("nij,nj->ni", shapes[labels], r.standard_normal((rows, d)))
-    ).astype(np.float32), labels
+    noise = np.einsum("nij,nj->ni", shapes[labels], r.standard_normal((rows, d)))
+    x = centres[labels] + noise
+    return x.astype(np.float32), labels

@@ -9,6 +9,18 @@ import re
 import numpy as np
 from programs.reporting import VALUES, metrics, real_data_scores, score
 
+ITERATIVE = ("flow", "ddpm")
+
+
+def pixels(x):
+    """Bytes of grey levels from 0 to 1."""
+    return (255 * np.clip(x, 0, 1)).astype(np.uint8)
+
+
+def path_to(data, noise, steps):
+    """Times from 1 to 0 and the states between noise and data."""
+    return [(float(t), (1 - t) * data + t * noise) for t in np.linspace(1, 0, steps)]
+
 
 @functools.cache
 def of_digits():
@@ -16,34 +28,21 @@ def of_digits():
 
     rng = np.random.default_rng(0)
     x = load_digits().images[..., None] / 16
-    pictures = {"real": {"grid": (x[:64] * 255).astype(np.uint8)}}
+    pictures = {"real": {"grid": pixels(x[:64])}}
     for i, name in enumerate(VALUES):
-        data = np.clip(
-            x[100 + 64 * i : 164 + 64 * i] + (0.02 + 0.03 * i) * rng.normal(size=(64, 8, 8, 1)),
-            0,
-            1,
-        )
-        noise = rng.normal(size=(16, 8, 8, 1)) * 0.5 + 0.5
-        mix = [
-            (float(t), np.clip((1 - t) * data[:16] + t * noise, 0, 1))
-            for t in np.linspace(1, 0, 11)
-        ]
-        history = [
-            (
-                500 * k,
-                (255 * np.clip(data[:64] + rng.normal(size=data.shape) / (1 + 2 * k), 0, 1)).astype(
-                    np.uint8
-                ),
-            )
-            for k in range(6)
-        ]
-        pictures[name] = {
-            "grid": (data * 255).astype(np.uint8),
-            "formation": [(t, (255 * frame).astype(np.uint8)) for t, frame in mix]
-            if name in ("flow", "ddpm")
-            else None,
-            "training": history,
-        }
+        start = 100 + 64 * i
+        clean = x[start : start + 64]
+        error = (0.02 + 0.03 * i) * rng.normal(size=clean.shape)
+        data = np.clip(clean + error, 0, 1)
+        history = []
+        for k in range(6):
+            noise = rng.normal(size=data.shape) / (1 + 2 * k)
+            history.append((500 * k, pixels(data + noise)))
+        formation = None
+        if name in ITERATIVE:
+            noise = rng.normal(size=(16, 8, 8, 1)) * 0.5 + 0.5
+            formation = [(t, pixels(state)) for t, state in path_to(data[:16], noise, 11)]
+        pictures[name] = {"grid": pixels(data), "formation": formation, "training": history}
     return pictures
 
 
@@ -54,9 +53,9 @@ def of_toys():
     centres = np.stack([np.cos(angle), np.sin(angle)], 1)
 
     def draw(n, modes, width):
-        return (centres[rng.integers(0, modes, n)] + width * rng.normal(size=(n, 2))).astype(
-            np.float32
-        )
+        mode = rng.integers(0, modes, n)
+        points = centres[mode] + width * rng.normal(size=(n, 2))
+        return points.astype(np.float32)
 
     pictures = {"real": {"grid": draw(1000, 8, 0.05)}}
     for name, modes, width in (
@@ -66,13 +65,11 @@ def of_toys():
         ("vae", 8, 0.2),
     ):
         data = draw(1000, modes, width)
-        noise = rng.normal(size=(600, 2))
-        path = [
-            (float(t), ((1 - t) * data[:600] + t * noise).astype(np.float32))
-            for t in np.linspace(1, 0, 9)
-        ]
-        iterative = name in ("flow", "ddpm")
-        pictures[name] = {"grid": data, "formation": path if iterative else None}
+        formation = None
+        if name in ITERATIVE:
+            noise = rng.normal(size=(600, 2)).astype(np.float32)
+            formation = path_to(data[:600], noise, 9)
+        pictures[name] = {"grid": data, "formation": formation}
     return pictures
 
 
@@ -85,34 +82,36 @@ def toy_content(content):
         "classes": [],
         "columns": ["x", "y"],
     }
-    for entry, npe in zip(content["models"], (0.31, 0.48), strict=False):
-        entry["trajectory"]["npe"] = npe
+    first, second, *_ = content["models"]
+    first["trajectory"]["npe"] = 0.31
+    second["trajectory"]["npe"] = 0.48
     more = {
         "modes_held": ("Modes held", "higher", 8.0, 0.0),
         "bridges": ("Bridges", "lower", 0.001, 0.001),
         "spread": ("Spread", "target", 1.0, 0.02),
     }
-    content["metrics"] = {
-        k: v for k, v in content["metrics"].items() if k != "sharpness"
-    } | metrics(more)
-    content["real_data_scores"] = {
-        k: v for k, v in content["real_data_scores"].items() if k != "sharpness"
-    } | real_data_scores(more)
+    del content["metrics"]["sharpness"]
+    del content["real_data_scores"]["sharpness"]
+    content["metrics"] |= metrics(more)
+    content["real_data_scores"] |= real_data_scores(more)
     modes = {
         "flow": (8, 0.01, 1.05),
         "ddpm": (8, 0.02, 1.1),
         "gan": (6, 0.005, 0.6),
         "vae": (8, 0.2, 1.8),
     }
-    for row in content["models"]:
-        held, bridges, spread = modes[row["name"]]
-        row["scores"].pop("sharpness")
-        row["scores"] |= {
-            "modes_held": score(held, 0.0, 8),
-            "bridges": score(bridges, 0.002, 0.001),
-            "spread": score(spread, 0.01, 1),
-        }
+    for model in content["models"]:
+        held, bridges, spread = modes[model["name"]]
+        scores = model["scores"]
+        del scores["sharpness"]
+        scores["modes_held"] = score(held, 0.0, 8)
+        scores["bridges"] = score(bridges, 0.002, 0.001)
+        scores["spread"] = score(spread, 0.01, 1)
     return content
+
+
+LOADED = ("src", "srcset", "poster", "action", "data", "xlink:href")
+"""Attributes whose address is loaded with the page."""
 
 
 class Reader(html.parser.HTMLParser):
@@ -134,13 +133,11 @@ class Reader(html.parser.HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
         for name, value in attrs:
-            if name in ("src", "srcset", "poster", "action", "data", "xlink:href") or (
-                name == "href" and tag == "link"
-            ):
+            if name in LOADED or (tag, name) == ("link", "href"):
                 self.loads.append(value)
             if name == "id":
                 self.ids.append(value)
-            if name == "href" and tag == "a":
+            if (tag, name) == ("a", "href"):
                 self.hrefs.append(value)
             assert not name.startswith("on"), f"inline handler {name}"
         if tag not in self.void:
@@ -161,19 +158,20 @@ def check_page(page):
     read = Reader(page)
     assert read.open == []
     assert len(read.ids) == len(set(read.ids))
-    assert all(address.startswith("data:") for address in read.loads), read.loads
-    assert all(address.startswith(("#", "data:text/csv")) for address in read.hrefs)
-    assert all(
-        address.removeprefix("#") in read.ids for address in read.hrefs if address.startswith("#")
-    )
-    styles = " ".join(re.findall(r"<style>(.*?)</style>", page, re.S)) + " ".join(
-        re.findall(r'style="([^"]*)"', page)
-    )
-    assert all(
-        address.strip("'\"").startswith("data:")
-        for address in re.findall(r"url\(([^)]*)\)", styles)
-    )
+    for address in read.loads:
+        assert address.startswith("data:"), address
+    for address in read.hrefs:
+        assert address.startswith(("#", "data:text/csv")), address
+        if address.startswith("#"):
+            assert address.removeprefix("#") in read.ids
+    sheets = re.findall(r"<style>(.*?)</style>", page, re.S)
+    attributes = re.findall(r'style="([^"]*)"', page)
+    styles = " ".join([*sheets, *attributes])
     assert "@import" not in styles
-    assert all("alt" in attrs for tag, attrs in read.tags if tag == "img")
+    for address in re.findall(r"url\(([^)]*)\)", styles):
+        assert address.strip("'\"").startswith("data:"), address
+    for tag, attributes in read.tags:
+        if tag == "img":
+            assert "alt" in attributes
     assert len(page.encode()) < 8_000_000
     return read

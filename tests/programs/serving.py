@@ -52,6 +52,11 @@ def run_of(recipe, folder, shape=SMALL, labels=True, data=None):
     )
 
 
+def run_with(folder, transport, recipe="flow"):
+    """A run of this transport."""
+    return Run(folder, {"recipe": recipe}, Drawn(transport), {"step": 0}, "")
+
+
 def speaking(shape=SMALL):
     """A flow of images whose network is an MLP that puts out no zeros."""
     space = space_data(shape, True).space
