@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from torch import distributions, nn
+from torch.testing import assert_close
 
 import pushforward as pf
 from pushforward.conditions import Label
@@ -56,7 +57,7 @@ def test_the_kl_term_is_that_to_the_prior_of_the_label():
     p = distributions.Normal(centres, log_stds.exp())
     actual = divergences(*codes.chunk(2, 1))
     expected = distributions.kl_divergence(q, p)
-    torch.testing.assert_close(actual, expected)
+    assert_close(actual, expected)
 
 
 def test_decoders_receive_the_code_that_encoders_gave():
@@ -65,7 +66,7 @@ def test_decoders_receive_the_code_that_encoders_gave():
     codes = ToPrior(Same(), part)(torch.cat([x, x], 1), None, LABELS).chunk(2, 1)[0]
     assert not torch.allclose(codes, x)
     actual = FromPrior(Same(), part)(codes, None, LABELS)
-    torch.testing.assert_close(actual, x)
+    assert_close(actual, x)
 
 
 def test_unlabelled_examples_have_the_standard_prior():
@@ -76,7 +77,7 @@ def test_unlabelled_examples_have_the_standard_prior():
     some = {**LABELS, "label_null": torch.tensor([True, False, True, False, False])}
     for moment, labelled in zip(part.moments(some, 5), part.moments(LABELS, 5), strict=True):
         expected = torch.where(some["label_null"][:, None], 0.0, labelled)
-        torch.testing.assert_close(moment, expected)
+        assert_close(moment, expected)
 
 
 def test_a_class_without_examples_has_the_standard_prior_and_moves_no_other():
@@ -91,7 +92,7 @@ def test_a_class_without_examples_has_the_standard_prior_and_moves_no_other():
         part.moments(labels, 3), full.moments({"label": torch.tensor([0, 1])}, 2), strict=True
     ):
         expected = torch.cat([other, torch.zeros(1, 3)])
-        torch.testing.assert_close(moment, expected)
+        assert_close(moment, expected)
     three = LINE.with_conditions({"label": Label(("a", "b", "c"), (0.5, 0.0, 0.5))})
     absent = pf.recipes.vae(three, "tiny").method.prior.absent
     assert absent == (1,)
@@ -135,9 +136,9 @@ def test_the_bound_moves_the_prior_to_the_moments_of_the_codes_of_each_class(opt
     centre = torch.stack(centres[150:]).mean(0)
     std = torch.stack(stds[150:]).mean(0)
     expected = torch.tensor([[1.5], [-1.5]]).expand(2, 3)
-    torch.testing.assert_close(centre, expected, atol=0.07, rtol=0)
+    assert_close(centre, expected, atol=0.07, rtol=0)
     expected = torch.tensor([[0.5], [2.0]]).expand(2, 3)
-    torch.testing.assert_close(std, expected, atol=0, rtol=0.05)
+    assert_close(std, expected, atol=0, rtol=0.05)
 
 
 def test_samples_come_from_the_prior_and_every_bound_knows_it():
@@ -160,7 +161,7 @@ def test_samples_come_from_the_prior_and_every_bound_knows_it():
         vae.encoder = Exact()
         weights = vae.log_weights(x, 4, ExampleDraws(0, 8), condition)
     expected = exact[:, None].expand(8, 4)
-    torch.testing.assert_close(weights, expected, atol=1e-3, rtol=0)
+    assert_close(weights, expected, atol=1e-3, rtol=0)
 
 
 class Exact(nn.Module):
@@ -232,24 +233,24 @@ def test_samples_have_the_covariance_of_the_model(linear):
 
 def test_noise_of_sample_i_comes_from_its_seed_alone(linear):
     whole = linear.sample(7, seed=10)
-    torch.testing.assert_close(linear.sample(7, seed=10, batch=2), whole)
+    assert_close(linear.sample(7, seed=10, batch=2), whole)
     actual = linear.sample(2, seed=13)
-    torch.testing.assert_close(actual, whole[3:5])
+    assert_close(actual, whole[3:5])
     draws = ExampleDraws(10, 7)
     z = linear.noise(draws)
     noise = (linear(z, None, draws) - linear(z)) / STD
     assert not torch.allclose(noise[:, :2], z)
-    torch.testing.assert_close(linear(z), z @ WEIGHT.T + 0.2)
+    assert_close(linear(z), z @ WEIGHT.T + 0.2)
 
 
 def test_points_in_between_and_variations_are_means(linear):
     z = linear.noise(ExampleDraws(0, 1))
     line = pf.editing.interpolate_seeds(linear, 0, 1, 5)
     expected = SPACE.to_data(linear(z)).detach()[0]
-    torch.testing.assert_close(line[0], expected)
+    assert_close(line[0], expected)
     near = pf.editing.Nearby(linear, z[0], 1e-6).sample(3, seed=5)
     expected = line[:1].expand(3, -1)
-    torch.testing.assert_close(near, expected, rtol=1e-4, atol=1e-4)
+    assert_close(near, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["vae", "hvae", "vqvae"])
@@ -265,7 +266,7 @@ def test_decoders_of_vectors_draw_and_those_of_pictures_do_not(name):
     wanted = transport(z, label) + transport.likelihood.log_variance.div(2).exp() * noise.normal(
         (17,)
     )
-    torch.testing.assert_close(transport(z, label, draws), wanted)
+    assert_close(transport(z, label, draws), wanted)
     assert "Gaussian" in repr(transport)
     pictures = recipe_for(name, space_data((1, 8, 8), labels=True)).method.transport()
     assert pictures.likelihood is None
@@ -277,7 +278,7 @@ def test_bits_of_vectors_are_zeros_and_ones():
     likelihood = Bernoulli(space)
     network = Affine(torch.zeros(2, 2), space.to_model(chance[None]))
     x = Map(network, space, (2,), drawn_from(likelihood)).sample(4000)
-    torch.testing.assert_close(x, x.round(), rtol=0, atol=1e-6)
+    assert_close(x, x.round(), rtol=0, atol=1e-6)
     assert ((x.mean(0) - chance).abs() < 4 * (chance * (1 - chance) / 4000).sqrt()).all()
     actual = drawn_from(
         Bernoulli(ImageSpace((1, 4, 4), (0.5,), (0.5,), (0.0,), (1.0,), binary=True))
@@ -293,9 +294,9 @@ def test_an_exported_sampler_takes_the_noise(linear, limit):
     noise = torch.randn(noise_count(transport), 5, 3)
     assert len(noise) == 1
     wanted = SPACE.to_data(transport(z, None, GivenNoise(noise)))
-    torch.testing.assert_close(program(z=z, noise=noise), wanted)
+    assert_close(program(z=z, noise=noise), wanted)
     smallest = (program(z=z, noise=noise) - program(z=z, noise=2 * noise)).abs().min()
     assert smallest > 0
     actual = program(z=z, noise=0 * noise)
     expected = SPACE.to_data(transport(z))
-    torch.testing.assert_close(actual, expected)
+    assert_close(actual, expected)

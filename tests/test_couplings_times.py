@@ -3,6 +3,7 @@ import itertools
 import pytest
 import torch
 from scipy.stats import kstest, norm
+from torch.testing import assert_close
 
 from pushforward.draws import BlockDraws
 from pushforward.paths import (
@@ -108,7 +109,7 @@ def test_uniform_times_lie_between_the_ends_of_the_path():
 def test_levels_are_the_integers_of_the_table():
     t = Levels(10)(BlockDraws(0, 0, 5000), Tabulated(linear_betas(10, 0.01, 0.5)))
     values, counts = (t * 10).unique(return_counts=True)
-    torch.testing.assert_close(values, torch.arange(1.0, 11))
+    assert_close(values, torch.arange(1.0, 11))
     assert (counts - 500).abs().max() < 100
 
 
@@ -159,7 +160,7 @@ def test_a_weight_values_an_error_the_same_in_every_prediction(weight, path):
     kinds = ("noise",) if isinstance(weight, Flat) and weight.kind is None else weighted
     if kinds is weighted:
         for kind in kinds:
-            torch.testing.assert_close(weighted[kind], weighted["data"], rtol=1e-8, atol=1e-10)
+            assert_close(weighted[kind], weighted["data"], rtol=1e-8, atol=1e-10)
 
 
 def test_published_weights():
@@ -167,20 +168,20 @@ def test_published_weights():
     snr = (k.alpha / k.sigma) ** 2
     actual = SNR()("noise", k)
     expected = torch.ones(7, dtype=torch.float64)
-    torch.testing.assert_close(actual, expected)
+    assert_close(actual, expected)
     actual = MinSNR(5)("noise", k)
     expected = snr.clamp(max=5) / snr
-    torch.testing.assert_close(actual, expected)
+    assert_close(actual, expected)
     actual = MinSNR(5)("v", k)
     expected = snr.clamp(max=5) / (snr + 1)
-    torch.testing.assert_close(actual, expected)
+    assert_close(actual, expected)
     actual = EDMWeight()("v", VE().at(torch.linspace(0.01, 1, 7, dtype=torch.float64)))
     expected = torch.ones(7, dtype=torch.float64)
-    torch.testing.assert_close(actual, expected)
+    assert_close(actual, expected)
 
 
 def test_uniform_log_snr_is_uniform_there():
     path = VP()
     t = LogSNR(-5.0, 6.0).quantile(torch.linspace(0, 1, 12, dtype=torch.float64), path)
     expected = torch.linspace(6, -5, 12, dtype=torch.float64)
-    torch.testing.assert_close(path.log_snr(t), expected)
+    assert_close(path.log_snr(t), expected)

@@ -12,6 +12,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose, assert_array_equal
 from programs.gaussian_data import dataset, handwritten, vectors
 from programs.rows import random
 from torch import nn
@@ -385,10 +386,10 @@ def test_dimensions_follow_n_and_the_total_variance_is_one(digits, of_digits):
     assert whole.dtype == np.float64
     assert whole.shape == (len(digits.train) // 2, 64)
     assert 0.97 < whole.var(0).sum() <= 1 + 1e-9
-    np.testing.assert_allclose(whole.mean(0), 0, atol=1e-6)
+    assert_allclose(whole.mean(0), 0, atol=1e-6)
     assert (np.diff(whole.var(0)) <= 1e-12).all(), "the axes come by falling variance"
     actual = of_digits(fitted[:50], 70)
-    np.testing.assert_allclose(actual, whole[:50, :7], atol=1e-6)
+    assert_allclose(actual, whole[:50, :7], atol=1e-6)
 
 
 def test_features_of_unlabelled_data_are_principal_components():
@@ -403,10 +404,10 @@ def test_features_of_unlabelled_data_are_principal_components():
     mine = features(data.train.data_units(half), 1000)
     assert mine.shape[1] == 20
     expected = singular**2 / len(rows)
-    np.testing.assert_allclose(mine.var(0), expected, rtol=1e-6)
+    assert_allclose(mine.var(0), expected, rtol=1e-6)
     gram = rows[:40] @ rows[:40].T
     (
-        np.testing.assert_allclose(mine[:40] @ mine[:40].T, gram, atol=1e-6),
+        assert_allclose(mine[:40] @ mine[:40].T, gram, atol=1e-6),
         "a rotation keeps all inner products",
     )
 
@@ -417,11 +418,11 @@ def test_the_principal_axes_of_wide_data_are_nearly_exact():
     variances, axes = principal_axes(centred, 64)
     _, singular, _ = np.linalg.svd(centred, full_matrices=False)
     assert axes.shape == (1500, 64)
-    np.testing.assert_allclose(axes.T @ axes, np.eye(64), atol=1e-10)
+    assert_allclose(axes.T @ axes, np.eye(64), atol=1e-10)
     total = ((centred @ axes) ** 2).sum()
     expected = 0.999 * (singular[:64] ** 2).sum()
     assert total > expected
-    np.testing.assert_allclose(variances[:5], singular[:5] ** 2 / 300, rtol=1e-3)
+    assert_allclose(variances[:5], singular[:5] ** 2 / 300, rtol=1e-3)
 
 
 def test_fitting_is_reproducible_and_leaves_the_global_generator_alone(labelled):
@@ -439,7 +440,7 @@ def test_fitting_is_reproducible_and_leaves_the_global_generator_alone(labelled)
     second = fit_features(labelled, cache=False)
     other = fit_features(labelled, seed=1, cache=False)
     x = labelled.held_out.x
-    np.testing.assert_array_equal(first(x, 200), second(x, 200))
+    assert_array_equal(first(x, 200), second(x, 200))
     largest = np.abs(first(x, 200) - other(x, 200)).max()
     assert largest > 1e-3
 
@@ -450,7 +451,7 @@ def test_the_held_out_split_does_not_touch_the_features(labelled):
     x = labelled.train.x[:99]
     actual = fit_features(labelled, cache=False)(x, 200)
     expected = fit_features(changed, cache=False)(x, 200)
-    np.testing.assert_array_equal(actual, expected)
+    assert_array_equal(actual, expected)
 
 
 def test_a_cache_hit_equals_a_fresh_fit_and_trains_nothing(labelled, tmp_path, monkeypatch):
@@ -463,8 +464,8 @@ def test_a_cache_hit_equals_a_fresh_fit_and_trains_nothing(labelled, tmp_path, m
         with pytest.raises(TypeError):
             fit_features(labelled.without_labels(), cache=tmp_path)
     x = labelled.held_out.x
-    np.testing.assert_array_equal(fresh(x, 200), cached(x, 200))
-    np.testing.assert_array_equal(fresh.classify(x), cached.classify(x))
+    assert_array_equal(fresh(x, 200), cached(x, 200))
+    assert_array_equal(fresh.classify(x), cached.classify(x))
     assert cached.accuracy == fresh.accuracy
 
 
@@ -482,7 +483,7 @@ def test_a_damaged_cache_is_made_anew(labelled, tmp_path, damage):
     again = fit_features(labelled, cache=tmp_path)
     actual = fresh(labelled.held_out.x, 200)
     expected = again(labelled.held_out.x, 200)
-    np.testing.assert_array_equal(actual, expected)
+    assert_array_equal(actual, expected)
     assert path.read_bytes() == content
 
 

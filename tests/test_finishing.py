@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 import pushforward as pf
 from pushforward.cli import main
@@ -73,8 +74,8 @@ def test_differences_are_the_squared_slope_in_the_mean_where_a_critic_is_linear(
         return x @ w + 0.7
 
     scores, squares = differences(critic, x, noise, 0.1)
-    torch.testing.assert_close(scores, critic(x))
-    torch.testing.assert_close(squares, (noise @ w).square())
+    assert_close(scores, critic(x))
+    assert_close(squares, (noise @ w).square())
     known = slope(critic(x.requires_grad_()), x)
     error = float(squares.std()) / math.sqrt(n)
     assert float(squares.mean()) == pytest.approx(float(known.mean()), abs=4 * error)
@@ -157,13 +158,13 @@ def test_jumps_start_at_noise_or_on_the_way(inside):
     largest = x_end[t_end == VP().ends[1]].abs().max()
     assert largest < 10
     actual = x[~noise].mean(1) / 100
-    torch.testing.assert_close(actual, 1 - t[~noise], rtol=0, atol=0.05)
+    assert_close(actual, 1 - t[~noise], rtol=0, atol=0.05)
     transport = pf.Flow(flow_map, pf.solvers.Jump(), 1)
     z = BlockDraws(0, 0, n).normal((2,))
     with torch.no_grad():
         whole = transport(z)
         mine = flow_map.jump(*starts(flow_map, far, BlockDraws(0, 0, n)), torch.zeros(n))
-    torch.testing.assert_close(mine, whole, rtol=0, atol=1e-5)
+    assert_close(mine, whole, rtol=0, atol=1e-5)
 
 
 def test_a_finish_starts_as_its_teacher_where_the_anchor_is_zero(tmp_path):
@@ -351,10 +352,10 @@ def test_examples_are_mixed_with_noise_at_the_time_that_the_denoiser_reads():
     r = torch.hypot(1 - t, t)[:, None, None, None]  # networks receive inputs of unit variance
     scores = critic(first, None, seen).detach()
     expected = (first / r).flatten(1).mean(1) + t
-    torch.testing.assert_close(scores, expected)
+    assert_close(scores, expected)
     alone = critic(x, None, label).detach()
     expected = torch.full((n,), 1.5 / (0.9**2 + 0.1**2) ** 0.5 + 0.1)
-    torch.testing.assert_close(alone, expected)
+    assert_close(alone, expected)
 
 
 def test_the_heads_fit_the_features_of_any_unet_and_know_conditions():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 import pushforward as pf
 from pushforward import spec
@@ -137,7 +138,7 @@ def test_what_is_not_averaged_is_the_methods_own(trained):
         average.method.named_parameters(), method.parameters(), strict=True
     ):
         expected = torch.full_like(mine, 0.5**0.5 if name.startswith("student") else 0.0)
-        torch.testing.assert_close(theirs - mine, expected)
+        assert_close(theirs - mine, expected)
     assert all(name.startswith("student") for name in average.state_dict())
 
 
@@ -198,12 +199,12 @@ def test_a_flow_from_a_source_starts_there_and_knows_no_noise(tmp_path):
     )
     actual = flow.sample(4, seed=3)
     expected = data.space.to_data(flow(z))
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
+    assert_close(actual, expected, rtol=0, atol=1e-5)
     actual = flow.sample(6, seed=1)[2:]
     expected = flow.sample(4, seed=3)
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
+    assert_close(actual, expected, rtol=0, atol=1e-5)
     actual = run.transport.sample(4)
-    torch.testing.assert_close(actual, flow.sample(4))
+    assert_close(actual, flow.sample(4))
     x = torch.zeros(2, 2)
     t = torch.full((2,), 0.5)
     for kind in ("noise", "score"):
@@ -231,7 +232,7 @@ def test_samples_take_each_held_out_example_of_the_source_once():
     assert starts[1][7:] == starts[2][:-7], "a function of the seed alone"
     edge = source.starts(ExampleDraws(999_998, 4))
     expected = source.starts(ExampleDraws(1_000_000, 2))
-    torch.testing.assert_close(edge[2:], expected, rtol=0, atol=0)
+    assert_close(edge[2:], expected, rtol=0, atol=0)
 
 
 def test_a_source_that_was_replaced_is_noticed_by_resume_and_by_sampling(tmp_path):
@@ -283,9 +284,9 @@ def test_a_source_is_read_with_the_limit_and_the_size_of_the_data(tmp_path, monk
     assert source.examples.shape == (50, 1, 6, 6)
     limited = pf.data.load(tmp_path / "source.npy", resize=6, limit=50)
     expected = source.space.to_model(limited.train.data_units())
-    torch.testing.assert_close(source.examples, expected, rtol=0, atol=0)
+    assert_close(source.examples, expected, rtol=0, atol=0)
     expected = source.space.to_model(limited.held_out.data_units())
-    torch.testing.assert_close(source.held_out, expected, rtol=0, atol=0)
+    assert_close(source.held_out, expected, rtol=0, atol=0)
     assert source.fingerprint == limited.examples_fingerprint
     actual = pf.load(tmp_path / "run").spec["asked"]["source"]
     assert actual == "source.npy"

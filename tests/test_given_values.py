@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from programs.tables import mixed_space, mixed_values
 
 import pushforward as pf
@@ -77,11 +78,11 @@ def test_given_values_are_replaced_by_the_nearest_of_atoms_and_other_values():
     alone = Number("two", (), (), True, atoms=(0.0, 5.0), shares=(0.0, 0.5, 0.5))
     assert (closed.atoms, spread.atoms) == ((1.0, 2.0, 3.0), (0.0,))
     values = np.array([2.4, 3.5, 3.6, 0.2, 99, np.nan, 3])
-    np.testing.assert_array_equal(closed.nearest(values), [2, 3, 4, 1, 29, np.nan, 3])
+    assert_array_equal(closed.nearest(values), [2, 3, 4, 1, 29, np.nan, 3])
     actual = spread.nearest(np.array([-1, 2.4, 2.6, 7.777, 99]))
-    np.testing.assert_array_equal(actual, [0, 0, 5, 7.777, 24.99])
+    assert_array_equal(actual, [0, 0, 5, 7.777, 24.99])
     actual = alone.nearest(np.array([4.0, 1.0]))
-    np.testing.assert_array_equal(actual, [5.0, 0.0])
+    assert_array_equal(actual, [5.0, 0.0])
     known = Known((closed, spread))
     rows = known.of(np.array([[2.4, 2.4], [2.6, 2.6]]), np.ones((2, 2), dtype=np.int64)).numpy()
     decoded = closed.decode(rows[:, : closed.width]).tolist()
@@ -109,7 +110,7 @@ def test_imputation_says_once_which_cells_lie_outside_of_the_training_rows_range
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         near = pf.impute(transport, np.array([[2, 5, np.nan], [29, 0, np.nan], [29, 5, np.nan]]))
-    np.testing.assert_array_equal(imputed.values[0, :3, 2], near.values[0, :, 2])
+    assert_array_equal(imputed.values[0, :3, 2], near.values[0, :, 2])
     with pytest.warns(UserWarning, match=r"price, such as 100\.5 \(the range is 0\.0 to 99\.0\)"):
         pf.impute(transport, np.array([[2, 100.5, np.nan]]))
 

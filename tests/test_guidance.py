@@ -5,6 +5,7 @@ import functools
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 from pushforward import solvers
 from pushforward.conditions import Label
@@ -105,7 +106,7 @@ def test_guidance_commutes_with_every_conversion(prediction, path):
     for kind in ROWS:
         wanted = convert("v", kind, free + 2.5 * (plain - free), x, k)
         actual = guided.predict(kind, x, t, label)
-        torch.testing.assert_close(actual, wanted, rtol=1e-9, atol=1e-9)
+        assert_close(actual, wanted, rtol=1e-9, atol=1e-9)
 
 
 def test_rows_marked_null_stay_unconditional():
@@ -114,9 +115,9 @@ def test_rows_marked_null_stay_unconditional():
     denoiser = model()
     guided = Guided(denoiser, 3.0).predict("data", x, t, {**label, "label_null": null})
     expected = denoiser.predict("data", x, t, None)[null]
-    torch.testing.assert_close(guided[null], expected)
+    assert_close(guided[null], expected)
     expected = Guided(denoiser, 3.0).predict("data", x, t, label)[~null]
-    torch.testing.assert_close(guided[~null], expected)
+    assert_close(guided[~null], expected)
 
 
 def test_outside_its_interval_guidance_costs_one_call_counted_by_row():
@@ -129,9 +130,9 @@ def test_outside_its_interval_guidance_costs_one_call_counted_by_row():
     velocity = guided.predict("velocity", x, t, label)
     assert denoiser.network.rows == len(x) + int(inside.sum())
     expected = Guided(denoiser, 2.0).predict("velocity", x, t, label)[inside]
-    torch.testing.assert_close(velocity[inside], expected)
+    assert_close(velocity[inside], expected)
     expected = denoiser.predict("velocity", x, t, label)[~inside]
-    torch.testing.assert_close(velocity[~inside], expected)
+    assert_close(velocity[~inside], expected)
     assert [guided.calls(float(at)) for at in t] == [1 + int(is_inside) for is_inside in inside]
 
 
@@ -158,12 +159,12 @@ def test_autoguidance_moves_away_from_the_worse_model_even_on_another_path():
     guided = Autoguided(strong, weak, 2.0).predict("data", x, t, label)
     good = strong.predict("data", x, t, label)
     bad = matched.predict("data", x, t, label)
-    torch.testing.assert_close(guided, bad + 2 * (good - bad), rtol=1e-9, atol=1e-9)
+    assert_close(guided, bad + 2 * (good - bad), rtol=1e-9, atol=1e-9)
     actual = Autoguided(strong, weak, 1.0).predict("data", x, t, label)
     assert torch.equal(actual, good)
     both = Autoguided(Guided(strong, 1.7), weak, 2.0).predict("data", x, t, label)
     expected = bad + 2 * (Guided(strong, 1.7).predict("data", x, t, label) - bad)
-    torch.testing.assert_close(both, expected, rtol=1e-9, atol=1e-9)
+    assert_close(both, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_thresholding_holds_the_prediction_in_its_range_and_leaves_a_good_one_alone():
@@ -185,7 +186,7 @@ def test_thresholding_holds_the_prediction_in_its_range_and_leaves_a_good_one_al
     inside = Thresholded(Denoiser(Fixed(middle + half * u), Linear(), "data", PICTURES))
     actual = inside.predict("data", x, t)
     expected = (middle + half * u).double()
-    torch.testing.assert_close(actual, expected)
+    assert_close(actual, expected)
     far = u * torch.tensor([1.0, 3.0, 9.0], dtype=torch.float64).reshape(3, 1, 1, 1)
     thresholded = (
         Thresholded(Denoiser(Fixed(middle + half * far), Linear(), "data", PICTURES), 0.9).predict(
@@ -197,12 +198,12 @@ def test_thresholding_holds_the_prediction_in_its_range_and_leaves_a_good_one_al
     for row, wanted in zip(thresholded, far, strict=True):
         reach = max(1.0, float(wanted.abs().flatten().quantile(0.9)))
         expected = wanted.clamp(-reach, reach) / reach
-        torch.testing.assert_close(row, (expected), rtol=0, atol=1e-6)
+        assert_close(row, (expected), rtol=0, atol=1e-6)
     k = Linear().at(t).over(x)
     noise = Thresholded(
         Denoiser(Fixed(middle + half * far), Linear(), "data", PICTURES), 0.9
     ).predict("noise", x, t)
-    torch.testing.assert_close(k.alpha * (middle + half * thresholded) + k.sigma * noise, x)
+    assert_close(k.alpha * (middle + half * thresholded) + k.sigma * noise, x)
 
 
 @pytest.mark.parametrize("new", OTHERS.values(), ids=OTHERS)
@@ -220,7 +221,7 @@ def test_a_model_read_on_another_path_is_the_ideal_one_there(path, new):
     for kind in ("data", "v"):
         actual = read.predict(kind, x, t)
         expected = ideal.predict(kind, x, t)
-        torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6)
+        assert_close(actual, expected, rtol=1e-6, atol=1e-6)
     seen = new.log_snr(t)
     known = path.log_snr_ends()
     assert seen.max() <= known[0] + 1e-9
@@ -253,14 +254,14 @@ def test_a_shifted_straight_path_is_stable_diffusions_shift():
     """Esser et al. (2024), eq. 23; and its derivatives are the path's own."""
     t = torch.linspace(0.1, 0.9, 9, dtype=torch.float64, requires_grad=True)
     k = Shifted(Linear(), 3.0).at(t)
-    torch.testing.assert_close(k.sigma, 3 * t / (1 + 2 * t))
+    assert_close(k.sigma, 3 * t / (1 + 2 * t))
     (slope,) = torch.autograd.grad(k.sigma.sum(), t, retain_graph=True)
-    torch.testing.assert_close(k.dsigma, slope)
+    assert_close(k.dsigma, slope)
     expected = torch.autograd.grad(k.alpha.sum(), t)[0]
-    torch.testing.assert_close(k.dalpha, expected)
+    assert_close(k.dalpha, expected)
     path = Shifted(VP(), 0.5)
     inner = torch.linspace(*path.ends, 7, dtype=torch.float64)
     actual = path.time(path.log_snr(inner))
-    torch.testing.assert_close(actual, inner)
+    assert_close(actual, inner)
     expected = 2 * torch.log(path.at(inner).alpha / path.at(inner).sigma)
-    torch.testing.assert_close(path.log_snr(inner), expected)
+    assert_close(path.log_snr(inner), expected)

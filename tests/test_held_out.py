@@ -4,6 +4,7 @@ a choice by position has.
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from PIL import Image
 from programs.image_files import content, pixels
 
@@ -37,10 +38,10 @@ def test_the_hash_of_a_row_depends_on_nothing_but_its_content(x):
     hashes = example_hashes(x)
     assert hashes.dtype == np.uint64
     actual = np.concatenate([example_hashes(x[i : i + 1]) for i in range(len(x))])
-    np.testing.assert_array_equal(actual, hashes)
+    assert_array_equal(actual, hashes)
     order = random(1).permutation(len(x))
     actual = example_hashes(x[order])
-    np.testing.assert_array_equal(actual, hashes[order])
+    assert_array_equal(actual, hashes[order])
     assert len(np.unique(hashes)) == len(x)
     changed = x.copy()
     flat = changed.reshape(len(x), -1)
@@ -66,8 +67,8 @@ def test_an_image_has_one_hash_in_gray_in_colour_and_opaque():
     gray = pixels(50, shape=(1, 7, 4))
     colour = np.repeat(gray, 3, axis=1)
     opaque = np.concatenate([colour, np.full_like(gray, 255)], axis=1)
-    np.testing.assert_array_equal(example_hashes(colour), example_hashes(gray))
-    np.testing.assert_array_equal(example_hashes(opaque), example_hashes(gray))
+    assert_array_equal(example_hashes(colour), example_hashes(gray))
+    assert_array_equal(example_hashes(opaque), example_hashes(gray))
     opaque[7, 3, 2, 1] = 254
     colour[9, 2, 0, 0] ^= 1
     values = np.flatnonzero(example_hashes(opaque) != example_hashes(gray)).tolist()
@@ -84,7 +85,7 @@ def test_minus_zero_is_zero():
     x[:, 2] = 0
     negative = x.copy()
     negative[:, 2] = -0.0
-    np.testing.assert_array_equal(example_hashes(negative), example_hashes(x))
+    assert_array_equal(example_hashes(negative), example_hashes(x))
 
 
 @pytest.mark.parametrize("make", [vectors, pixels])
@@ -272,15 +273,15 @@ def test_folders_hold_the_same_images_out_at_every_size_and_beside_images_in_col
     whole = pf_data.load(folder)
     small = pf_data.load(folder, resize=4)
     assert whole.removed == small.removed == 0
-    np.testing.assert_array_equal(whole.held_out.hashes, small.held_out.hashes)
+    assert_array_equal(whole.held_out.hashes, small.held_out.hashes)
     actual = np.sort(whole.train.hashes)
     expected = np.sort(small.train.hashes)
-    np.testing.assert_array_equal(actual, expected)
+    assert_array_equal(actual, expected)
     np.save(tmp_path / "images.npy", gray.transpose(0, 2, 3, 1))
     actual = pf_data.load(tmp_path / "images.npy").held_out.x
-    np.testing.assert_array_equal(actual, whole.held_out.x)
+    assert_array_equal(actual, whole.held_out.x)
     actual = pf_data.load(tmp_path / "images.npy", resize=4).held_out.hashes
-    np.testing.assert_array_equal(actual, small.held_out.hashes)
+    assert_array_equal(actual, small.held_out.hashes)
     Image.fromarray(pixels(1, 5, (8, 8, 3))[0]).save(folder / "colour.png")
     colour = pf_data.load(folder)
     assert colour.space.shape == (3, 8, 8)
@@ -307,6 +308,6 @@ def test_images_that_scaling_makes_equal_do_not_stay_on_both_sides(tmp_path):
 def test_binarised_images_are_split_as_the_images_they_are_drawn_from():
     grey = pf_data.load("digits")
     bits = pf_data.load("binary-digits", labelled=False, limit=300)
-    np.testing.assert_array_equal(bits.held_out.hashes, grey.held_out.hashes)
+    assert_array_equal(bits.held_out.hashes, grey.held_out.hashes)
     assert np.isin(bits.train.hashes, grey.train.hashes).all()
     assert len(bits.train.hashes) == 300

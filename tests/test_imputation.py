@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_array_equal
 from programs.tables import mixed_table
 from torch import nn
 
@@ -65,9 +66,9 @@ def test_missing_cells_are_drawn_given_the_others_and_all_else_stays(tmp_path):
     assert 0.2 < imputed.spread[4, 1] <= 0.5
     again = pf.impute(transport, imputed.values[0], draws=2)
     expected = np.stack([imputed.values[0]] * 2)
-    np.testing.assert_array_equal(again.values, expected)
+    assert_array_equal(again.values, expected)
     actual = pf.impute(transport, tmp_path / "t.csv", draws=2, seed=1, batch=1).values
-    np.testing.assert_array_equal(actual, drawn[:2])
+    assert_array_equal(actual, drawn[:2])
 
 
 @pytest.mark.filterwarnings("ignore:Values outside the training range")
@@ -77,10 +78,10 @@ def test_a_row_has_its_own_seed_and_keeps_values_that_the_model_has_not_seen():
     values = np.array([[3.0, 1], [99, np.nan], [np.nan, 0], [np.nan, np.nan], [-5, np.nan]])
     whole = pf.impute(transport, values, seed=4)
     rest = pf.impute(transport, values[1:], seed=5)
-    np.testing.assert_array_equal(whole.values[0, 1:], rest.values[0])
+    assert_array_equal(whole.values[0, 1:], rest.values[0])
     actual = whole.values[0][~np.isnan(values)]
     expected = values[~np.isnan(values)]
-    np.testing.assert_array_equal(actual, expected)
+    assert_array_equal(actual, expected)
 
 
 def test_no_two_rows_share_draws_beyond_the_period_of_seeds(monkeypatch):
@@ -94,10 +95,10 @@ def test_no_two_rows_share_draws_beyond_the_period_of_seeds(monkeypatch):
     drawn = pf.impute(transport, values, draws=3, seed=2).values[:, :, 0]
     assert len(np.unique(drawn)) == drawn.size
     actual = pf.impute(transport, values[5:], draws=3, seed=7, batch=3).values[:, :, 0]
-    np.testing.assert_array_equal(actual, drawn[:, 5:])
+    assert_array_equal(actual, drawn[:, 5:])
     monkeypatch.undo()
     actual = pf.impute(transport, values[:2], seed=6).values[0, :, 0]
-    np.testing.assert_array_equal(actual, drawn[1, :2])
+    assert_array_equal(actual, drawn[1, :2])
 
 
 def test_a_category_that_is_called_as_missing_values_are_is_a_value(tmp_path):
@@ -174,11 +175,11 @@ def test_rows_that_break_a_constraint_are_drawn_again_or_named(monkeypatch):
     broken = free.values[0, :40, 1] < free.values[0, :40, 0]
     assert 5 < broken.sum() < 35
     assert (bounded.values[0, :40, 1] >= bounded.values[0, :40, 0]).all()
-    np.testing.assert_array_equal(bounded.values[0, :40][~broken], free.values[0, :40][~broken])
+    assert_array_equal(bounded.values[0, :40][~broken], free.values[0, :40][~broken])
     assert 0.2 < bounded.drawn_again < 0.9
     assert bounded.unmet == (40, 41)
     some = pf.impute(bound, values[30:40], seed=34, batch=3)
-    np.testing.assert_array_equal(some.values[0], bounded.values[0, 30:40])
+    assert_array_equal(some.values[0], bounded.values[0, 30:40])
 
 
 def test_a_column_called_numbers_holds_no_numbers_of_lines():
@@ -291,7 +292,7 @@ def test_files_are_read_as_training_reads_them(tmp_path):
     path.write_text("3, drop, ?\n?, this, b\n")
     file = read_known(path, ["x0", "x2"], Layout(header=False))
     values, missing = gappy_values("t", file, fields)
-    np.testing.assert_array_equal(values, [[3, np.nan], [np.nan, 1]])
+    assert_array_equal(values, [[3, np.nan], [np.nan, 1]])
     assert missing.tolist() == [[False, True], [True, False]]
     path.write_text("1,2,3\n4,5,6\n")
     with pytest.raises(UsageError, match=r"3 columns.*p, q"):
@@ -318,7 +319,7 @@ def test_frames_keep_their_types_and_samples_can_be_filled_in():
     values = np.array([[86400.0, 0, 1, 0, 3], [2 * 86400, 1, 0, 1, 4]])
     sampled = frame_of(fields, values)
     read, missing = gappy_values("f", frame_table(sampled), fields)
-    np.testing.assert_array_equal(read, values)
+    assert_array_equal(read, values)
     assert not missing.any()
     types = {
         "zip": float,
@@ -332,5 +333,5 @@ def test_frames_keep_their_types_and_samples_can_be_filled_in():
         holes.loc[7, name] = None
     read, missing = gappy_values("f", frame_table(holes), fields)
     assert missing.tolist() == [[True] * 5, [False] * 5]
-    np.testing.assert_array_equal(read[1], values[1])
+    assert_array_equal(read[1], values[1])
     pd.testing.assert_frame_equal(filled_frame(holes, fields, values, missing), frame)

@@ -10,6 +10,7 @@ from math import comb
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from programs.rows import random, table_samples
 from scipy.stats import norm
 
@@ -184,7 +185,7 @@ def test_modes_of_the_truth():
     assert count.spread == pytest.approx(1, abs=0.02)
     assert count.bridges < 0.001
     assert count.divergence < 0.002
-    np.testing.assert_allclose(count.mass, 1 / 8, atol=0.015)
+    assert_allclose(count.mass, 1 / 8, atol=0.015)
 
 
 def test_modes_see_each_planted_fault_apart_from_the_others():
@@ -678,9 +679,9 @@ def test_nearest_distance_is_the_double_loop_and_a_copy_is_at_exactly_zero():
     x[5] = y[1234]
     wanted = np.sqrt((((x[:, None] / 255 - y[None] / 255) / 0.25) ** 2).sum(-1)).min(1)
     distances = nearest_distance(x, y, np.full(90, 0.25))
-    np.testing.assert_allclose(distances, wanted, rtol=1e-5, atol=1e-12)
+    assert_allclose(distances, wanted, rtol=1e-5, atol=1e-12)
     assert distances[5] == 0
     as_float = nearest_distance(
         x.astype(np.float32) / 255, y.astype(np.float32) / 255, np.full(90, 0.25)
     )
-    np.testing.assert_allclose(as_float, wanted, rtol=1e-5, atol=1e-6)
+    assert_allclose(as_float, wanted, rtol=1e-5, atol=1e-6)

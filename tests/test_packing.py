@@ -11,6 +11,7 @@ import tarfile
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_array_equal
 from PIL import Image
 from programs.photos import photos, picture
 
@@ -54,7 +55,7 @@ def test_packed_images_are_the_same_data_set(folder, tmp_path, encoding, options
         ):  # also of images that were scaled, whose split is that of the originals
             actual = getattr(there, split).hashes
             expected = getattr(here, split).hashes
-            np.testing.assert_array_equal(actual, expected)
+            assert_array_equal(actual, expected)
         for number in (0, 3, 5):
             left = Sampler(there, 16, augment=("flip",)).batch(number)
             right = Sampler(here, 16, augment=("flip",)).batch(number)
@@ -79,7 +80,7 @@ def test_any_program_reads_the_tars(folder, packed):
             classes.append(int(members[name.replace("png", "cls")]))
     splits = data.train, data.held_out
     expected = np.concatenate([split.x for split in splits]).transpose(0, 2, 3, 1)
-    np.testing.assert_array_equal(np.stack(images), expected)
+    assert_array_equal(np.stack(images), expected)
     assert classes == np.concatenate([split.labels for split in splits]).tolist()
     assert manifest["classes"] == ["cats", "dogs"]
 
@@ -308,14 +309,12 @@ def test_it_is_the_same_data_set(folder, options, monkeypatch):
     for split in ("train", "held_out"):
         left = getattr(there, split)
         right = getattr(here, split)
-        np.testing.assert_array_equal(left.x[:], right.x)
-        np.testing.assert_array_equal(left.hashes, right.hashes)
-        np.testing.assert_array_equal(
-            left.labels, right.labels
-        ) if right.labels is not None else None
+        assert_array_equal(left.x[:], right.x)
+        assert_array_equal(left.hashes, right.hashes)
+        assert_array_equal(left.labels, right.labels) if right.labels is not None else None
     actual = there.train.x.level_counts()
     expected = level_counts(here.train.x)
-    np.testing.assert_array_equal(actual, expected)
+    assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("augment", [(), ("flip", "shift", "dequantise")], ids=str)

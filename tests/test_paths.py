@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 import pushforward as pf
 from pushforward.data import Batch, TableSpace, VectorSpace
@@ -69,8 +70,8 @@ def test_a_table_keeps_the_schedule_at_its_levels():
     path = Tabulated(betas)
     assert path.ends == (1 / 1000, 1.0)
     k = path.at(torch.arange(1, 1001, dtype=torch.float64) / 1000)
-    torch.testing.assert_close(k.alpha**2, alpha_bar, rtol=1e-10, atol=0)
-    torch.testing.assert_close(k.sigma**2, 1 - alpha_bar, rtol=1e-10, atol=0)
+    assert_close(k.alpha**2, alpha_bar, rtol=1e-10, atol=0)
+    assert_close(k.sigma**2, 1 - alpha_bar, rtol=1e-10, atol=0)
 
 
 def test_known_values():
@@ -130,7 +131,7 @@ def test_velocity_is_the_derivative_of_the_path():
 
     _, slope = torch.func.jvp(at, (t,), (torch.ones_like(t),))
     actual = target("velocity", x, z, path.at(t).over(x))
-    torch.testing.assert_close(actual, slope)
+    assert_close(actual, slope)
 
 
 def test_the_score_is_the_gradient_of_the_log_density_of_noisy_data():
@@ -138,7 +139,7 @@ def test_the_score_is_the_gradient_of_the_log_density_of_noisy_data():
     x_t.requires_grad_()
     density = torch.distributions.Normal(k.alpha * x, k.sigma).log_prob(x_t)
     (slope,) = torch.autograd.grad(density.sum(), x_t)
-    torch.testing.assert_close(target("score", x, z, k), slope)
+    assert_close(target("score", x, z, k), slope)
 
 
 class Seen(torch.nn.Module):
@@ -196,7 +197,7 @@ def test_the_network_puts_out_v_whatever_is_predicted(path, kind, to):
     norm = (preconditioned.predict(to, x_t, t) - wanted).norm()
     assert norm <= 1e-10 * wanted.norm()
     expected = preconditioned.predict(kind, x_t, t)
-    torch.testing.assert_close(preconditioned(x_t, t), expected, rtol=1e-11, atol=1e-11)
+    assert_close(preconditioned(x_t, t), expected, rtol=1e-11, atol=1e-11)
 
 
 def test_a_preconditioned_noise_prediction_is_a_gain_of_x_t_and_a_scaled_network():
@@ -207,7 +208,7 @@ def test_a_preconditioned_noise_prediction_is_a_gain_of_x_t_and_a_scaled_network
     network = Wave()
     wanted = k.sigma * x_t + k.alpha * network(x_t, t)
     actual = pf.Denoiser(network, path, "noise", SPACE, preconditioning=V)(x_t, t)
-    torch.testing.assert_close(actual, wanted)
+    assert_close(actual, wanted)
 
 
 @pytest.mark.parametrize("preconditioned", [True, False])
@@ -225,7 +226,7 @@ def test_ddpm_minimises_the_squared_error_of_the_noise(preconditioned):
     alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
     level = (1000 * t).round().long() - 1
     expected = (level + 1).float()
-    torch.testing.assert_close(1000 * t, expected)
+    assert_close(1000 * t, expected)
     alpha = alpha_bar[level, None].sqrt().float()
     sigma = (1 - alpha_bar[level, None]).sqrt().float()
     x_t = alpha * x + sigma * z
@@ -233,7 +234,7 @@ def test_ddpm_minimises_the_squared_error_of_the_noise(preconditioned):
     noise = sigma * x_t + alpha * raw if preconditioned else raw
     assert player == "denoiser"
     expected = (noise - z).square().mean()
-    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+    assert_close(loss, expected, rtol=1e-4, atol=1e-5)
     assert method.denoiser.prediction == "noise"
 
 
@@ -247,7 +248,7 @@ def test_ddpm_trains_on_every_level_of_its_table_equally(space, levels):
     method = pf.recipes.ddpm(space, network=Wave(), levels=levels).method
     t = method.times.times.quantile((torch.arange(levels) + 0.5) / levels, method.denoiser.path)
     expected = (torch.arange(levels) + 1) / levels
-    torch.testing.assert_close(t, expected)
+    assert_close(t, expected)
     assert method.denoiser.path.levels == levels
 
 
@@ -258,4 +259,4 @@ def test_edm_preconditioning_is_minus_v():
     c_out = k.sigma / torch.sqrt(1 + k.sigma**2)
     raw = torch.randn_like(x)
     actual = convert("v", "data", -raw, x_t, k)
-    torch.testing.assert_close(actual, c_skip * x_t + c_out * raw)
+    assert_close(actual, c_skip * x_t + c_out * raw)

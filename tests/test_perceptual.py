@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.testing import assert_close
 
 import pushforward as pf
 from pushforward.data import Batch, ImageSpace, VectorSpace
@@ -111,7 +112,7 @@ def test_the_critic_plays_hinge():
     on_real = model.critic(x)
     on_made = model.critic(out)
     expected = (F.relu(1 - on_real) + F.relu(1 + on_made)).mean()
-    torch.testing.assert_close(critic, expected)
+    assert_close(critic, expected)
 
 
 def test_the_autoencoder_s_gradient_is_that_of_its_terms_by_hand():
@@ -129,9 +130,9 @@ def test_the_autoencoder_s_gradient_is_that_of_its_terms_by_hand():
     whole = (near + weight.detach() * push + 0.3 * divergence).mean()
     wanted = torch.autograd.grad(whole, [*model.encoder.parameters(), *model.decoder.parameters()])
     for mine, theirs in zip(slopes, wanted, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+        assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
     expected = (near + 0.3 * divergence).mean()
-    torch.testing.assert_close(loss, expected)
+    assert_close(loss, expected)
 
 
 def test_feature_distance_is_that_of_directions():
@@ -141,9 +142,9 @@ def test_feature_distance_is_that_of_directions():
     for x, y in zip(a, b, strict=True):
         cosine = (x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1))
         wanted = wanted + (2 - 2 * cosine).flatten(1).mean(1) / 2
-    torch.testing.assert_close(feature_distance(a, b), wanted)
+    assert_close(feature_distance(a, b), wanted)
     actual = feature_distance(a, [5 * x for x in a])
-    torch.testing.assert_close(actual, torch.zeros(4), rtol=0, atol=1e-6)
+    assert_close(actual, torch.zeros(4), rtol=0, atol=1e-6)
 
 
 def test_sampling_decodes_codes_of_the_measured_mean_and_spread():
@@ -156,11 +157,11 @@ def test_sampling_decodes_codes_of_the_measured_mean_and_spread():
     centre = mean.mean((0, 2, 3))
     spread = (mean.var((0, 2, 3), correction=0) + log_variance.exp().mean((0, 2, 3))).sqrt()
     network = model.transport().network
-    torch.testing.assert_close(network.mean.flatten(), centre, rtol=0, atol=0.02)
-    torch.testing.assert_close(network.std.flatten(), spread, rtol=0, atol=0.02)
+    assert_close(network.mean.flatten(), centre, rtol=0, atol=0.02)
+    assert_close(network.std.flatten(), spread, rtol=0, atol=0.02)
     z = torch.randn(3, 3, 4, 6)
     expected = model.decoder(network.mean + network.std * z)
-    torch.testing.assert_close(network(z), expected)
+    assert_close(network(z), expected)
 
 
 def test_the_nearest_vector_is_taken_and_gradients_pass():
@@ -172,11 +173,11 @@ def test_the_nearest_vector_is_taken_and_gradients_pass():
     distances = (flat[..., None, :] - book.vectors).square().sum(-1)
     assert torch.equal(index, distances.argmin(-1))
     expected = book.vectors[index].movedim(-1, 1)
-    torch.testing.assert_close(q.detach(), expected)
-    torch.testing.assert_close(book.look_up(index), q.detach())
+    assert_close(q.detach(), expected)
+    assert_close(book.look_up(index), q.detach())
     weight = torch.randn_like(q)
     (q * weight).sum().backward()
-    torch.testing.assert_close(h.grad, weight)
+    assert_close(h.grad, weight)
 
 
 def follow(book, h, index, choice, place):
@@ -202,9 +203,9 @@ def test_one_update_of_the_running_means():
         torch.rand(3),
     )
     expected = torch.tensor([3.0, 2.5])
-    torch.testing.assert_close(book.counts, expected)
+    assert_close(book.counts, expected)
     expected = torch.tensor([[5.0 / 3], [-2.5 / 2.5]])
-    torch.testing.assert_close(book.vectors, expected)
+    assert_close(book.vectors, expected)
 
 
 def test_dead_codes_are_put_where_vectors_are():
@@ -262,13 +263,13 @@ def test_rounding_has_exactly_its_levels(levels):
         assert len(steps) == level
         assert steps.abs().max() <= 1
         expected = torch.full((level - 1,), 1 / (level // 2))
-        torch.testing.assert_close(steps.diff(), expected)
+        assert_close(steps.diff(), expected)
     assert (int(index.min()), int(index.max()), len(index.unique())) == (
         0,
         book.size - 1,
         book.size,
     )
-    torch.testing.assert_close(book.look_up(index), q)
+    assert_close(book.look_up(index), q)
     count = len(torch.cat([q, index[:, None].float()], 1).unique(dim=0))
     assert count == book.size, "a number is a code and a code a number"
 
@@ -279,7 +280,7 @@ def test_rounding_passes_the_slope_of_its_squashing():
     (slope,) = torch.autograd.grad(book(h)[0].sum(), h)
     half = torch.tensor([4, 2]) * (1 + 1e-3) / 2
     wanted = half * (1 - torch.tanh(h.detach()) ** 2) / torch.tensor([2, 1])
-    torch.testing.assert_close(slope, wanted)
+    assert_close(slope, wanted)
 
 
 def test_codes_are_drawn_as_often_as_they_were_used():
@@ -290,7 +291,7 @@ def test_codes_are_drawn_as_often_as_they_were_used():
     codes = drawn.codes(torch.randn(40_000, 2, 3))
     often = F.one_hot(codes, 5).double().mean(0)
     expected = (use / use.sum(-1, keepdim=True)).double()
-    torch.testing.assert_close(often, expected, rtol=0, atol=0.012)
+    assert_close(often, expected, rtol=0, atol=0.012)
     assert not (codes[:, 0, 0] == 0).any()
     ends = drawn.codes(torch.tensor([[-40.0] * 6, [40.0] * 6]).reshape(2, 2, 3))
     assert (int(ends.min()), int(ends.max())) == (0, 4)
@@ -324,7 +325,7 @@ def test_the_loss_and_what_follows_it():
     std = math.exp(float(method.likelihood.log_variance.detach()) / 2)
     log_likelihood = torch.distributions.Normal(decoded, std).log_prob(x).sum(1).mean()
     expected = -log_likelihood / 3 + 0.5 * (x[:, :2, None] - q).square().mean()
-    torch.testing.assert_close(loss, expected)
+    assert_close(loss, expected)
     often = torch.bincount(index.flatten(), minlength=4) / 32
     perplexity = float(at.notes["perplexity"])
     assert perplexity == pytest.approx(
@@ -334,7 +335,7 @@ def test_the_loss_and_what_follows_it():
     assert next(game, None) is None
     assert not torch.equal(method.codebook.vectors, before)
     expected = 0.99 * torch.full((1, 4), 0.25) + 0.01 * often[None]
-    torch.testing.assert_close(method.use, expected)
+    assert_close(method.use, expected)
     assert float(at.notes["book"]) == 4
 
 
@@ -344,7 +345,7 @@ def test_a_model_in_the_latent_space_decodes_codes_of_the_book(tmp_path):
     autoencoder = run.method.autoencoder()
     z = torch.randn(6, 8, 1, 8)
     exact = autoencoder.decode(run.method.codebook(z)[0])
-    torch.testing.assert_close(autoencoder.decode(z), exact)
+    assert_close(autoencoder.decode(z), exact)
     latent = pf.fit(pf.in_latent("flow", data, run, "tiny"), data, steps=3, out=tmp_path / "latent")
     shape = latent.transport.sample(2).shape
     assert shape == (2, 1, 8, 8)
@@ -355,4 +356,4 @@ def test_shares_are_those_of_each_place():
     index = torch.randint(0, 7, (50, 3, 2))
     actual = _counts(index, 7) / 50
     expected = F.one_hot(index, 7).float().mean(0)
-    torch.testing.assert_close(actual, expected)
+    assert_close(actual, expected)

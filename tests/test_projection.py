@@ -4,6 +4,7 @@ import torch
 from programs.one_call import linear, normal, perceptron, seeded, space
 from scipy import stats
 from torch import nn
+from torch.testing import assert_close
 
 from pushforward.conditions import Label
 from pushforward.draws import ExampleDraws
@@ -31,11 +32,11 @@ def test_projection_solves_a_linear_model_as_least_squares_do():
     )
     target = model.space.to_model(x).double() - bias
     z = torch.linalg.lstsq(weight, target.T).solution.T
-    torch.testing.assert_close(inverted.z.double(), z, atol=1e-3, rtol=1e-3)
+    assert_close(inverted.z.double(), z, atol=1e-3, rtol=1e-3)
     rest = (z @ weight.T - target).square().mean(1).sqrt()
-    torch.testing.assert_close(inverted.error.double(), rest, atol=1e-5, rtol=1e-4)
+    assert_close(inverted.error.double(), rest, atol=1e-5, rtol=1e-4)
     actual = model.space.to_model(inverted.x).double()
-    torch.testing.assert_close(actual, z @ weight.T + bias, atol=3e-3, rtol=1e-3)
+    assert_close(actual, z @ weight.T + bias, atol=3e-3, rtol=1e-3)
     assert inverted.condition is None
 
 
@@ -48,9 +49,9 @@ def test_projection_is_a_function_of_row_and_seed():
         invert(model, x, batch=7, search=Search(**options)),
         invert(model, x, search=Search(**options)),
     ):
-        torch.testing.assert_close(other.z, together.z, atol=1e-4, rtol=1e-4)
+        assert_close(other.z, together.z, atol=1e-4, rtol=1e-4)
     actual = invert(model, x[3:4], search=Search(**options)).z
-    torch.testing.assert_close(actual, together.z[3:4], atol=1e-4, rtol=1e-4)
+    assert_close(actual, together.z[3:4], atol=1e-4, rtol=1e-4)
     assert (
         (invert(model, x, seed=1, search=Search(**options)).first - together.first).abs() > 1e-3
     ).all()
@@ -72,7 +73,7 @@ def test_without_a_label_projection_keeps_the_one_that_fits():
     each = invert(
         labelled, x, {"label": [2, 1, 0, 1, 1, 1]}, batch=20, search=Search(prior=0, steps=200)
     )
-    torch.testing.assert_close(each.error[[1, 3]], forced.error[[1, 3]], atol=1e-4, rtol=1e-3)
+    assert_close(each.error[[1, 3]], forced.error[[1, 3]], atol=1e-4, rtol=1e-3)
     assert (each.error[[0, 2, 4, 5]] < 1e-3).all()
 
 
@@ -81,13 +82,13 @@ def test_variations_run_from_z_to_new_samples_and_keep_the_distribution():
     z = normal(2, 1, 3)[0]
     actual = Nearby(model, z, 1.0).sample(5, seed=8)
     expected = model.sample(5, seed=8)
-    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+    assert_close(actual, expected, rtol=0, atol=0)
     with torch.no_grad():
         middle = model.space.to_data(model(z[None]))
         wanted = model(0.8 * z + 0.6 * ExampleDraws(8, 5).normal((3,)))
     actual = Nearby(model, z, 0.6).sample(5, seed=8)
     expected = model.space.to_data(wanted)
-    torch.testing.assert_close(actual, expected)
+    assert_close(actual, expected)
     gaps = [
         float((Nearby(model, z, s).sample(50, seed=8) - middle).abs().mean())
         for s in (1e-3, 0.3, 0.6, 1.0)
@@ -96,7 +97,7 @@ def test_variations_run_from_z_to_new_samples_and_keep_the_distribution():
     assert gaps[0] < 0.01
     actual = Nearby(model, z, 0.6).sample(5, seed=8)[3:4]
     expected = Nearby(model, z, 0.6).sample(1, seed=11)
-    torch.testing.assert_close(actual, expected)
+    assert_close(actual, expected)
     around = torch.cat(
         [Nearby(model, centre, 0.7).sample(1, seed=i) for i, centre in enumerate(normal(0, 800, 3))]
     )
