@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import shutil
 import tarfile
 
 import numpy as np
@@ -226,7 +227,6 @@ def test_arrays_in_tars_are_checked(tmp_path):
 
 
 BROKEN_SHARDS = """
-{"file": "../x.tar"} | x.tar
 {"file": "no.tar"}   | no.tar is missing
 {"bytes": 7}         | has 7 bytes
 """
@@ -244,6 +244,17 @@ def test_manifests_of_other_tars_are_refused(packed, change, says):
     first = json.loads(manifest.read_text())["shards"][0]
     rewritten(manifest, shards=[{**first, **change}])
     with pytest.raises(DataError, match=says):
+        pf.data.load(packed)
+
+
+def test_a_tar_outside_of_the_folder_is_refused(packed):
+    manifest = packed / "manifest.json"
+    first, *others = json.loads(manifest.read_text())["shards"]
+    file = packed / first["file"]
+    for suffix in (".tar", ".json"):
+        shutil.copy(file.with_suffix(suffix), packed.parent / f"x{suffix}")
+    rewritten(manifest, shards=[{**first, "file": "../x.tar"}, *others])
+    with pytest.raises(DataError, match=r"\.\./x\.tar"):
         pf.data.load(packed)
 
 
