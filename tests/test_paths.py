@@ -46,8 +46,14 @@ EVERY_PATH = {
 }
 
 
+every_path = pytest.mark.parametrize("path", EVERY_PATH.values(), ids=EVERY_PATH)
+every_pair = pytest.mark.parametrize(("kind", "to"), list(itertools.product(ROWS, ROWS)))
+SPACE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
 def test_every_path_of_the_package_is_tested():
-    assert {type(path).__name__ for path in EVERY_PATH.values()} == {*concrete(PARTS, Path)}
+    tested = {type(path).__name__ for path in EVERY_PATH.values()}
+    assert tested == set(concrete(PARTS, Path))
 
 
 class Noised:
@@ -69,12 +75,6 @@ def assert_near(actual, wanted, relative, absolute=0.0):
     """Compare in the norm of all numbers."""
     error = (actual - wanted).norm()
     assert error <= relative * wanted.norm() + absolute
-
-
-every_path = pytest.mark.parametrize("path", EVERY_PATH.values(), ids=EVERY_PATH)
-
-
-every_pair = pytest.mark.parametrize(("kind", "to"), list(itertools.product(ROWS, ROWS)))
 
 
 @every_path
@@ -168,23 +168,6 @@ class Seen(torch.nn.Module):
         return x
 
 
-@every_path
-@pytest.mark.parametrize("clock", ["t", "log_snr"])
-@pytest.mark.parametrize("scaled", [True, False])
-def test_a_network_sees_unit_variance_and_its_clock(path, clock, scaled):
-    at = Noised(path)
-    network = Seen()
-    preconditioning = Preconditioning(scaled, clock)
-    denoiser = Denoiser(network, path, "data", SPACE, preconditioning=preconditioning)
-    denoiser(at.x_t, at.t)
-    scale = torch.hypot(at.k.alpha, at.k.sigma) if scaled else 1.0
-    assert_close(network.x.to(at.x), at.x_t / scale, rtol=1e-6, atol=1e-8)
-    quarter_log_snr = (torch.log(at.k.sigma) - torch.log(at.k.alpha))[:, 0] / 4
-    time = at.t if clock == "t" else quarter_log_snr
-    assert_close(network.t.to(at.x), time, rtol=1e-5, atol=1e-6)
-
-
-SPACE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
 V = Preconditioning(output="v")
 
 
@@ -274,3 +257,33 @@ def test_edm_preconditioning_is_minus_v():
     raw = torch.randn_like(at.x)
     denoised = convert("v", "data", -raw, at.x_t, at.k)
     assert_close(denoised, c_skip * at.x_t + c_out * raw)
+
+
+def seen_by_network(at, path, preconditioning):
+    """What the network of a denoiser receives."""
+    network = Seen()
+    denoiser = Denoiser(network, path, "data", SPACE, preconditioning=preconditioning)
+    denoiser(at.x_t, at.t)
+    return network.x.to(at.x), network.t.to(at.x)
+
+
+@every_path
+@pytest.mark.parametrize("clock", ["t", "log_snr"])
+def test_a_network_sees_unit_variance_where_it_is_scaled(path, clock):
+    at = Noised(path)
+    x, _ = seen_by_network(at, path, Preconditioning(True, clock))
+    scale = torch.hypot(at.k.alpha, at.k.sigma)
+    assert_close(x, at.x_t / scale, rtol=1e-6, atol=1e-8)
+    x, _ = seen_by_network(at, path, Preconditioning(False, clock))
+    assert_close(x, at.x_t, rtol=1e-6, atol=1e-8)
+
+
+@every_path
+@pytest.mark.parametrize("scaled", [True, False])
+def test_a_network_sees_its_clock(path, scaled):
+    at = Noised(path)
+    _, t = seen_by_network(at, path, Preconditioning(scaled, "t"))
+    assert_close(t, at.t, rtol=1e-5, atol=1e-6)
+    _, t = seen_by_network(at, path, Preconditioning(scaled, "log_snr"))
+    log_noise = torch.log(at.k.sigma / at.k.alpha)[:, 0]
+    assert_close(t, log_noise / 4, rtol=1e-5, atol=1e-6)
