@@ -25,19 +25,20 @@ from pushforward.tables.reading.csv_dialect import Layout
 from pushforward.tables.reading.reader import read_rows
 
 FEW_VALUES = np.repeat([1.0, 2, 3, *range(4, 30)], [100, 50, 30, *[1] * 26])
-
-
 """Integers from 1 to 29, of which the first three are frequent."""
+CLOSED = Number.measured("qty", FEW_VALUES, "whole", Format(0))
+PRICES = np.r_[np.zeros(900), 5 + np.arange(2000) / 100]
+SPREAD = Number.measured("price", PRICES, form=Format(2))
+ALONE = Number("two", (), (), True, atoms=(0.0, 5.0), shares=(0.0, 0.5, 0.5))
+"""A column with few values, one with an atom at 0, and one with two atoms and nothing else."""
 
 
 @pytest.fixture(scope="module")
 def transport():
-    fields = [
-        Number.measured("qty", FEW_VALUES, "whole", Format(0)),
-        Number.measured("price", np.arange(100.0), form=Format(1)),
-        Category("b", ("no", "yes"), (0.5, 0.5)),
-    ]
-    flow = pf.recipes.flow(TableSpace.of(fields), "tiny").method.transport()
+    price = Number.measured("price", np.arange(100.0), form=Format(1))
+    b = Category("b", ("no", "yes"), (0.5, 0.5))
+    space = TableSpace.of([CLOSED, price, b])
+    flow = pf.recipes.flow(space, "tiny").method.transport()
     return flow.with_solver(pf.solvers.Euler(), steps=1)
 
 
@@ -72,40 +73,33 @@ def test_a_number_that_a_column_does_not_hold_is_replaced_with_a_warning():
     assert said(known, "whole", 4.4, 2) == ["4 is used."]
     assert said(known, "whole", 5, 2) == []
     assert said(known, "kind", "b", 2) == []
-    few = known_column(np.arange(0.0, 600, 10), "number", Format(1))
-    assert said(few, "x", 34) == ["30.0 is used."]
-    assert said(few, "x", 20.04) == ["20.0 is used."]
-    assert said(few, "x", np.float32(20.0)) == []
-    assert said(few, "x", 20 * (1 + 1e-9)) == []
-    many = known_column(np.arange(3000.0), "whole", Format(0))
-    assert said(many, "x", 7.5) == ["8 is used."]
-    wide = known_column(np.arange(3000.0), "number", Format(1))
-    assert said(wide, "x", 2999.2) == [], "the range is 0 to 2999"
+
+
+NEAREST = {
+    "closed": (CLOSED, [2.4, 3.5, 3.6, 0.2, 99, np.nan, 3], [2, 3, 4, 1, 29, np.nan, 3]),
+    "spread": (SPREAD, [-1, 2.4, 2.6, 7.777, 99], [0, 0, 5, 7.777, 24.99]),
+    "atoms alone": (ALONE, [4.0, 1.0], [5.0, 0.0]),
+}
+
+
+@pytest.mark.parametrize(("column", "given", "nearest"), NEAREST.values(), ids=NEAREST)
+def test_the_nearest_value_is_an_atom_or_another_value(column, given, nearest):
+    assert_array_equal(column.nearest(np.array(given)), nearest)
 
 
 def test_given_values_are_replaced_by_the_nearest_of_atoms_and_other_values():
-    closed = Number.measured("qty", FEW_VALUES, "whole", Format(0))
-    prices = np.r_[np.zeros(900), 5 + np.arange(2000) / 100]
-    spread = Number.measured("price", prices, form=Format(2))
-    alone = Number("two", (), (), True, atoms=(0.0, 5.0), shares=(0.0, 0.5, 0.5))
-    assert closed.atoms == (1.0, 2.0, 3.0)
-    assert spread.atoms == (0.0,)
-    nearest = closed.nearest(np.array([2.4, 3.5, 3.6, 0.2, 99, np.nan, 3]))
-    assert_array_equal(nearest, [2, 3, 4, 1, 29, np.nan, 3])
-    nearest = spread.nearest(np.array([-1, 2.4, 2.6, 7.777, 99]))
-    assert_array_equal(nearest, [0, 0, 5, 7.777, 24.99])
-    nearest = alone.nearest(np.array([4.0, 1.0]))
-    assert_array_equal(nearest, [5.0, 0.0])
-    known = Known((closed, spread))
+    assert CLOSED.atoms == (1.0, 2.0, 3.0)
+    assert SPREAD.atoms == (0.0,)
+    known = Known((CLOSED, SPREAD))
+    width = CLOSED.width
     given = np.array([[2.4, 2.4], [2.6, 2.6]])
-    all_known = np.ones((2, 2), dtype=np.int64)
-    rows = known.of(given, all_known).numpy()
-    width = closed.width
-    assert closed.decode(rows[:, :width]).tolist() == [2.0, 3.0]
-    assert spread.decode(rows[:, width:-2]).tolist() == [0.0, 5.0]
+    everything = np.ones((2, 2), dtype=np.int64)
+    rows = known.of(given, everything).numpy()
+    assert CLOSED.decode(rows[:, :width]).tolist() == [2.0, 3.0]
+    assert SPREAD.decode(rows[:, width:-2]).tolist() == [0.0, 5.0]
     with pytest.warns(UserWarning, match="2 is used"):
         row = entered(known, "qty", 2.4).numpy()
-    assert closed.decode(row[:, :width]).tolist() == [2.0]
+    assert CLOSED.decode(row[:, :width]).tolist() == [2.0]
     assert said(known, "qty", 2.4) == ["2 is used."]
     assert said(known, "price", 2.4) == ["0.00 is used."]
 
@@ -129,12 +123,27 @@ def test_imputation_says_once_which_cells_lie_outside_of_the_training_rows_range
         pf.impute(transport, beyond)
 
 
+def test_only_columns_with_few_values_replace_numbers():
+    few = known_column(np.arange(0.0, 600, 10), "number", Format(1))
+    assert said(few, "x", 34) == ["30.0 is used."]
+    assert said(few, "x", 20.04) == ["20.0 is used."]
+    for same in (np.float32(20.0), 20 * (1 + 1e-9)):
+        assert said(few, "x", same) == []
+    many = known_column(np.arange(3000.0), "whole", Format(0))
+    assert said(many, "x", 7.5) == ["8 is used."]
+    wide = known_column(np.arange(3000.0), "number", Format(1))
+    assert said(wide, "x", 2999.2) == [], "the range is 0 to 2999"
+
+
 @pytest.fixture(scope="module")
 def shop():
     """A run of a table of texts with commas, numbers that may be missing, and dates."""
     product = Category("product", ("book, used", "None", "pen", '"q"'), (0.4, 0.2, 0.2, 0.2))
-    rating = Number.measured("rating", np.r_[np.arange(60.0), np.nan], form=Format(1))
-    day = Number.measured("day", np.array([1.0, 3.0]) * 86400, "date", Format(pattern="%Y-%m-%d"))
+    ratings = np.arange(61.0)
+    ratings[60] = np.nan
+    rating = Number.measured("rating", ratings, form=Format(1))
+    days = np.array([1.0, 3.0])
+    day = Number.measured("day", days * 86400, "date", Format(pattern="%Y-%m-%d"))
     layout = Layout(missing=("None", "NA", "NA"))
     space = TableSpace.of([product, rating, day], layout=layout)
     transport = pf.recipes.flow(space, "tiny").method.transport()

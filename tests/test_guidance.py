@@ -258,8 +258,6 @@ PRECISE = {
     "rk4": (solvers.named("rk4"), 80),
     "deis:3": (solvers.named("deis:3"), 30),
 }
-
-
 """Solvers and steps whose errors are below 1e-5."""
 
 
