@@ -98,8 +98,9 @@ def test_a_row_has_its_own_seed_and_keeps_values_that_the_model_has_not_seen():
     x = Number.measured("x", np.arange(50.0))
     b = Category("b", ("no", "yes"), (0.5, 0.5))
     transport = flow_of(TableSpace.of([x, b]))
-    nan = np.nan
-    values = np.array([[3, 1], [99, nan], [nan, 0], [nan, nan], [-5, nan]])
+    values = np.full((5, 2), np.nan)
+    values[[0, 1, 4], 0] = [3, 99, -5]
+    values[[0, 2], 1] = [1, 0]
     whole = pf.impute(transport, values, seed=4).values[0]
     rest = pf.impute(transport, values[1:], seed=5).values[0]
     assert_array_equal(whole[1:], rest)
@@ -108,18 +109,23 @@ def test_a_row_has_its_own_seed_and_keeps_values_that_the_model_has_not_seen():
 
 
 def test_no_two_rows_share_draws_beyond_the_period_of_seeds(monkeypatch):
-    x = Number.measured("x", np.random.default_rng(0).normal(size=20_000))
+    normal = np.random.default_rng(0).normal(size=20_000)
+    x = Number.measured("x", normal)
     b = Category("b", ("no", "yes"), (0.5, 0.5))
     transport = flow_of(TableSpace.of([x, b]))
     values = np.tile([np.nan, 0.0], (11, 1))
+
+    def drawn(values, **options):
+        return pf.impute(transport, values, **options).values[:, :, 0]
+
     monkeypatch.setattr(imputation, "PERIOD", 4)
-    drawn = pf.impute(transport, values, draws=3, seed=2).values[:, :, 0]
-    assert len(np.unique(drawn)) == drawn.size
-    late = pf.impute(transport, values[5:], draws=3, seed=7, batch=3)
-    assert_array_equal(late.values[:, :, 0], drawn[:, 5:])
+    whole = drawn(values, draws=3, seed=2)
+    assert len(np.unique(whole)) == whole.size
+    late = drawn(values[5:], draws=3, seed=7, batch=3)
+    assert_array_equal(late, whole[:, 5:])
     monkeypatch.undo()
-    second = pf.impute(transport, values[:2], seed=6)
-    assert_array_equal(second.values[0, :, 0], drawn[1, :2])
+    second = drawn(values[:2], seed=6)
+    assert_array_equal(second[0], whole[1, :2])
 
 
 def test_a_category_that_is_called_as_missing_values_are_is_a_value(tmp_path):
@@ -198,14 +204,19 @@ def test_rows_that_break_a_constraint_are_drawn_again_or_named(monkeypatch):
     plain = flow_of(TableSpace.of(fields))
     bound = flow_of(TableSpace.of(fields, constraints=rules))
     nan = np.nan
-    values = np.array([[25, nan, 3], [nan, 25, 3]] * 20 + [[70, nan, 3], [9, 8, nan]])
+    values = np.full((42, 3), nan)
+    values[:40:2] = [25, nan, 3]
+    values[1:40:2] = [nan, 25, 3]
+    values[40:] = [[70, nan, 3], [9, 8, nan]]
     free = pf.impute(plain, values, seed=4).values[0, :40]
     bounded = pf.impute(bound, values, seed=4)
     drawn = bounded.values[0, :40]
-    broken = free[:, 1] < free[:, 0]
+    start, end, _ = free.T
+    broken = end < start
     assert 5 < broken.sum() < 35
-    assert (drawn[:, 1] >= drawn[:, 0]).all()
     assert_array_equal(drawn[~broken], free[~broken])
+    start, end, _ = drawn.T
+    assert (end >= start).all()
     assert 0.2 < bounded.drawn_again < 0.9
     assert bounded.unmet == (40, 41)
     some = pf.impute(bound, values[30:40], seed=34, batch=3)
@@ -352,31 +363,44 @@ def test_files_with_other_columns_are_refused(tmp_path):
         read_known(tmp_path, NAMES)
 
 
+DAY = 86400.0
+
+
+BIRTHS = np.arange(9.0) * DAY
+
+
+FRAME_FIELDS = [
+    Number.measured("born", BIRTHS, "date", Format(pattern="%d.%m.%Y")),
+    Category("zip", ("10115", "20095"), (0.5, 0.5)),
+    Category("member", ("no", "yes"), (0.5, 0.5)),
+    Category("true", ("False", "True"), (0.4, 0.6), kind="boolean"),
+    Number.measured("age", np.arange(9.0), "whole", Format(0)),
+]
+
+
+FRAME_VALUES = np.array([[DAY, 0, 1, 0, 3], [2 * DAY, 1, 0, 1, 4]])
+
+
+def test_frames_of_samples_are_read_as_their_values():
+    pytest.importorskip("pandas")
+    sampled = frame_of(FRAME_FIELDS, FRAME_VALUES)
+    read, missing = gappy_values("f", frame_table(sampled), FRAME_FIELDS)
+    assert_array_equal(read, FRAME_VALUES)
+    assert not missing.any()
+
+
 def test_frames_keep_their_types_and_samples_can_be_filled_in():
     pd = pytest.importorskip("pandas")
-    day = 86400.0
-    fields = [
-        Number.measured("born", np.arange(9.0) * day, "date", Format(pattern="%d.%m.%Y")),
-        Category("zip", ("10115", "20095"), (0.5, 0.5)),
-        Category("member", ("no", "yes"), (0.5, 0.5)),
-        Category("true", ("False", "True"), (0.4, 0.6), kind="boolean"),
-        Number.measured("age", np.arange(9.0), "whole", Format(0)),
-    ]
-    values = np.array([[day, 0, 1, 0, 3], [2 * day, 1, 0, 1, 4]])
-    sampled = frame_of(fields, values)
-    read, missing = gappy_values("f", frame_table(sampled), fields)
-    assert_array_equal(read, values)
-    assert not missing.any()
     answers = pd.CategoricalDtype(["no", "yes"])
     types = {"zip": float, "age": "Int64", "true": "boolean", "member": answers}
-    frame = sampled.astype(types)
+    frame = frame_of(FRAME_FIELDS, FRAME_VALUES).astype(types)
     frame.index = [7, 5]
     holes = frame.copy()
     for name in holes:
         holes.loc[7, name] = None
-    read, missing = gappy_values("f", frame_table(holes), fields)
+    read, missing = gappy_values("f", frame_table(holes), FRAME_FIELDS)
     assert missing[0].all()
     assert not missing[1].any()
-    assert_array_equal(read[1], values[1])
-    full = filled_frame(holes, fields, values, missing)
+    assert_array_equal(read[1], FRAME_VALUES[1])
+    full = filled_frame(holes, FRAME_FIELDS, FRAME_VALUES, missing)
     pd.testing.assert_frame_equal(full, frame)

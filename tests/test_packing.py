@@ -209,20 +209,24 @@ def array(value):
     return content.getvalue()
 
 
+BAD_ARRAYS = {
+    "float.npy": array(picture(0).astype(np.float32)),
+    "cut.npy": array(picture(0))[:-1],
+    "objects.npy": array(np.array([{}], dtype=object)),
+    "four dimensions.npy": array(np.zeros((2, 3, 4, 5), np.uint8)),
+    "two channels.npy": array(np.zeros((6, 5, 2), np.uint8)),
+    "no header.npy": b"\x93NUMPY\x01\x00" + b"\xff" * 60,
+}
+
+
 def test_arrays_in_tars_are_checked(tmp_path):
-    good = {f"{number:03}.npy": array(picture(number)) for number in range(60)}
-    bad = {
-        "a.npy": array(picture(0).astype(np.float32)),
-        "b.npy": array(picture(0))[:-1],
-        "c.npy": array(np.array([{}], dtype=object)),
-        "d.npy": array(np.zeros((2, 3, 4, 5), np.uint8)),
-        "e.npy": array(np.zeros((6, 5, 2), np.uint8)),
-        "f.npy": b"\x93NUMPY\x01\x00" + b"\xff" * 60,
-    }
-    data = pf.data.load(tar(tmp_path / "x.tar", good | bad))
+    members = dict(BAD_ARRAYS)
+    for number in range(60):
+        members[f"{number:03}.npy"] = array(picture(number))
+    data = pf.data.load(tar(tmp_path / "x.tar", members))
     skipped = dict(data.skipped)
-    assert list(skipped) == [f"x.tar/{name}" for name in bad]
-    assert "89 bytes of shape (6, 5, 3)" in skipped["x.tar/b.npy"]
+    assert list(skipped) == [f"x.tar/{name}" for name in BAD_ARRAYS]
+    assert "89 bytes of shape (6, 5, 3)" in skipped["x.tar/cut.npy"]
     assert len(data.train) + len(data.held_out) == 60
 
 
@@ -364,14 +368,16 @@ def test_damaged_indices_are_refused(packed):
 @pytest.mark.parametrize("augment", [(), ("flip", "shift", "dequantise")], ids=str)
 def test_batches_are_the_same_for_any_number_of_workers(folder, augment, workers):
     on_disk = pf.data.load(folder, stream=True, workers=workers)
-    there = Sampler(on_disk, 16, seed=5, augment=augment)
     in_memory = pf.data.load(folder, stream=False)
+    there = Sampler(on_disk, 16, seed=5, augment=augment)
     here = Sampler(in_memory, 16, seed=5, augment=augment)
     # on, again, across the end of an epoch, forward and back
     for number in (0, 1, 2, 2, 3, 9, 4, 0):
         same(there.batch(number), here.batch(number))
     for part in (slice(4, 9), slice(0, 4)):
-        same(there.batch(7, index=part), here.batch(7, index=part))
+        left = there.batch(7, index=part)
+        right = here.batch(7, index=part)
+        same(left, right)
 
 
 def test_workers_decode_ahead_and_without_them_nothing_is(folder, decodings):
