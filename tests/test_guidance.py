@@ -159,15 +159,22 @@ def guided_twice():
     return Autoguided(strong, model(weight=0.5), 1.5, (0.5, 9))
 
 
+def counted(guided):
+    """The networks of a guided model, which count the rows that they receive."""
+    return [part for part in guided.modules() if isinstance(part, Labelled)]
+
+
 @pytest.mark.parametrize("name", ["dpm:3", "unipc", "heun", "ancestral", "singlestep:3", "churn"])
 @pytest.mark.parametrize("make", [guided_once, guided_twice])
 def test_a_flow_says_what_guidance_in_an_interval_costs(name, make):
     guided = make()
-    flow = Flow(guided, solvers.named(name), 6, "log_snr")
-    z = ExampleDraws(0, 1).normal((3,))
+    solver = solvers.named(name)
+    flow = Flow(guided, solver, 6, "log_snr")
+    draws = ExampleDraws(0, 1)
+    z = draws.normal((3,))
     flow(z, {"label": torch.tensor([1])}, ExampleDraws(0, 1))
-    networks = [part for part in guided.modules() if isinstance(part, Labelled)]
-    assert sum(network.rows for network in networks) == flow.calls
+    rows = [network.rows for network in counted(guided)]
+    assert sum(rows) == flow.calls
 
 
 def test_autoguidance_moves_away_from_the_worse_model_even_on_another_path():

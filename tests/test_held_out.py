@@ -80,13 +80,16 @@ def test_hashes_are_uniform_also_for_rows_that_differ_in_one_bit():
     x = np.zeros((n, 4096), dtype=np.uint8)
     x[row, row // 8] = 1 << row % 8
     hashes = example_hashes(x.reshape(-1, 1, 64, 64))
-    bits = np.unpackbits(hashes.view(np.uint8).reshape(-1, 8), axis=1)
+    octets = hashes.view(np.uint8).reshape(-1, 8)
+    bits = np.unpackbits(octets, axis=1)
     unevenness = np.abs(bits.mean(0) - 0.5)
-    assert unevenness.max() < 5 * 0.5 / np.sqrt(n)
+    error = 0.5 / np.sqrt(n)
+    assert unevenness.max() < 5 * error
     highest = (hashes >> np.uint64(60)).astype(int)
     shares = np.bincount(highest, minlength=16) / n
     unevenness = np.abs(shares - 1 / 16)
-    assert unevenness.max() < 5 * np.sqrt(1 / 16 / n)
+    error = np.sqrt(1 / 16 / n)
+    assert unevenness.max() < 5 * error
 
 
 def differing(x, y):
@@ -132,10 +135,11 @@ def test_a_row_stays_on_its_side_whatever_happens_to_the_others(make, seed):
     assert not train & held_out
     assert len(train | held_out) == 1000
     assert within_chance(len(held_out), 1000)
-    kept = np.sort(r.permutation(1000)[:400])
-    fewer_train, fewer_held_out = sides(x[kept])
-    assert fewer_train == train & content(x[kept])
-    assert fewer_held_out == held_out & content(x[kept])
+    fewer = x[np.sort(r.permutation(1000)[:400])]
+    kept = content(fewer)
+    fewer_train, fewer_held_out = sides(fewer)
+    assert fewer_train == train & kept
+    assert fewer_held_out == held_out & kept
     one_more = make(1, 99 + seed)
     many_more = make(3000, 50 + seed)
     for changed in (
@@ -155,10 +159,15 @@ def test_the_two_leaks_of_a_choice_by_position_are_closed(tmp_path):
     """One row in front of a file of 1,000 rows; and a file whose rows were all written twice."""
     x = vectors(1000, 3, 16)
     new_row = vectors(1, 4, 16)
-    first = pf_data.load(saved(tmp_path / "first.npy", x))
-    grown = pf_data.load(saved(tmp_path / "grown.npy", np.concatenate([new_row, x])))
-    doubled = pf_data.load(saved(tmp_path / "doubled.npy", np.concatenate([x, x])))
-    assert not content(grown.held_out.x) & content(first.train.x)
+
+    def loaded(name, rows):
+        return pf_data.load(saved(tmp_path / name, rows))
+
+    first = loaded("first.npy", x)
+    grown = loaded("grown.npy", np.concatenate([new_row, x]))
+    doubled = loaded("doubled.npy", np.concatenate([x, x]))
+    trained = content(first.train.x)
+    assert not content(grown.held_out.x) & trained
     assert not content(doubled.held_out.x) & content(doubled.train.x)
     assert len(doubled.train) + len(doubled.held_out) == 2000
 

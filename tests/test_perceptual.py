@@ -255,44 +255,47 @@ def test_rounding_has_exactly_its_levels(levels):
     book = Rounding(levels)
     torch.manual_seed(0)
     rows = 100 * max(book.size, 100)
-    h = torch.atanh(1.998 * torch.rand(rows, len(levels)) - 0.999)
-    q, index = book(h)
+    uniform = 1.998 * torch.rand(rows, len(levels)) - 0.999
+    q, index = book(torch.atanh(uniform))
     for column, level in zip(q.T, levels, strict=True):
         steps = column.unique()
         assert len(steps) == level
         assert steps.abs().max() <= 1
-        width = torch.tensor(1 / (level // 2))
-        assert_close(steps.diff(), width.expand(level - 1))
+        width = 1 / (level // 2)
+        assert_close(steps.diff(), torch.full((level - 1,), width))
     assert torch.equal(index.unique(), torch.arange(book.size))
     assert_close(book.look_up(index), q)
-    pairs = torch.cat([q, index[:, None].float()], 1).unique(dim=0)
-    assert len(pairs) == book.size, "a number is a code and a code a number"
+    numbered = torch.column_stack([q, index])
+    assert len(numbered.unique(dim=0)) == book.size, "a number is a code and a code a number"
 
 
 def test_rounding_passes_the_slope_of_its_squashing():
     h = torch.tensor([[0.3, -0.2]], dtype=torch.float64, requires_grad=True)
-    q, _ = Rounding((5, 3))(h)
+    book = Rounding((5, 3))
+    q, _ = book(h)
     (slope,) = torch.autograd.grad(q.sum(), h)
     half = torch.tensor([4, 2]) * (1 + 1e-3) / 2
     of_tanh = 1 - torch.tanh(h.detach()) ** 2
-    assert_close(slope, half * of_tanh / torch.tensor([2, 1]))
+    scale = torch.tensor([2, 1])
+    assert_close(slope, half * of_tanh / scale)
 
 
-def test_codes_are_drawn_as_often_as_they_were_used():
+@pytest.fixture
+def drawn():
+    """Codes of which the use at the first place is known."""
     torch.manual_seed(0)
     use = torch.rand(2, 3, 5)
     use[0, 0] = torch.tensor([0.0, 1.0, 0.0, 0.0, 3.0])
-    drawn = Drawn(nn.Identity(), Codebook(5, 2), use)
+    return Drawn(nn.Identity(), Codebook(5, 2), use)
+
+
+def test_codes_are_drawn_as_often_as_they_were_used(drawn):
     codes = drawn.codes(torch.randn(40_000, 2, 3))
     often = F.one_hot(codes, 5).double().mean(0)
+    use = drawn.use.double()
     shares = use / use.sum(-1, keepdim=True)
-    assert_close(often, shares.double(), rtol=0, atol=0.012)
+    assert_close(often, shares, rtol=0, atol=0.012)
     assert not (codes[:, 0, 0] == 0).any()
-    lowest = drawn.codes(torch.full((1, 2, 3), -40.0))
-    highest = drawn.codes(torch.full((1, 2, 3), 40.0))
-    assert lowest.min() == 0
-    assert lowest[0, 0, 0] == 1, "the first code in use"
-    assert highest.max() == 4
 
 
 VECTORS = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -352,3 +355,11 @@ def test_shares_are_those_of_each_place():
     shares = _counts(index, 7) / 50
     expected = F.one_hot(index, 7).float().mean(0)
     assert_close(shares, expected)
+
+
+def test_the_ends_of_the_noise_are_the_first_and_last_codes_in_use(drawn):
+    lowest = drawn.codes(torch.full((1, 2, 3), -40.0))
+    assert lowest.min() == 0
+    assert lowest[0, 0, 0] == 1
+    highest = drawn.codes(torch.full((1, 2, 3), 40.0))
+    assert highest.max() == 4

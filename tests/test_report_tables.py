@@ -15,6 +15,7 @@ from programs.reporting import (
     scorecards,
     swept,
 )
+from programs.text_tables import cases
 
 from pushforward.evaluation.measurements import SamplingCost, TrainingCost
 from pushforward.evaluation.results import (
@@ -34,14 +35,13 @@ from pushforward.report.sprites import Look
 from pushforward.report.statistics import statistic
 from pushforward.tables.baselines import ROW_COPIES
 
+BUDGETS = """
+[4, 8, 120]        | ["4 s", "8 s", "2 min"]
+[null, null, null] | ["4.1 s", "8.2 s", "16 s"]
+"""
 
-@pytest.mark.parametrize(
-    ("budgets", "stated"),
-    [
-        ((4, 8, 120), ["4 s", "8 s", "2 min"]),
-        ((None, None, None), ["4.1 s", "8.2 s", "16 s"]),
-    ],
-)
+
+@pytest.mark.parametrize(("budgets", "stated"), cases(BUDGETS))
 def test_a_sweep_says_the_budget_and_else_the_seconds(budgets, stated):
     results = swept({"gan": (0.5, 0.4, 0.39), "flow": (1.5, 0.41, 0.2)}, budgets)
     table = tables.sweep_table(results)
