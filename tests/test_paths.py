@@ -1,6 +1,7 @@
 """Paths, predictions and preconditioned denoisers."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -97,11 +98,12 @@ def test_a_table_keeps_the_schedule_at_its_levels():
 def test_known_values():
     half = torch.tensor([0.5], dtype=torch.float64)
     assert Linear().at(half).alpha.item() == 0.5
-    assert Cosine().at(half).alpha.item() == pytest.approx(2**-0.5)
+    assert Cosine().at(half).alpha.item() == pytest.approx(math.sqrt(0.5))
     assert VE().at(half).sigma.item() == 40.0
     # Song et al. (2021): the VP path with betas .1 and 20 ends at exp(-10.05) of the signal's power
     end = VP().at(2 * half)
-    assert end.alpha.item() ** 2 == pytest.approx(4.3185e-05, rel=1e-3)
+    power = end.alpha.item() ** 2
+    assert power == pytest.approx(4.3185e-05, rel=1e-3)
 
 
 @every_path
@@ -117,10 +119,10 @@ def test_every_conversion_on_every_path(path, kind, to):
 def test_solve_returns_data_and_noise(path, kind):
     at = Noised(path)
     x, z = solve(kind, at.target(kind), at.x_t, at.k)
-    least_signal = at.k.alpha.min()
-    least_noise = at.k.sigma.min()
-    assert_near(x, at.x, 1e-10 * (1 + 1 / least_signal))
-    assert_near(z, at.z, 1e-10 * (1 + 1 / least_noise))
+    of_signal = 1 + 1 / at.k.alpha.min()
+    of_noise = 1 + 1 / at.k.sigma.min()
+    assert_near(x, at.x, 1e-10 * of_signal)
+    assert_near(z, at.z, 1e-10 * of_noise)
 
 
 @every_path
@@ -242,10 +244,10 @@ def test_ddpm_trains_on_every_level_of_its_table_equally(space, levels):
     method = pf.recipes.ddpm(space, network=Wave(), levels=levels).method
     path = method.denoiser.path
     assert path.levels == levels
-    middles = (torch.arange(levels) + 0.5) / levels
+    numbers = torch.arange(levels)
+    middles = (numbers + 0.5) / levels
     t = method.times.times.quantile(middles, path)
-    expected = (torch.arange(levels) + 1) / levels
-    assert_close(t, expected)
+    assert_close(t, (numbers + 1) / levels)
 
 
 def test_edm_preconditioning_is_minus_v():

@@ -1,5 +1,6 @@
 """Projection on the z of one-call models, and variations of them."""
 
+import pytest
 import torch
 from programs.one_call import linear, normal, perceptron, seeded, space
 from scipy import stats
@@ -57,25 +58,33 @@ def test_projection_is_a_function_of_row_and_seed():
     assert (apart.abs() > 1e-3).all()
 
 
-def test_without_a_label_projection_keeps_the_one_that_fits():
+@pytest.fixture
+def labelled():
+    """A linear map for each of three labels."""
     maps = seeded(lambda: torch.randn(3, 7, 2))
     label = Label(("a", "b", "c"), (0.2, 0.3, 0.5))
-    labelled = Map(ByLabel(maps), space(conditions={"label": label}), (2,))
+    return Map(ByLabel(maps), space(conditions={"label": label}), (2,))
+
+
+def test_without_a_label_projection_keeps_the_one_that_fits(labelled):
     search = Search(prior=0, steps=200)
+    labels = [2, 2, 0, 0, 1, 1]
     pairs = []
     for index in (2, 0, 1):
         pair = labelled.sample(2, {"label": index}, seed=50 + index)
         pairs.append(pair)
     x = torch.cat(pairs)
     free = invert(labelled, x, search=search)
-    assert free.condition["label"].tolist() == [2, 2, 0, 0, 1, 1]
+    assert free.condition["label"].tolist() == labels
     assert (free.error < 1e-3).all()
     forced = invert(labelled, x, {"label": 1}, search=search)
     assert forced.condition["label"].tolist() == [1] * 6
     assert (forced.error[:4] > 0.1).all()
     each = invert(labelled, x, {"label": [2, 1, 0, 1, 1, 1]}, batch=20, search=search)
-    assert_close(each.error[[1, 3]], forced.error[[1, 3]], atol=1e-4, rtol=1e-3)
-    assert (each.error[[0, 2, 4, 5]] < 1e-3).all()
+    wrong = [1, 3]
+    right = [0, 2, 4, 5]
+    assert_close(each.error[wrong], forced.error[wrong], atol=1e-4, rtol=1e-3)
+    assert (each.error[right] < 1e-3).all()
 
 
 def test_variations_run_from_z_to_new_samples():
