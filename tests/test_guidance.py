@@ -211,21 +211,39 @@ def thresholded(value, *quantile):
     return Thresholded(denoiser, *quantile)
 
 
-def test_thresholding_holds_the_prediction_in_its_range_and_leaves_a_good_one_alone():
-    low, high = PICTURES.bounds
-    middle = (low + high) / 2
-    half = (high - low) / 2
+LOW, HIGH = PICTURES.bounds
+MIDDLE = (LOW + HIGH) / 2
+
+
+HALF = (HIGH - LOW) / 2
+
+
+def uniform_pictures():
+    """Pictures in units in which the range is -1 to 1."""
     torch.manual_seed(0)
-    u = torch.rand(3, 1, 4, 5, dtype=torch.float64) * 2 - 1
-    x = torch.randn_like(u)
-    t = torch.full((3,), 0.5, dtype=torch.float64)
-    within = middle + half * u
+    return torch.rand(3, 1, 4, 5, dtype=torch.float64) * 2 - 1
+
+
+def noisy_pictures():
+    torch.manual_seed(1)
+    x = torch.randn(3, 1, 4, 5, dtype=torch.float64)
+    return x, torch.full((3,), 0.5, dtype=torch.float64)
+
+
+def test_thresholding_leaves_a_good_prediction_alone():
+    within = MIDDLE + HALF * uniform_pictures()
+    x, t = noisy_pictures()
     actual = thresholded(within).predict("data", x, t)
     assert_close(actual, within.double())
-    far = u * torch.tensor([1.0, 3.0, 9.0], dtype=torch.float64).reshape(3, 1, 1, 1)
-    held = thresholded(middle + half * far, 0.9)
+
+
+def test_thresholding_holds_the_prediction_in_its_range():
+    factors = torch.tensor([1.0, 3.0, 9.0], dtype=torch.float64)
+    far = uniform_pictures() * factors.reshape(3, 1, 1, 1)
+    held = thresholded(MIDDLE + HALF * far, 0.9)
+    x, t = noisy_pictures()
     data = held.predict("data", x, t)
-    units = (data - middle) / half
+    units = (data - MIDDLE) / HALF
     assert units.abs().max() <= 1 + 1e-9
     for row, wanted in zip(units, far, strict=True):
         quantile = wanted.abs().flatten().quantile(0.9)
