@@ -8,12 +8,15 @@ import dataclasses
 import io
 import json
 import logging
+import re
 
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose, assert_array_equal
 from programs.gaussian_data import dataset, handwritten, vectors
 from programs.rows import random
+from programs.text_tables import cases
 from torch import nn
 
 import pushforward as pf
@@ -111,27 +114,31 @@ def test_planted_mistakes_break_a_law(network, says):
 def test_the_key_and_the_identity_follow_data_settings_weights_and_seed():
     data = space_data((1, 8, 8), labels=True)
     data = data.without_labels()  # no classifier is trained beside the features
-    spaces = {
-        "pca": "pca",
-        "raw": "raw",
-        "a": Means(),
-        "other weight": Means(2.0),
-        "other layer": Means(features=6),
-        "seen": SelfSupervised(200),
-        "seen more": SelfSupervised(400),
-    }
-    fitted = {name: fit_features(data, space, cache=False) for name, space in spaces.items()}
-    fitted["other seed"] = fit_features(data, SelfSupervised(200), cache=False, seed=1)
-    fitted["other data"] = fit_features(
-        space_data((1, 8, 8), labels=False, seed=1), "pca", cache=False
-    )
-    count = len({features.key for features in fitted.values()})
-    assert count == len(fitted)
-    count = len({features.identity for features in fitted.values()})
-    assert count == len(fitted)
-    assert all(
-        len(features.identity) == 16 and int(features.identity, 16) for features in fitted.values()
-    )
+    other_data = space_data((1, 8, 8), labels=False, seed=1)
+    fitted = [
+        fit_features(data, "pca", cache=False),
+        fit_features(data, "raw", cache=False),
+        fit_features(data, Means(), cache=False),
+        fit_features(data, Means(2.0), cache=False),
+        fit_features(data, Means(features=6), cache=False),
+        fit_features(data, SelfSupervised(200), cache=False),
+        fit_features(data, SelfSupervised(400), cache=False),
+        fit_features(data, SelfSupervised(200), cache=False, seed=1),
+        fit_features(other_data, "pca", cache=False),
+    ]
+    keys = {features.key for features in fitted}
+    assert len(keys) == len(fitted)
+    identities = {features.identity for features in fitted}
+    assert len(identities) == len(fitted)
+    for identity in identities:
+        assert re.fullmatch("[0-9a-f]{16}", identity)
+
+
+def flipped(content, bits):
+    """A file's content with some bits of its ninth last byte changed."""
+    damaged = bytearray(content)
+    damaged[-9] ^= bits
+    return bytes(damaged)
 
 
 def test_features_of_real_data_are_read_from_the_cache_and_a_damaged_file_is_made_anew(
@@ -141,23 +148,27 @@ def test_features_of_real_data_are_read_from_the_cache_and_a_damaged_file_is_mad
     calls = []
     features = fit_features(data, Means(), cache=tmp_path)
     usual = module.extracted
-    monkeypatch.setattr(module, "extracted", lambda *given: calls.append(1) or usual(*given))
+
+    def counted(*given):
+        calls.append(given)
+        return usual(*given)
+
+    monkeypatch.setattr(module, "extracted", counted)
     x = data.held_out.data_units()
     fresh = features(x, 20, real=True)
     assert len(calls) == 1
-    assert np.array_equal(fresh, features(x, 20, real=True))
+    assert_array_equal(features(x, 20, real=True), fresh)
     assert len(calls) == 1, "real data comes from the disk"
-    assert np.array_equal(fresh, features(x, 20)), "samples are computed, to the same bits"
+    assert_array_equal(features(x, 20), fresh, "samples are computed, to the same bits")
     assert len(calls) == 2
-    (file,) = (tmp_path / "features" / "real").iterdir()
-    content = file.read_bytes()
-    file.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
-    assert np.array_equal(fresh, features(x, 20, real=True))
+    stored = tmp_path / "features" / "real"
+    (file,) = stored.iterdir()
+    file.write_bytes(flipped(file.read_bytes(), 1))
+    assert_array_equal(features(x, 20, real=True), fresh)
     assert len(calls) == 3
     other = fit_features(data, Means(2.0), cache=tmp_path)
     other(x, 20, real=True)
-    count = len(list((tmp_path / "features" / "real").iterdir()))
-    assert count == 2, "other weights have files of their own"
+    assert len(list(stored.iterdir())) == 2, "other weights have files of their own"
 
 
 def test_a_learned_space_of_a_toy_is_fitted_on_one_half_and_floors_come_from_the_other():
@@ -172,15 +183,18 @@ def test_a_learned_space_of_a_toy_is_fitted_on_one_half_and_floors_come_from_the
 def test_the_loss_is_the_papers():
     r = np.random.default_rng(0)
     a, b = r.normal(size=(2, 7, 3)) * [0.5, 1.5, 0.8]
-    terms = [25 * ((a - b) ** 2).mean()]
+    expected = 25 * ((a - b) ** 2).mean()
     for z in (a, b):
         covariance = np.cov(z.T)
-        terms.append(25 * np.maximum(0, 1 - np.sqrt(np.diag(covariance) + 1e-4)).mean())
-        terms.append((covariance**2).sum() / 3 - (np.diag(covariance) ** 2).sum() / 3)
+        variance = np.diag(covariance)
+        std = np.sqrt(variance + 1e-4)
+        expected += 25 * np.maximum(0, 1 - std).mean()
+        expected += (covariance**2).sum() / 3 - (variance**2).sum() / 3
     loss = variance_invariance_covariance(torch.tensor(a), torch.tensor(b))
-    assert loss.item() == pytest.approx(sum(terms))
-    actual = variance_invariance_covariance(torch.zeros(7, 3), torch.zeros(7, 3)).item()
-    assert actual == pytest.approx(2 * 25 * 0.99)
+    assert loss.item() == pytest.approx(expected)
+    still = torch.zeros(7, 3)
+    loss = variance_invariance_covariance(still, still)
+    assert loss.item() == pytest.approx(2 * 25 * 0.99)
 
 
 class Wrong(nn.Module):
@@ -201,18 +215,19 @@ class Wrong(nn.Module):
         return answers[self.kind]
 
 
-@pytest.mark.parametrize(
-    ("kind", "says"),
-    [
-        ("nan", "Wrong are NaN or infinite for 1 of 3[0-9] examples"),
-        ("fewer", "a Tensor .* for 3[0-9] examples"),
-        ("mean", "a Tensor"),
-        ("tuple", "a tuple"),
-    ],
-)
+WRONG = """
+nan   | Wrong are NaN or infinite for 1 of 3[0-9] examples
+fewer | a Tensor .* for 3[0-9] examples
+mean  | a Tensor
+tuple | a tuple
+"""
+
+
+@pytest.mark.parametrize(("kind", "says"), cases(WRONG))
 def test_a_network_that_answers_wrongly_is_named(kind, says):
+    data = space_data((1, 8, 8), labels=False)
     with pytest.raises(UsageError, match=says):
-        fit_features(space_data((1, 8, 8), labels=False), Wrong(kind), cache=False)
+        fit_features(data, Wrong(kind), cache=False)
 
 
 @pytest.fixture(scope="module")
@@ -379,49 +394,50 @@ def labelled():
 
 
 def test_dimensions_follow_n_and_the_total_variance_is_one(digits, of_digits):
-    assert [of_digits.dims(n) for n in (5, 30, 360, 640, 10_000)] == [1, 3, 36, 64, 64]
+    dimensions = [of_digits.dims(n) for n in (5, 30, 360, 640, 10_000)]
+    assert dimensions == [1, 3, 36, 64, 64]
     fitted = digits.train.x[of_digits.halves.fitted]
     whole = of_digits(fitted, 10_000)
     assert whole.dtype == np.float64
     assert whole.shape == (len(digits.train) // 2, 64)
-    assert 0.97 < whole.var(0).sum() <= 1 + 1e-9
-    np.testing.assert_allclose(whole.mean(0), 0, atol=1e-6)
-    assert (np.diff(whole.var(0)) <= 1e-12).all(), "the axes come by falling variance"
-    actual = of_digits(fitted[:50], 70)
-    np.testing.assert_allclose(actual, whole[:50, :7], atol=1e-6)
+    variances = whole.var(0)
+    assert 0.97 < variances.sum() <= 1 + 1e-9
+    assert_allclose(whole.mean(0), 0, atol=1e-6)
+    assert (np.diff(variances) <= 1e-12).all(), "the axes come by falling variance"
+    few = of_digits(fitted[:50], 70)
+    assert_allclose(few, whole[:50, :7], atol=1e-6)
 
 
 def test_features_of_unlabelled_data_are_principal_components():
     x, _ = vectors(d=20)
     data = dataset(x)
     features = fit_features(data, cache=False)
-    assert (features.name, features.classifies, features.accuracy) == ("pca", False, None)
-    half = features.halves.fitted
-    rows = data.space.to_model(data.train.data_units(half)).double().numpy()
-    rows = (rows - rows.mean(0)) / np.sqrt(rows.var(0).sum())
-    _, singular, _ = np.linalg.svd(rows, full_matrices=False)
-    mine = features(data.train.data_units(half), 1000)
+    assert features.name == "pca"
+    assert features.classifies is False
+    assert features.accuracy is None
+    fitted = data.train.data_units(features.halves.fitted)
+    rows = data.space.to_model(fitted).double().numpy()
+    rows = rows - rows.mean(0)
+    rows = rows / np.sqrt(rows.var(0).sum())
+    singular = np.linalg.svd(rows, compute_uv=False)
+    mine = features(fitted, 1000)
     assert mine.shape[1] == 20
-    expected = singular**2 / len(rows)
-    np.testing.assert_allclose(mine.var(0), expected, rtol=1e-6)
-    gram = rows[:40] @ rows[:40].T
-    (
-        np.testing.assert_allclose(mine[:40] @ mine[:40].T, gram, atol=1e-6),
-        "a rotation keeps all inner products",
-    )
+    assert_allclose(mine.var(0), singular**2 / len(rows), rtol=1e-6)
+    gram = rows[:40] @ rows[:40].T  # a rotation keeps all inner products
+    assert_allclose(mine[:40] @ mine[:40].T, gram, atol=1e-6)
 
 
 def test_the_principal_axes_of_wide_data_are_nearly_exact():
     r = random(2)
-    centred = r.standard_normal((300, 90)) * 0.97 ** np.arange(90) @ r.standard_normal((90, 1500))
+    falling = r.standard_normal((300, 90)) * 0.97 ** np.arange(90)
+    centred = falling @ r.standard_normal((90, 1500))
     variances, axes = principal_axes(centred, 64)
-    _, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    exact = np.linalg.svd(centred, compute_uv=False)[:64] ** 2
     assert axes.shape == (1500, 64)
-    np.testing.assert_allclose(axes.T @ axes, np.eye(64), atol=1e-10)
+    assert_allclose(axes.T @ axes, np.eye(64), atol=1e-10)
     total = ((centred @ axes) ** 2).sum()
-    expected = 0.999 * (singular[:64] ** 2).sum()
-    assert total > expected
-    np.testing.assert_allclose(variances[:5], singular[:5] ** 2 / 300, rtol=1e-3)
+    assert total > 0.999 * exact.sum()
+    assert_allclose(variances[:5], exact[:5] / 300, rtol=1e-3)
 
 
 def test_fitting_is_reproducible_and_leaves_the_global_generator_alone(labelled):
@@ -439,7 +455,7 @@ def test_fitting_is_reproducible_and_leaves_the_global_generator_alone(labelled)
     second = fit_features(labelled, cache=False)
     other = fit_features(labelled, seed=1, cache=False)
     x = labelled.held_out.x
-    np.testing.assert_array_equal(first(x, 200), second(x, 200))
+    assert_array_equal(first(x, 200), second(x, 200))
     largest = np.abs(first(x, 200) - other(x, 200)).max()
     assert largest > 1e-3
 
@@ -450,7 +466,7 @@ def test_the_held_out_split_does_not_touch_the_features(labelled):
     x = labelled.train.x[:99]
     actual = fit_features(labelled, cache=False)(x, 200)
     expected = fit_features(changed, cache=False)(x, 200)
-    np.testing.assert_array_equal(actual, expected)
+    assert_array_equal(actual, expected)
 
 
 def test_a_cache_hit_equals_a_fresh_fit_and_trains_nothing(labelled, tmp_path, monkeypatch):
@@ -463,8 +479,8 @@ def test_a_cache_hit_equals_a_fresh_fit_and_trains_nothing(labelled, tmp_path, m
         with pytest.raises(TypeError):
             fit_features(labelled.without_labels(), cache=tmp_path)
     x = labelled.held_out.x
-    np.testing.assert_array_equal(fresh(x, 200), cached(x, 200))
-    np.testing.assert_array_equal(fresh.classify(x), cached.classify(x))
+    assert_array_equal(fresh(x, 200), cached(x, 200))
+    assert_array_equal(fresh.classify(x), cached.classify(x))
     assert cached.accuracy == fresh.accuracy
 
 
@@ -473,16 +489,11 @@ def test_a_damaged_cache_is_made_anew(labelled, tmp_path, damage):
     fresh = fit_features(labelled, cache=tmp_path)
     (path,) = (tmp_path / "features").iterdir()
     content = path.read_bytes()
-    damaged = {
-        "cut": content[:-100],
-        "flip": content[:-9] + bytes([content[-9] ^ 64]) + content[-8:],
-        "empty": b"",
-    }[damage]
-    path.write_bytes(damaged)
+    damaged = {"cut": content[:-100], "flip": flipped(content, 64), "empty": b""}
+    path.write_bytes(damaged[damage])
     again = fit_features(labelled, cache=tmp_path)
-    actual = fresh(labelled.held_out.x, 200)
-    expected = again(labelled.held_out.x, 200)
-    np.testing.assert_array_equal(actual, expected)
+    x = labelled.held_out.x
+    assert_array_equal(again(x, 200), fresh(x, 200))
     assert path.read_bytes() == content
 
 
@@ -497,29 +508,6 @@ def test_the_cache_folder_is_the_environments_and_a_full_disk_costs_only_the_cac
     assert fit_features(labelled, cache=tmp_path / "file").classifies
     assert "cache file" in said.getvalue()
     assert (tmp_path / "file").read_text() == "in the way"
-
-
-def test_rows_are_rounded_as_files_would_and_bad_rows_are_counted(digits, of_digits):
-    x = (
-        torch.tensor([-0.5, 0.0, 0.4999 / 255, 0.5001 / 255, 1.0, 3.0])
-        .repeat(2, 11)[:, :64]
-        .reshape(2, 1, 8, 8)
-    )
-    values = sorted((quantised(x, digits.space).unique() * 255).tolist())
-    assert values == pytest.approx([0, 1, 255])
-    whole = dataset(vectors()[0], integer=(2,))
-    rounded = quantised(torch.full((3, 12), 1.4), whole.space)
-    values = rounded[:, 2].tolist()
-    assert values == [1, 1, 1]
-    values = rounded[:, 3].tolist()
-    assert values == pytest.approx([1.4] * 3)
-    x[1, 0, 3, 3] = float("nan")
-    with pytest.raises(Diverged, match="1 of 2 generated examples"):
-        of_digits(x, 360)
-    with pytest.raises(DataError, match="shape"):
-        of_digits(np.zeros((3, 1, 8, 9), np.float32), 360)
-    with pytest.raises(DataError, match="at least one example"):
-        of_digits(np.zeros((0, 1, 8, 8), np.float32), 360)
 
 
 @pytest.mark.parametrize("space", ["pca", Means(), SelfSupervised(200)])
@@ -538,3 +526,35 @@ def test_other_weights_have_another_hash_and_their_rounding_keeps_the_identity(s
         features.tensors["mean"][0] += 1
     assert features.weights != weights
     assert features.identity == identity or not features.determined
+
+
+def test_pixels_are_rounded_to_the_levels_of_files(digits):
+    levels = torch.tensor([-0.5, 0.0, 0.4999 / 255, 0.5001 / 255, 1.0, 3.0])
+    x = torch.zeros(64)
+    x[:6] = levels
+    rounded = 255 * quantised(x.reshape(1, 1, 8, 8), digits.space)
+    assert rounded.flatten()[:6].tolist() == pytest.approx([0, 0, 0, 1, 255, 255])
+
+
+def test_integer_columns_are_rounded():
+    x, _ = vectors()
+    data = dataset(x, integer=(2,))
+    rounded = quantised(torch.full((3, 12), 1.4), data.space)
+    assert rounded[:, 2].tolist() == [1, 1, 1]
+    assert rounded[:, 3].tolist() == pytest.approx([1.4] * 3)
+
+
+def test_bad_rows_are_counted(of_digits):
+    x = torch.zeros(2, 1, 8, 8)
+    x[1, 0, 3, 3] = float("nan")
+    with pytest.raises(Diverged, match="1 of 2 generated examples"):
+        of_digits(x, 360)
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"), [((3, 1, 8, 9), "shape"), ((0, 1, 8, 8), "at least one example")]
+)
+def test_examples_of_other_shapes_are_refused(of_digits, shape, says):
+    x = np.zeros(shape, np.float32)
+    with pytest.raises(DataError, match=says):
+        of_digits(x, 360)

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 import pushforward as pf
 from pushforward import spec
 from pushforward.cli import main
-from pushforward.data import Split
-from pushforward.data.core.dataset import build as split
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.methods.method import Freezing
@@ -30,7 +29,6 @@ from pushforward.transports.learned_steps import Pairs
 from pushforward.transports.likelihood import log_prob
 
 FILE = str(Path(__file__).parent / "distilled.py")
-TRAIN = ["train", FILE, "--data", "moons", "--size", "tiny", "--steps", "4"]
 
 
 class Holder(Freezing):
@@ -66,9 +64,14 @@ def test_a_frozen_part_is_beside_the_modules():
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     data = pf.data.load("moons")
-    return pf.fit(
-        recipe_for("flow", data), data, steps=2, out=tmp_path_factory.mktemp("runs") / "teacher"
-    ).folder
+    folder = tmp_path_factory.mktemp("runs") / "teacher"
+    return pf.fit(recipe_for("flow", data), data, steps=2, out=folder).folder
+
+
+def train(steps, *words):
+    """Train the student of `distilled.py` on moons by the command line."""
+    options = ["--data", "moons", "--size", "tiny", "--steps", str(steps)]
+    assert main(["train", FILE, *options, *map(str, words)]) == 0
 
 
 @pytest.fixture(scope="module")
@@ -77,53 +80,54 @@ def trained(teacher, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
     moved = teacher.parent / "moved"
     shutil.copytree(teacher, moved)
-    code = main([*TRAIN, "--teacher", str(moved), "--out", str(folder)])
-    assert code == 0
+    train(4, "--teacher", moved, "--out", folder)
     shutil.rmtree(moved)
     return folder
 
 
-def test_a_recipe_learns_from_the_run_that_is_named(trained, teacher, capsys):
+def test_a_recipe_learns_from_the_run_that_is_named(trained, teacher):
     run = pf.load(trained, plugins=[FILE])
+    copied = run.method.parts["teacher"].state_dict()
     for name, tensor in pf.load(teacher).transport.state_dict().items():
-        actual = run.method.parts["teacher"].state_dict()[name]
-        assert torch.equal(actual, tensor)
+        assert torch.equal(copied[name], tensor)
+    assert run.transport.sample(3).isfinite().all()
+
+
+def test_a_spec_says_which_parts_are_frozen_and_where_they_were(trained):
     content = json.loads((trained / "spec.json").read_text())
     assert content["parts"].keys() == {"teacher"}
-    assert str(content["rows"]["builds_on"][0]).endswith("moved")
+    (ancestor,) = content["rows"]["builds_on"]
+    assert str(ancestor).endswith("moved")
     assert content["asked"]["frozen"][0].startswith("teacher=")
     description = spec.describe(spec.build(content["method"]))
     assert description == content["method"]
+
+
+def test_checkpoints_hold_no_frozen_part(trained):
     stored = load(latest(trained / "checkpoints"))
-    assert not any("teacher" in name for group in stored.tensors.values() for name in group)
+    for group in stored.tensors.values():
+        assert not any("teacher" in name for name in group)
     assert all(name.startswith("student") for name in stored.tensors["average"])
     assert any(name.startswith("second") for name in stored.tensors["method"])
-    assert torch.isfinite(run.transport.sample(3)).all()
 
 
 def test_a_run_with_a_teacher_resumes_bit_for_bit(trained, teacher, tmp_path):
     cut = tmp_path / "cut"
-    code = main([*TRAIN[:-1], "2", "--frozen", f"teacher={teacher}", "--out", str(cut)])
-    assert code == 0
-    code = main(["resume", str(cut), "--steps", "4", "--plugin", FILE])
-    assert code == 0
+    train(2, "--frozen", f"teacher={teacher}", "--out", cut)
+    assert main(["resume", str(cut), "--steps", "4", "--plugin", FILE]) == 0
     whole = tmp_path / "whole"
-    code = main([*TRAIN[:-1], "2", "--teacher", str(teacher), "--out", str(whole)])
-    assert code == 0
+    train(2, "--teacher", teacher, "--out", whole)
     trainer = pf.training.api.reopen(whole, plugins=[FILE], steps=4)
     trainer.advance(1e-9)
     trainer.save()
     trainer.close()
     pf.resume(whole, plugins=[FILE])
-    resumed, uninterrupted = (
-        load(latest(folder / "checkpoints")).tensors for folder in (cut, whole)
-    )
-    for group in resumed:
-        assert resumed[group].keys() == uninterrupted[group].keys()
-        assert all(
-            torch.equal(tensor, uninterrupted[group][name])
-            for name, tensor in resumed[group].items()
-        )
+    resumed = load(latest(cut / "checkpoints")).tensors
+    uninterrupted = load(latest(whole / "checkpoints")).tensors
+    for group, tensors in resumed.items():
+        assert tensors.keys() == uninterrupted[group].keys()
+        for name, tensor in tensors.items():
+            assert torch.equal(tensor, uninterrupted[group][name])
 
 
 def test_what_is_not_averaged_is_the_methods_own(trained):
@@ -137,7 +141,7 @@ def test_what_is_not_averaged_is_the_methods_own(trained):
         average.method.named_parameters(), method.parameters(), strict=True
     ):
         expected = torch.full_like(mine, 0.5**0.5 if name.startswith("student") else 0.0)
-        torch.testing.assert_close(theirs - mine, expected)
+        assert_close(theirs - mine, expected)
     assert all(name.startswith("student") for name in average.state_dict())
 
 
@@ -162,54 +166,59 @@ def test_parts_that_do_not_fit_are_refused(teacher, tmp_path, capsys):
 
 @pytest.mark.parametrize("coupling", [Independent, OptimalTransport])
 def test_a_source_takes_the_place_of_noise(coupling):
-    """Every row is one of the source's, in the model units of the data; plans permute them."""
+    """Every row is one of the source's, in the model units of the data."""
     space = pf.data.load("moons-c2ot", limit=100).space
     source = Source("8gaussians-c2ot", space)
-    couple = coupling(source=source) if coupling is Independent else coupling(64, source)
+    couple = coupling(source=source)
+    _, z = couple(torch.randn(128, 2), None, BlockDraws(0, 3, 128))
+    equal = (z[:, None] == source.examples).all(2)
+    assert equal.any(1).all()
+    angles = torch.arange(8) * math.pi / 4
+    centres = 5 * torch.stack([angles.cos(), angles.sin()], 1)
+    nearest = torch.cdist(space.to_data(z), centres).min(1).values
+    assert nearest.mean() < 1.5
+
+
+def test_plans_permute_the_rows_of_a_source():
+    space = pf.data.load("moons-c2ot", limit=100).space
+    couple = OptimalTransport(64, Source("8gaussians-c2ot", space))
     x, z = couple(torch.randn(128, 2), None, BlockDraws(0, 3, 128))
-    rows = {tuple(row) for row in source.examples.tolist()}
-    assert all(tuple(row) in rows for row in z.tolist())
-    centres = torch.tensor(
-        [[5 * math.cos(i * math.pi / 4), 5 * math.sin(i * math.pi / 4)] for i in range(8)]
-    )
-    mean = torch.cdist(space.to_data(z), centres).min(1).values.mean()
-    assert mean < 1.5
-    if coupling is OptimalTransport:
-        for part in (slice(0, 64), slice(64, 128)):
-            gaps = (x[part, None] - z[None, part]).square().sum(2)
-            assert gaps.diagonal().sum() <= gaps[:, torch.randperm(64)].diagonal().sum()
+    for part in (slice(0, 64), slice(64, 128)):
+        costs = torch.cdist(x[part], z[part]).square()
+        shuffled = costs[:, torch.randperm(64)]
+        assert costs.diagonal().sum() <= shuffled.diagonal().sum()
 
 
-def test_a_flow_from_a_source_starts_there_and_knows_no_noise(tmp_path):
+@pytest.fixture(scope="module")
+def from_source(tmp_path_factory):
+    """A run of a flow that starts from a source."""
     data = pf.data.load("moons-c2ot", limit=2_000)
-    run = pf.fit(
-        pf.recipes.flow(data.space, "tiny", coupling="ot", source="8gaussians-c2ot"),
-        data,
-        steps=5,
-        out=tmp_path / "run",
-    )
-    again = pf.load(tmp_path / "run")
-    flow = again.transport
+    recipe = pf.recipes.flow(data.space, "tiny", coupling="ot", source="8gaussians-c2ot")
+    return pf.fit(recipe, data, steps=5, out=tmp_path_factory.mktemp("source") / "run")
+
+
+def test_a_flow_from_a_source_starts_at_its_held_out_examples(from_source):
+    flow = pf.load(from_source.folder).transport
     assert flow.source.data == "8gaussians-c2ot"
     z = flow.noise(ExampleDraws(3, 4))
     assert torch.isin(z, flow.source.held_out).all()
-    assert not torch.isin(z, flow.source.examples).all(1).any(), (
-        "samples start from what training has not seen"
-    )
-    actual = flow.sample(4, seed=3)
-    expected = data.space.to_data(flow(z))
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
-    actual = flow.sample(6, seed=1)[2:]
-    expected = flow.sample(4, seed=3)
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
-    actual = run.transport.sample(4)
-    torch.testing.assert_close(actual, flow.sample(4))
+    of_training = torch.isin(z, flow.source.examples).all(1)
+    assert not of_training.any(), "samples start from what training has not seen"
+    samples = flow.sample(4, seed=3)
+    assert_close(samples, flow.space.to_data(flow(z)), rtol=0, atol=1e-5)
+    assert_close(flow.sample(6, seed=1)[2:], samples, rtol=0, atol=1e-5)
+    assert_close(from_source.transport.sample(4), flow.sample(4))
+
+
+def test_a_flow_from_a_source_knows_no_noise(from_source):
+    flow = from_source.transport
+    denoiser = from_source.denoiser
     x = torch.zeros(2, 2)
     t = torch.full((2,), 0.5)
     for kind in ("noise", "score"):
         with pytest.raises(UsageError, match="instead of noise"):
-            again.denoiser.predict(kind, x, t)
-    assert torch.isfinite(again.denoiser.predict("velocity", x, t)).all()
+            denoiser.predict(kind, x, t)
+    assert denoiser.predict("velocity", x, t).isfinite().all()
     for solver, grid in ((Euler(), "log_snr"), (Ancestral(), "time"), (DEIS(), None)):
         with pytest.raises(UsageError, match="instead of noise"):
             flow.with_solver(solver, 5, grid)
@@ -220,50 +229,51 @@ def test_a_flow_from_a_source_starts_there_and_knows_no_noise(tmp_path):
 def test_samples_take_each_held_out_example_of_the_source_once():
     space = pf.data.load("moons", limit=100).space
     source = Source("8gaussians-c2ot", space)
-    held_out = {tuple(row) for row in source.held_out.tolist()}
-    n = len(held_out)
-    starts = [
-        [tuple(row) for row in source.starts(ExampleDraws(seed, n)).tolist()]
-        for seed in (1_000_000, 2_000_000, 2_000_007)
-    ]
-    assert all(set(rows) == held_out for rows in starts)
-    assert starts[0] != starts[1]
-    assert starts[1][7:] == starts[2][:-7], "a function of the seed alone"
+    n = len(source.held_out)
+
+    def starts(seed):
+        return source.starts(ExampleDraws(seed, n)).tolist()
+
+    first = starts(1_000_000)
+    second = starts(2_000_000)
+    later = starts(2_000_007)
+    for rows in (first, second, later):
+        assert sorted(rows) == sorted(source.held_out.tolist())
+    assert first != second
+    assert second[7:] == later[:-7], "a function of the seed alone"
     edge = source.starts(ExampleDraws(999_998, 4))
     expected = source.starts(ExampleDraws(1_000_000, 2))
-    torch.testing.assert_close(edge[2:], expected, rtol=0, atol=0)
+    assert_close(edge[2:], expected, rtol=0, atol=0)
+
+
+def normal_rows(path, seed, n=300):
+    """A file of standard normal rows."""
+    rows = np.random.default_rng(seed).standard_normal((n, 2)).astype(np.float32)
+    np.save(path, rows)
+    return rows
 
 
 def test_a_source_that_was_replaced_is_noticed_by_resume_and_by_sampling(tmp_path):
-    def make(seed):
-        return np.random.default_rng(seed).standard_normal((300, 2)).astype(np.float32)
-
-    np.save(tmp_path / "data.npy", make(0))
-    np.save(tmp_path / "source.npy", make(1))
+    normal_rows(tmp_path / "data.npy", 0)
+    file = tmp_path / "source.npy"
+    normal_rows(file, 1)
     data = pf.data.load(tmp_path / "data.npy")
-    pf.fit(
-        pf.recipes.flow(data.space, "tiny", source=str(tmp_path / "source.npy")),
-        data,
-        steps=2,
-        out=tmp_path / "run",
-    )
-    step = pf.resume(tmp_path / "run", steps=3).state["step"]
-    assert step == 3
-    np.save(tmp_path / "source.npy", make(2))
-    for use in (
-        lambda: pf.resume(tmp_path / "run", steps=4),
-        lambda: pf.load(tmp_path / "run").transport.sample(2),
-    ):
-        with pytest.raises(DataError, match=r"source\.npy has changed since the model was trained"):
-            use()
-    (tmp_path / "source.npy").unlink()
-    with pytest.raises(
-        DataError, match=r"no file or folder .* The model starts from examples of .*source\.npy"
-    ):
-        pf.load(tmp_path / "run").transport.sample(2)
-    np.save(tmp_path / "source.npy", make(1))
-    step = pf.resume(tmp_path / "run", steps=4).state["step"]
-    assert step == 4
+    recipe = pf.recipes.flow(data.space, "tiny", source=str(file))
+    folder = tmp_path / "run"
+    pf.fit(recipe, data, steps=2, out=folder)
+    assert pf.resume(folder, steps=3).state["step"] == 3
+    normal_rows(file, 2)
+    words = r"source\.npy has changed since the model was trained"
+    with pytest.raises(DataError, match=words):
+        pf.resume(folder, steps=4)
+    with pytest.raises(DataError, match=words):
+        pf.load(folder).transport.sample(2)
+    file.unlink()
+    words = r"no file or folder .* The model starts from examples of .*source\.npy"
+    with pytest.raises(DataError, match=words):
+        pf.load(folder).transport.sample(2)
+    normal_rows(file, 1)
+    assert pf.resume(folder, steps=4).state["step"] == 4
 
 
 def test_a_source_is_read_with_the_limit_and_the_size_of_the_data(tmp_path, monkeypatch, capsys):
@@ -283,35 +293,32 @@ def test_a_source_is_read_with_the_limit_and_the_size_of_the_data(tmp_path, monk
     assert source.examples.shape == (50, 1, 6, 6)
     limited = pf.data.load(tmp_path / "source.npy", resize=6, limit=50)
     expected = source.space.to_model(limited.train.data_units())
-    torch.testing.assert_close(source.examples, expected, rtol=0, atol=0)
+    assert_close(source.examples, expected, rtol=0, atol=0)
     expected = source.space.to_model(limited.held_out.data_units())
-    torch.testing.assert_close(source.held_out, expected, rtol=0, atol=0)
+    assert_close(source.held_out, expected, rtol=0, atol=0)
     assert source.fingerprint == limited.examples_fingerprint
     actual = pf.load(tmp_path / "run").spec["asked"]["source"]
     assert actual == "source.npy"
 
 
 def test_a_source_that_holds_the_datas_held_out_examples_is_named(tmp_path):
-    x = np.random.default_rng(0).standard_normal((600, 2)).astype(np.float32)
-    held = split("x", Split(x)).held_out.x
-    x_test = np.random.default_rng(1).standard_normal((50, 2)).astype(np.float32)
-    np.savez(tmp_path / "source.npz", x=x, x_test=x_test)
-    np.save(tmp_path / "data.npy", x)
+    x = normal_rows(tmp_path / "data.npy", 0, n=600)
+    other = normal_rows(tmp_path / "other.npy", 1, n=50)
+    source = tmp_path / "source.npz"
+    np.savez(source, x=x, x_test=other)
     data = pf.data.load(tmp_path / "data.npy")
-    run = pf.fit(
-        pf.recipes.flow(data.space, "tiny", source=str(tmp_path / "source.npz")),
-        data,
-        steps=1,
-        out=tmp_path / "run",
-    )
-    said, _ = pf.evaluate(run, data, repeats=1).models[0].warnings
-    assert said.startswith(
-        f"{len(held)} of the {len(held)} held-out examples of data were training examples"
-    )
+    recipe = pf.recipes.flow(data.space, "tiny", source=str(source))
+    run = pf.fit(recipe, data, steps=1, out=tmp_path / "run")
+    results = pf.evaluate(run, data, repeats=1)
+    said, _ = results.models[0].warnings
+    n = len(data.held_out)
+    assert said.startswith(f"{n} of the {n} held-out examples of data were training examples")
     assert "the source" in said
 
 
 def test_times_are_learned_from_the_training_examples_of_the_source():
     data = pf.data.load("moons", limit=300)
-    flow = pf.recipes.flow(data.space, "tiny", source="8gaussians-c2ot").method.transport()
-    assert torch.isin(Pairs.of(flow, flow, 16, 3).noise, flow.source.examples).all()
+    recipe = pf.recipes.flow(data.space, "tiny", source="8gaussians-c2ot")
+    flow = recipe.method.transport()
+    noise = Pairs.of(flow, flow, 16, 3).noise
+    assert torch.isin(noise, flow.source.examples).all()

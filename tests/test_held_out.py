@@ -2,8 +2,11 @@
 a choice by position has.
 """
 
+import shlex
+
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from PIL import Image
 from programs.image_files import content, pixels
 
@@ -24,59 +27,89 @@ def vectors(n, seed=0, d=5):
     return random(seed).standard_normal((n, d)).astype(np.float32)
 
 
-def sides(x, labels=None):
-    schema = Schema(() if labels is None else ("a", "b", "c"))
-    data = build("some", Split(x, labels), schema=schema)
+LETTERS = Schema(("a", "b", "c"))
+
+
+def split_of(x, labels=None):
+    """The data set of rows, whose classes are a, b and c."""
+    schema = Schema() if labels is None else LETTERS
+    return build("some", Split(x, labels), schema=schema)
+
+
+def sides(x):
+    data = split_of(x)
     return content(data.train.x), content(data.held_out.x)
 
 
-@pytest.mark.parametrize(
-    "x", [vectors(700), pixels(700), pixels(90, shape=(1, 40, 41)), pixels(9, shape=(3, 256, 256))]
-)
+def picture_files(folder, images):
+    folder.mkdir()
+    for i, image in enumerate(images):
+        rows = image.transpose(1, 2, 0).squeeze()
+        Image.fromarray(rows).save(folder / f"{i:04}.png")
+    return folder
+
+
+ROWS = {
+    "vectors": vectors(700),
+    "small": pixels(700),
+    "odd": pixels(90, shape=(1, 40, 41)),
+    "large": pixels(9, shape=(3, 256, 256)),
+}
+
+
+@pytest.mark.parametrize("x", ROWS.values(), ids=ROWS)
 def test_the_hash_of_a_row_depends_on_nothing_but_its_content(x):
+    n = len(x)
     hashes = example_hashes(x)
     assert hashes.dtype == np.uint64
-    actual = np.concatenate([example_hashes(x[i : i + 1]) for i in range(len(x))])
-    np.testing.assert_array_equal(actual, hashes)
-    order = random(1).permutation(len(x))
-    actual = example_hashes(x[order])
-    np.testing.assert_array_equal(actual, hashes[order])
-    assert len(np.unique(hashes)) == len(x)
+    one_by_one = [example_hashes(row[None]) for row in x]
+    assert_array_equal(np.concatenate(one_by_one), hashes)
+    order = random(1).permutation(n)
+    assert_array_equal(example_hashes(x[order]), hashes[order])
+    assert len(np.unique(hashes)) == n
     changed = x.copy()
-    flat = changed.reshape(len(x), -1)
-    flat[np.arange(len(x)), random(2).integers(0, flat.shape[1], len(x))] += 1
+    flat = changed.reshape(n, -1)
+    places = random(2).integers(0, flat.shape[1], n)
+    flat[np.arange(n), places] += 1
     assert not np.isin(example_hashes(changed), hashes).any()
 
 
 def test_hashes_are_uniform_also_for_rows_that_differ_in_one_bit():
-    x = np.zeros((8 * 4096, 4096), dtype=np.uint8)
-    x[np.arange(len(x)), np.arange(len(x)) // 8] = 1 << np.arange(len(x)) % 8
+    n = 8 * 4096
+    row = np.arange(n)
+    x = np.zeros((n, 4096), dtype=np.uint8)
+    x[row, row // 8] = 1 << row % 8
     hashes = example_hashes(x.reshape(-1, 1, 64, 64))
-    ones = np.unpackbits(hashes.view(np.uint8).reshape(-1, 8), axis=1).mean(0)
-    largest = np.abs(ones - 0.5).max()
-    expected = 5 * 0.5 / np.sqrt(len(x))
-    assert largest < expected
-    shares = np.bincount((hashes >> np.uint64(60)).astype(int), minlength=16) / len(x)
-    largest = np.abs(shares - 1 / 16).max()
-    expected = 5 * np.sqrt(1 / 16 / len(x))
-    assert largest < expected
+    octets = hashes.view(np.uint8).reshape(-1, 8)
+    bits = np.unpackbits(octets, axis=1)
+    unevenness = np.abs(bits.mean(0) - 0.5)
+    error = 0.5 / np.sqrt(n)
+    assert unevenness.max() < 5 * error
+    highest = (hashes >> np.uint64(60)).astype(int)
+    shares = np.bincount(highest, minlength=16) / n
+    unevenness = np.abs(shares - 1 / 16)
+    error = np.sqrt(1 / 16 / n)
+    assert unevenness.max() < 5 * error
+
+
+def differing(x, y):
+    """The rows whose hashes differ."""
+    return np.flatnonzero(example_hashes(x) != example_hashes(y)).tolist()
 
 
 def test_an_image_has_one_hash_in_gray_in_colour_and_opaque():
     gray = pixels(50, shape=(1, 7, 4))
     colour = np.repeat(gray, 3, axis=1)
-    opaque = np.concatenate([colour, np.full_like(gray, 255)], axis=1)
-    np.testing.assert_array_equal(example_hashes(colour), example_hashes(gray))
-    np.testing.assert_array_equal(example_hashes(opaque), example_hashes(gray))
+    alpha = np.full_like(gray, 255)
+    opaque = np.concatenate([colour, alpha], axis=1)
+    assert differing(colour, gray) == []
+    assert differing(opaque, gray) == []
     opaque[7, 3, 2, 1] = 254
     colour[9, 2, 0, 0] ^= 1
-    values = np.flatnonzero(example_hashes(opaque) != example_hashes(gray)).tolist()
-    assert values == [7]
-    values = np.flatnonzero(example_hashes(colour) != example_hashes(gray)).tolist()
-    assert values == [9]
-    assert (example_hashes(gray.reshape(50, 1, 4, 7)) != example_hashes(gray)).all(), (
-        "the same pixels in another shape"
-    )
+    assert differing(opaque, gray) == [7]
+    assert differing(colour, gray) == [9]
+    reshaped = gray.reshape(50, 1, 4, 7)
+    assert differing(reshaped, gray) == list(range(50))
 
 
 def test_minus_zero_is_zero():
@@ -84,7 +117,13 @@ def test_minus_zero_is_zero():
     x[:, 2] = 0
     negative = x.copy()
     negative[:, 2] = -0.0
-    np.testing.assert_array_equal(example_hashes(negative), example_hashes(x))
+    assert_array_equal(example_hashes(negative), example_hashes(x))
+
+
+def within_chance(count, n):
+    """Whether a count of n rows, a tenth of which are held out, is within 5 standard errors."""
+    error = np.sqrt(n * 0.1 * 0.9)
+    return abs(count - 0.1 * n) < 5 * error
 
 
 @pytest.mark.parametrize("make", [vectors, pixels])
@@ -95,96 +134,101 @@ def test_a_row_stays_on_its_side_whatever_happens_to_the_others(make, seed):
     train, held_out = sides(x)
     assert not train & held_out
     assert len(train | held_out) == 1000
-    difference = abs(len(held_out) - 100)
-    expected = 5 * np.sqrt(1000 * 0.1 * 0.9)
-    assert difference < expected
-    some = x[np.sort(r.permutation(1000)[:400])]
+    assert within_chance(len(held_out), 1000)
+    fewer = x[np.sort(r.permutation(1000)[:400])]
+    kept = content(fewer)
+    fewer_train, fewer_held_out = sides(fewer)
+    assert fewer_train == train & kept
+    assert fewer_held_out == held_out & kept
+    one_more = make(1, 99 + seed)
+    many_more = make(3000, 50 + seed)
     for changed in (
-        np.concatenate([make(1, 99 + seed), x]),
+        np.concatenate([one_more, x]),
         np.concatenate([x, x]),
         np.repeat(x, ATOM, axis=0),
         x[r.permutation(1000)],
-        np.concatenate([make(3000, 50 + seed), x]),
+        np.concatenate([many_more, x]),
     ):
         more_train, more_held_out = sides(changed)
         assert train <= more_train
         assert held_out <= more_held_out
         assert not more_train & more_held_out
-    fewer_train, fewer_held_out = sides(some)
-    assert (fewer_train, fewer_held_out) == (train & content(some), held_out & content(some))
 
 
 def test_the_two_leaks_of_a_choice_by_position_are_closed(tmp_path):
     """One row in front of a file of 1,000 rows; and a file whose rows were all written twice."""
     x = vectors(1000, 3, 16)
-    np.save(tmp_path / "first.npy", x)
-    np.save(tmp_path / "grown.npy", np.concatenate([vectors(1, 4, 16), x]))
-    np.save(tmp_path / "doubled.npy", np.concatenate([x, x]))
-    first, grown, doubled = (
-        pf_data.load(tmp_path / f"{name}.npy") for name in ("first", "grown", "doubled")
-    )
-    assert not content(grown.held_out.x) & content(first.train.x)
+    new_row = vectors(1, 4, 16)
+
+    def loaded(name, rows):
+        return pf_data.load(saved(tmp_path / name, rows))
+
+    first = loaded("first.npy", x)
+    grown = loaded("grown.npy", np.concatenate([new_row, x]))
+    doubled = loaded("doubled.npy", np.concatenate([x, x]))
+    trained = content(first.train.x)
+    assert not content(grown.held_out.x) & trained
     assert not content(doubled.held_out.x) & content(doubled.train.x)
     assert len(doubled.train) + len(doubled.held_out) == 2000
+
+
+@pytest.mark.parametrize("n", range(4, 40))
+def test_small_data_keeps_every_class_in_training(n):
+    x = vectors(n + 1, n)[:n]
+    labels = np.arange(n) % 3
+    data = split_of(x, labels)
+    assert len(data.held_out) >= (2 if n >= 5 else 1)
+    assert set(data.train.labels) == {0, 1, 2}
 
 
 @pytest.mark.parametrize("n", range(2, 40))
 def test_small_data_has_rows_on_both_sides_and_growth_moves_none_from_training(n):
     x = vectors(n + 1, n)
-    labels = np.arange(n + 1) % 3
-    if n > 3:
-        schema = Schema(("a", "b", "c"))
-        data = build("few", Split(x[:n], labels[:n]), schema=schema)
-    else:
-        data = build("few", Split(x[:n]))
-    assert len(data.held_out) >= (2 if n >= 5 else 1)
-    assert len(data.train) >= 1
-    if n > 3:
-        names = set(labels[:n])
-        assert names == set(data.train.labels)
-    trained = content(build("few", Split(x[:n])).train.x)
-    judged = content(build("more", Split(x)).held_out.x)
-    if n not in (
-        4,
-        2,
-    ):  # five rows hold out two; the highest hash of two rows may be the lower of three
-        assert len(trained & judged) == 0
+    train, held_out = sides(x[:n])
+    assert len(held_out) >= (2 if n >= 5 else 1)
+    assert len(train) >= 1
+    _, more_held_out = sides(x)
+    # five rows hold out two; the highest hash of two rows may be the lower of three
+    if n not in (2, 4):
+        assert not train & more_held_out
 
 
 def test_a_class_keeps_its_row_of_the_highest_hash_in_training():
     x = vectors(3000)
-    low = np.flatnonzero(example_hashes(x) < np.uint64(2**64 // 10))[:4]
+    hashes = example_hashes(x)
+    low = np.flatnonzero(hashes < np.uint64(2**64 // 10))[:4]
+    highest = low[np.argmax(hashes[low])]
     labels = np.zeros(3000, dtype=np.int64)
     labels[low] = 1
-    held = held_out_indices(example_hashes(x), labels)
-    assert set(low) - set(held) == {low[np.argmax(example_hashes(x)[low])]}
+    held = held_out_indices(hashes, labels)
+    assert set(low) - set(held) == {highest}
 
 
-@pytest.mark.parametrize(
-    ("x", "labels", "says"),
-    [
-        (vectors(1), None, "at least 2"),
-        (np.ones((7, 3), dtype=np.float32), None, "All 7 examples"),
-        (vectors(3), np.arange(3), "single example"),
-    ],
-)
-def test_data_that_cannot_be_split_is_refused(x, labels, says):
-    with pytest.raises(DataError, match=says):
-        build("none", Split(x, labels), schema=Schema(() if labels is None else ("a", "b", "c")))
+UNUSABLE = {
+    "at least 2": (vectors(1), None),
+    "All 7 examples": (np.ones((7, 3), dtype=np.float32), None),
+    "single example": (vectors(3), np.arange(3)),
+}
+
+
+@pytest.mark.parametrize("words", UNUSABLE)
+def test_data_that_cannot_be_split_is_refused(words):
+    with pytest.raises(DataError, match=words):
+        split_of(*UNUSABLE[words])
 
 
 def test_a_fixed_count_is_exact_and_in_the_classes_proportions():
-    x = vectors(100)
+    hashes = example_hashes(vectors(100))
     labels = np.repeat(np.arange(3), (10, 30, 60))
-    held = held_out_indices(example_hashes(x), labels, 20)
-    values = np.bincount(labels[held]).tolist()
-    assert values == [2, 6, 12]
+    held = held_out_indices(hashes, labels, 20)
+    counts = np.bincount(labels[held])
+    assert counts.tolist() == [2, 6, 12]
     order = random(3).permutation(100)
-    again = held_out_indices(example_hashes(x)[order], labels[order], 20)
+    again = held_out_indices(hashes[order], labels[order], 20)
     assert sorted(order[again]) == held.tolist()
-    actual = held_out_indices(example_hashes(x), None, 7)
-    expected = np.sort(np.argsort(example_hashes(x))[:7])
-    assert np.array_equal(actual, expected)
+    lowest = np.argsort(hashes)[:7]
+    unlabelled = held_out_indices(hashes, None, 7)
+    assert_array_equal(unlabelled, np.sort(lowest))
 
 
 def test_atoms_of_a_distribution_are_split_as_rows_of_their_own():
@@ -195,43 +239,46 @@ def test_atoms_of_a_distribution_are_split_as_rows_of_their_own():
     x = np.repeat(values, 400, axis=0)
 
     def counts(x):
-        held = held_out_indices(example_hashes(x))
-        return {
-            value.tobytes(): sum(row.tobytes() == value.tobytes() for row in x[held])
-            for value in values
-        }
+        held = x[held_out_indices(example_hashes(x))]
+        return [int((held == value).all(1).sum()) for value in values]
 
     held = counts(x)
-    assert all(abs(count - 40) < 5 * np.sqrt(400 * 0.1 * 0.9) for count in held.values())
-    actual = counts(x[random(1).permutation(len(x))])
-    assert actual == held
+    for count in held:
+        assert within_chance(count, 400)
+    shuffled = x[random(1).permutation(len(x))]
+    assert counts(shuffled) == held
     more = counts(np.concatenate([values[:2], x]))
-    assert all(0 <= more[key] - count <= 1 for key, count in held.items())
-    data = build("atoms", Split(x))
-    assert (data.removed, len(data.train) + len(data.held_out)) == (0, 2400)
+    growth = np.subtract(more, held)
+    assert set(growth) <= {0, 1}
+    data = split_of(x)
+    assert data.removed == 0
+    assert len(data.train) + len(data.held_out) == 2400
+
+
+def stored(path, x, test):
+    """A file of examples with held-out examples of its own."""
+    np.savez(path, x=x, x_test=test)
+    return path
 
 
 def test_training_rows_that_equal_a_held_out_row_are_left_out(tmp_path):
     x = vectors(300)
     test = vectors(80, 1)
-    actual = np.concatenate([x, test[:25]])
-    np.savez(tmp_path / "own.npz", x=actual, x_test=test)
-    report = pf_data.check(tmp_path / "own.npz")
-    assert (report["train"], report["held_out"], report["removed"], report["repeated"]) == (
-        300,
-        80,
-        25,
-        0,
-    )
-    actual = content(pf_data.load(tmp_path / "own.npz").train.x)
-    assert actual == content(x)
-    np.savez(tmp_path / "same.npz", x=test[:50], x_test=test)
+    own = stored(tmp_path / "own.npz", np.concatenate([x, test[:25]]), test)
+    report = pf_data.check(own)
+    assert report["train"] == 300
+    assert report["held_out"] == 80
+    assert report["removed"] == 25
+    assert report["repeated"] == 0
+    assert content(pf_data.load(own).train.x) == content(x)
+    same = stored(tmp_path / "same.npz", test[:50], test)
     with pytest.raises(DataError, match="held-out example"):
-        pf_data.load(tmp_path / "same.npz")
+        pf_data.load(same)
     atoms = np.repeat(vectors(4), 100, axis=0)
-    np.savez(tmp_path / "atoms.npz", x=atoms, x_test=atoms[::5])
-    report = pf_data.check(tmp_path / "atoms.npz")
-    assert (report["train"], report["removed"], report["repeated"]) == (400, 0, 80)
+    report = pf_data.check(stored(tmp_path / "atoms.npz", atoms, atoms[::5]))
+    assert report["train"] == 400
+    assert report["removed"] == 0
+    assert report["repeated"] == 80
 
 
 def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(
@@ -242,46 +289,47 @@ def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(
     np.save("few.npy", np.tile(once, (ATOM, 1)))
     np.save("many.npy", np.tile(once, (ATOM + 1, 1)))
     assert pf_data.check("few.npy")["warnings"] == []
-    (said,) = pf_data.check("many.npy")["warnings"]
-    count = pf_data.check("many.npy")["held_out"]
+    report = pf_data.check("many.npy")
+    (said,) = report["warnings"]
+    count = report["held_out"]
     assert said.startswith(f"{count} of the {count} held-out examples of many ")
-    code = main(
-        ["train", "flow", "--data", "many.npy", "--size", "tiny", "--steps", "1", "--out", "run"]
-    )
-    assert code == 0
+    words = shlex.split("train flow --data many.npy --size tiny --steps 1 --out run")
+    assert main(words) == 0
     assert f"warning: {said}" in capsys.readouterr().err
-    warnings = pf.evaluate("run", repeats=1).models[0].warnings
-    assert warnings == (said,)
+    results = pf.evaluate("run", repeats=1)
+    assert results.models[0].warnings == (said,)
     assert main(["data", "check", "many.npy"]) == 0
     assert said in capsys.readouterr().out
 
 
-def saved(folder, images):
-    folder.mkdir(exist_ok=True)
-    for i, image in enumerate(images):
-        Image.fromarray(image.transpose(1, 2, 0).squeeze()).save(folder / f"{i:04}.png")
-    return folder
+def saved(path, x):
+    np.save(path, x)
+    return path
+
+
+def sorted_pictures():
+    """Images (120, 1, 8, 8) that brightness tells apart at every size."""
+    gray = np.sort(pixels(120, shape=(64,))).reshape(120, 1, 8, 8)
+    brightness = 2 * np.arange(120).reshape(120, 1, 1, 1)
+    return (gray // 16 + brightness).astype(np.uint8)
 
 
 def test_folders_hold_the_same_images_out_at_every_size_and_beside_images_in_colour(tmp_path):
-    gray = np.sort(pixels(120, shape=(1, 8, 8)).reshape(120, -1)).reshape(
-        120, 1, 8, 8
-    )  # brightness tells them apart at every size
-    gray = (gray // 16 + np.arange(120)[:, None, None, None] * 2).astype(np.uint8)
-    folder = saved(tmp_path / "images", gray)
+    gray = sorted_pictures()
+    folder = picture_files(tmp_path / "images", gray)
     whole = pf_data.load(folder)
     small = pf_data.load(folder, resize=4)
-    assert whole.removed == small.removed == 0
-    np.testing.assert_array_equal(whole.held_out.hashes, small.held_out.hashes)
-    actual = np.sort(whole.train.hashes)
-    expected = np.sort(small.train.hashes)
-    np.testing.assert_array_equal(actual, expected)
-    np.save(tmp_path / "images.npy", gray.transpose(0, 2, 3, 1))
-    actual = pf_data.load(tmp_path / "images.npy").held_out.x
-    np.testing.assert_array_equal(actual, whole.held_out.x)
-    actual = pf_data.load(tmp_path / "images.npy", resize=4).held_out.hashes
-    np.testing.assert_array_equal(actual, small.held_out.hashes)
-    Image.fromarray(pixels(1, 5, (8, 8, 3))[0]).save(folder / "colour.png")
+    assert whole.removed == 0
+    assert small.removed == 0
+    assert_array_equal(small.held_out.hashes, whole.held_out.hashes)
+    assert sorted(small.train.hashes) == sorted(whole.train.hashes)
+    array = saved(tmp_path / "images.npy", gray.transpose(0, 2, 3, 1))
+    from_array = pf_data.load(array)
+    assert_array_equal(from_array.held_out.x, whole.held_out.x)
+    small_from_array = pf_data.load(array, resize=4)
+    assert_array_equal(small_from_array.held_out.hashes, small.held_out.hashes)
+    (coloured,) = pixels(1, 5, (8, 8, 3))
+    Image.fromarray(coloured).save(folder / "colour.png")
     colour = pf_data.load(folder)
     assert colour.space.shape == (3, 8, 8)
     assert set(whole.train.hashes) <= set(colour.train.hashes)
@@ -293,12 +341,11 @@ def test_images_that_scaling_makes_equal_do_not_stay_on_both_sides(tmp_path):
     are the same rows.
     """
     shades = np.linspace(0, 255, 200).astype(np.uint8)
-    folder = tmp_path / "two"
     for size in (8, 12):
         for i, shade in enumerate(shades):
-            folder.mkdir(exist_ok=True)
-            Image.fromarray(np.full((size, size), shade)).save(folder / f"{size}-{i:03}.png")
-    data = pf_data.load(folder, resize=4)
+            image = np.full((size, size), shade)
+            Image.fromarray(image).save(tmp_path / f"{size}-{i:03}.png")
+    data = pf_data.load(tmp_path, resize=4)
     assert data.removed > 10
     assert not content(data.train.x) & content(data.held_out.x)
     assert len(data.train) + len(data.held_out) + data.removed == 400
@@ -307,6 +354,6 @@ def test_images_that_scaling_makes_equal_do_not_stay_on_both_sides(tmp_path):
 def test_binarised_images_are_split_as_the_images_they_are_drawn_from():
     grey = pf_data.load("digits")
     bits = pf_data.load("binary-digits", labelled=False, limit=300)
-    np.testing.assert_array_equal(bits.held_out.hashes, grey.held_out.hashes)
+    assert_array_equal(bits.held_out.hashes, grey.held_out.hashes)
     assert np.isin(bits.train.hashes, grey.train.hashes).all()
     assert len(bits.train.hashes) == 300

@@ -1,10 +1,12 @@
 """Paths, predictions and preconditioned denoisers."""
 
 import itertools
+import math
 
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 import pushforward as pf
 from pushforward.data import Batch, TableSpace, VectorSpace
@@ -45,82 +47,99 @@ EVERY_PATH = {
 }
 
 
-def pairs(path, n=33):
-    """Draw data, noise, coefficients and x_t (n, 3), at log-SNR within [-8, 8]."""
-    high, low = path.log_snr_ends()
-    log_snr = torch.linspace(max(-8, low), min(8, high), n, dtype=torch.float64)
-    x, z = torch.randn(2, n, 3, dtype=torch.float64)
-    k = path.at(path.time(log_snr)).over(x)
-    return x, z, k, k.alpha * x + k.sigma * z
+every_path = pytest.mark.parametrize("path", EVERY_PATH.values(), ids=EVERY_PATH)
+every_pair = pytest.mark.parametrize(("kind", "to"), list(itertools.product(ROWS, ROWS)))
+SPACE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
 def test_every_path_of_the_package_is_tested():
-    assert {type(path).__name__ for path in EVERY_PATH.values()} == {*concrete(PARTS, Path)}
+    tested = {type(path).__name__ for path in EVERY_PATH.values()}
+    assert tested == set(concrete(PARTS, Path))
 
 
-@pytest.mark.parametrize("path", EVERY_PATH.values(), ids=EVERY_PATH)
+class Noised:
+    """Data, noise, coefficients and x_t (n, 3) on a path, at log-SNR within [-8, 8]."""
+
+    def __init__(self, path, n=33):
+        high, low = path.log_snr_ends()
+        log_snr = torch.linspace(max(-8, low), min(8, high), n, dtype=torch.float64)
+        self.t = path.time(log_snr)
+        self.x, self.z = torch.randn(2, n, 3, dtype=torch.float64)
+        self.k = path.at(self.t).over(self.x)
+        self.x_t = self.k.alpha * self.x + self.k.sigma * self.z
+
+    def target(self, kind):
+        return target(kind, self.x, self.z, self.k)
+
+
+def assert_near(actual, wanted, relative, absolute=0.0):
+    """Compare in the norm of all numbers."""
+    error = (actual - wanted).norm()
+    assert error <= relative * wanted.norm() + absolute
+
+
+@every_path
 def test_a_path_obeys_the_laws(path):
     check_path(path)
 
 
 def test_a_table_keeps_the_schedule_at_its_levels():
     betas = linear_betas(1000)
-    alpha_bar = torch.cumprod(1 - torch.tensor(betas, dtype=torch.float64), 0)
+    kept = 1 - torch.tensor(betas, dtype=torch.float64)
+    alpha_bar = kept.cumprod(0)
     path = Tabulated(betas)
     assert path.ends == (1 / 1000, 1.0)
-    k = path.at(torch.arange(1, 1001, dtype=torch.float64) / 1000)
-    torch.testing.assert_close(k.alpha**2, alpha_bar, rtol=1e-10, atol=0)
-    torch.testing.assert_close(k.sigma**2, 1 - alpha_bar, rtol=1e-10, atol=0)
+    levels = torch.arange(1, 1001, dtype=torch.float64)
+    k = path.at(levels / 1000)
+    assert_close(k.alpha**2, alpha_bar, rtol=1e-10, atol=0)
+    assert_close(k.sigma**2, 1 - alpha_bar, rtol=1e-10, atol=0)
 
 
 def test_known_values():
     half = torch.tensor([0.5], dtype=torch.float64)
     assert Linear().at(half).alpha.item() == 0.5
-    alpha = Cosine().at(half).alpha.item()
-    assert alpha == pytest.approx(2**-0.5)
+    assert Cosine().at(half).alpha.item() == pytest.approx(math.sqrt(0.5))
     assert VE().at(half).sigma.item() == 40.0
     # Song et al. (2021): the VP path with betas .1 and 20 ends at exp(-10.05) of the signal's power
-    assert VP().at(half * 2).alpha.item() ** 2 == pytest.approx(4.3185e-05, rel=1e-3)
+    end = VP().at(2 * half)
+    power = end.alpha.item() ** 2
+    assert power == pytest.approx(4.3185e-05, rel=1e-3)
 
 
-torch.manual_seed(0)
-
-
-PATHS = list(EVERY_PATH.values())
-IDS = list(EVERY_PATH)
-
-
-@pytest.mark.parametrize("path", PATHS, ids=IDS)
-@pytest.mark.parametrize(("kind", "to"), list(itertools.product(ROWS, ROWS)))
+@every_path
+@every_pair
 def test_every_conversion_on_every_path(path, kind, to):
-    x, z, k, x_t = pairs(path)
-    converted = convert(kind, to, target(kind, x, z, k), x_t, k)
-    wanted = target(to, x, z, k)
-    assert (converted - wanted).norm() <= 1e-10 * wanted.norm()
+    at = Noised(path)
+    converted = convert(kind, to, at.target(kind), at.x_t, at.k)
+    assert_near(converted, at.target(to), 1e-10)
 
 
-@pytest.mark.parametrize("path", PATHS, ids=IDS)
+@every_path
 @pytest.mark.parametrize("kind", ROWS)
 def test_solve_returns_data_and_noise(path, kind):
-    x, z, k, x_t = pairs(path)
-    found_x, found_z = solve(kind, target(kind, x, z, k), x_t, k)
-    assert (found_x - x).norm() <= 1e-10 * x.norm() * (1 + 1 / k.alpha.min())
-    assert (found_z - z).norm() <= 1e-10 * z.norm() * (1 + 1 / k.sigma.min())
+    at = Noised(path)
+    x, z = solve(kind, at.target(kind), at.x_t, at.k)
+    of_signal = 1 + 1 / at.k.alpha.min()
+    of_noise = 1 + 1 / at.k.sigma.min()
+    assert_near(x, at.x, 1e-10 * of_signal)
+    assert_near(z, at.z, 1e-10 * of_noise)
 
 
-@pytest.mark.parametrize("path", PATHS, ids=IDS)
-@pytest.mark.parametrize(("kind", "to"), list(itertools.product(ROWS, ROWS)))
+@every_path
+@every_pair
 def test_gain_is_how_an_error_grows(path, kind, to):
-    x, z, k, x_t = pairs(path)
-    y = target(kind, x, z, k)
-    fault = torch.randn(len(x), 3, dtype=torch.float64)
-    grown = convert(kind, to, y + fault, x_t, k) - convert(kind, to, y, x_t, k)
-    wanted = gain(kind, to, k) * fault
-    assert (grown - wanted).norm() <= 1e-9 * wanted.norm() + 1e-12 * (y.norm() + x_t.norm())
+    at = Noised(path)
+    y = at.target(kind)
+    fault = torch.randn(len(y), 3, dtype=torch.float64)
+    exact = convert(kind, to, y, at.x_t, at.k)
+    wrong = convert(kind, to, y + fault, at.x_t, at.k)
+    wanted = gain(kind, to, at.k) * fault
+    size = y.norm() + at.x_t.norm()
+    assert_near(wrong - exact, wanted, 1e-9, 1e-12 * size)
 
 
 def test_velocity_is_the_derivative_of_the_path():
-    path = PATHS[1]
+    path = Cosine()
     t = torch.linspace(0.1, 0.9, 7, dtype=torch.float64)
     x, z = torch.randn(2, 7, 2, dtype=torch.float64)
 
@@ -129,16 +148,17 @@ def test_velocity_is_the_derivative_of_the_path():
         return k.alpha * x + k.sigma * z
 
     _, slope = torch.func.jvp(at, (t,), (torch.ones_like(t),))
-    actual = target("velocity", x, z, path.at(t).over(x))
-    torch.testing.assert_close(actual, slope)
+    velocity = target("velocity", x, z, path.at(t).over(x))
+    assert_close(velocity, slope)
 
 
 def test_the_score_is_the_gradient_of_the_log_density_of_noisy_data():
-    x, z, k, x_t = pairs(PATHS[1])
-    x_t.requires_grad_()
-    density = torch.distributions.Normal(k.alpha * x, k.sigma).log_prob(x_t)
-    (slope,) = torch.autograd.grad(density.sum(), x_t)
-    torch.testing.assert_close(target("score", x, z, k), slope)
+    at = Noised(Cosine())
+    at.x_t.requires_grad_()
+    noisy = torch.distributions.Normal(at.k.alpha * at.x, at.k.sigma)
+    density = noisy.log_prob(at.x_t)
+    (slope,) = torch.autograd.grad(density.sum(), at.x_t)
+    assert_close(at.target("score"), slope)
 
 
 class Seen(torch.nn.Module):
@@ -150,22 +170,6 @@ class Seen(torch.nn.Module):
         return x
 
 
-@pytest.mark.parametrize("path", PATHS, ids=IDS)
-@pytest.mark.parametrize("clock", ["t", "log_snr"])
-@pytest.mark.parametrize("scaled", [True, False])
-def test_a_network_sees_unit_variance_and_its_clock(path, clock, scaled):
-    x, _, k, x_t = pairs(path)
-    t = path.time(2 * (torch.log(k.alpha[:, 0]) - torch.log(k.sigma[:, 0])))
-    space = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
-    network = Seen()
-    Denoiser(network, path, "data", space, preconditioning=Preconditioning(scaled, clock))(x_t, t)
-    wanted = x_t / torch.hypot(k.alpha, k.sigma) if scaled else x_t
-    assert torch.allclose(network.x.to(x), wanted, rtol=1e-6)
-    clock_value = t if clock == "t" else (torch.log(k.sigma[:, 0]) - torch.log(k.alpha[:, 0])) / 4
-    assert torch.allclose(network.t.to(x), clock_value, rtol=1e-5, atol=1e-6)
-
-
-SPACE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
 V = Preconditioning(output="v")
 
 
@@ -180,82 +184,108 @@ class Wave(nn.Module):
         return torch.sin(self.scale * x + t[:, None])
 
 
-def times(path, k):
-    return path.time(2 * (torch.log(k.alpha[:, 0]) - torch.log(k.sigma[:, 0])))
-
-
-@pytest.mark.parametrize("path", EVERY_PATH.values(), ids=EVERY_PATH)
-@pytest.mark.parametrize(("kind", "to"), list(itertools.product(ROWS, ROWS)))
+@every_path
+@every_pair
 def test_the_network_puts_out_v_whatever_is_predicted(path, kind, to):
-    _, _, k, x_t = pairs(path)
-    t = times(path, k)
+    at = Noised(path)
     network = Wave()
-    plain = pf.Denoiser(network, path, "v", SPACE)
-    preconditioned = pf.Denoiser(network, path, kind, SPACE, preconditioning=V)
-    wanted = plain.predict(to, x_t, t)
-    norm = (preconditioned.predict(to, x_t, t) - wanted).norm()
-    assert norm <= 1e-10 * wanted.norm()
-    expected = preconditioned.predict(kind, x_t, t)
-    torch.testing.assert_close(preconditioned(x_t, t), expected, rtol=1e-11, atol=1e-11)
+    plain = Denoiser(network, path, "v", SPACE)
+    preconditioned = Denoiser(network, path, kind, SPACE, preconditioning=V)
+    wanted = plain.predict(to, at.x_t, at.t)
+    actual = preconditioned.predict(to, at.x_t, at.t)
+    assert_near(actual, wanted, 1e-10)
+    predicted = preconditioned.predict(kind, at.x_t, at.t)
+    assert_close(preconditioned(at.x_t, at.t), predicted, rtol=1e-11, atol=1e-11)
 
 
 def test_a_preconditioned_noise_prediction_is_a_gain_of_x_t_and_a_scaled_network():
     """noise = sigma x_t + alpha network(x_t, t) on a path that preserves variance."""
-    path = pf.VP()
-    _, _, k, x_t = pairs(path)
-    t = times(path, k)
+    path = VP()
+    at = Noised(path)
     network = Wave()
-    wanted = k.sigma * x_t + k.alpha * network(x_t, t)
-    actual = pf.Denoiser(network, path, "noise", SPACE, preconditioning=V)(x_t, t)
-    torch.testing.assert_close(actual, wanted)
+    wanted = at.k.sigma * at.x_t + at.k.alpha * network(at.x_t, at.t)
+    denoiser = Denoiser(network, path, "noise", SPACE, preconditioning=V)
+    assert_close(denoiser(at.x_t, at.t), wanted)
 
 
 @pytest.mark.parametrize("preconditioned", [True, False])
 def test_ddpm_minimises_the_squared_error_of_the_noise(preconditioned):
     """Ho et al. (2020), eq. 14, at integer times of the linear betas, each counting the same."""
-    space = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
     network = Wave().float()
-    method = pf.recipes.ddpm(space, network=network, preconditioned=preconditioned).method
+    method = pf.recipes.ddpm(SPACE, network=network, preconditioned=preconditioned).method
+    assert method.denoiser.prediction == "noise"
     x = torch.randn(64, 3)
     now = StepContext(BlockDraws(0, 0, 64), 0, 0.0)
     ((player, loss),) = method.losses(Batch(x), now)
-    again = StepContext(BlockDraws(0, 0, 64), 0, 0.0)
-    x, z = method.couple(x, None, again.draws)
-    t = method.times(again.draws, method.denoiser.path)
-    alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
-    level = (1000 * t).round().long() - 1
-    expected = (level + 1).float()
-    torch.testing.assert_close(1000 * t, expected)
-    alpha = alpha_bar[level, None].sqrt().float()
-    sigma = (1 - alpha_bar[level, None]).sqrt().float()
-    x_t = alpha * x + sigma * z
-    raw = network(x_t, t)
-    noise = sigma * x_t + alpha * raw if preconditioned else raw
     assert player == "denoiser"
+    draws = BlockDraws(0, 0, 64)
+    x, z = method.couple(x, None, draws)
+    t = method.times(draws, method.denoiser.path)
+    level = (1000 * t).round().long()
+    assert_close(1000 * t, level.float())
+    betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    alpha_bar = (1 - betas).cumprod(0)[level - 1, None]
+    alpha = alpha_bar.sqrt().float()
+    sigma = (1 - alpha_bar).sqrt().float()
+    x_t = alpha * x + sigma * z
+    noise = network(x_t, t)
+    if preconditioned:
+        noise = sigma * x_t + alpha * noise
     expected = (noise - z).square().mean()
-    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
-    assert method.denoiser.prediction == "noise"
+    assert_close(loss, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "space",
-    [SPACE, TableSpace.of([Category("c", ("a", "b"), (0.5, 0.5))])],
-    ids=["vectors", "table"],
-)
+TABLE = TableSpace.of([Category("c", ("a", "b"), (0.5, 0.5))])
+
+
+@pytest.mark.parametrize("space", [SPACE, TABLE], ids=["vectors", "table"])
 @pytest.mark.parametrize("levels", [10, 1000])
 def test_ddpm_trains_on_every_level_of_its_table_equally(space, levels):
     method = pf.recipes.ddpm(space, network=Wave(), levels=levels).method
-    t = method.times.times.quantile((torch.arange(levels) + 0.5) / levels, method.denoiser.path)
-    expected = (torch.arange(levels) + 1) / levels
-    torch.testing.assert_close(t, expected)
-    assert method.denoiser.path.levels == levels
+    path = method.denoiser.path
+    assert path.levels == levels
+    numbers = torch.arange(levels)
+    middles = (numbers + 0.5) / levels
+    t = method.times.times.quantile(middles, path)
+    assert_close(t, (numbers + 1) / levels)
 
 
 def test_edm_preconditioning_is_minus_v():
     """Karras et al. (2022), eq. 7: D = c_skip x + c_out F; with unit data, F = -v."""
-    x, _, k, x_t = pairs(VE())
-    c_skip = 1 / (1 + k.sigma**2)
-    c_out = k.sigma / torch.sqrt(1 + k.sigma**2)
-    raw = torch.randn_like(x)
-    actual = convert("v", "data", -raw, x_t, k)
-    torch.testing.assert_close(actual, c_skip * x_t + c_out * raw)
+    at = Noised(VE())
+    sigma = at.k.sigma
+    c_skip = 1 / (1 + sigma**2)
+    c_out = sigma / torch.sqrt(1 + sigma**2)
+    raw = torch.randn_like(at.x)
+    denoised = convert("v", "data", -raw, at.x_t, at.k)
+    assert_close(denoised, c_skip * at.x_t + c_out * raw)
+
+
+def seen_by_network(at, path, preconditioning):
+    """What the network of a denoiser receives."""
+    network = Seen()
+    denoiser = Denoiser(network, path, "data", SPACE, preconditioning=preconditioning)
+    denoiser(at.x_t, at.t)
+    return network.x.to(at.x), network.t.to(at.x)
+
+
+@every_path
+@pytest.mark.parametrize("clock", ["t", "log_snr"])
+def test_a_network_sees_unit_variance_where_it_is_scaled(path, clock):
+    at = Noised(path)
+    x, _ = seen_by_network(at, path, Preconditioning(True, clock))
+    scale = torch.hypot(at.k.alpha, at.k.sigma)
+    assert_close(x, at.x_t / scale, rtol=1e-6, atol=1e-8)
+    x, _ = seen_by_network(at, path, Preconditioning(False, clock))
+    assert_close(x, at.x_t, rtol=1e-6, atol=1e-8)
+
+
+@every_path
+@pytest.mark.parametrize("scaled", [True, False])
+def test_a_network_sees_its_clock(path, scaled):
+    at = Noised(path)
+    _, t = seen_by_network(at, path, Preconditioning(scaled, "t"))
+    assert_close(t, at.t, rtol=1e-5, atol=1e-6)
+    _, t = seen_by_network(at, path, Preconditioning(scaled, "log_snr"))
+    log_noise = torch.log(at.k.sigma / at.k.alpha)[:, 0]
+    assert_close(t, log_noise / 4, rtol=1e-5, atol=1e-6)

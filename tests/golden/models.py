@@ -26,48 +26,36 @@ ROWS = 4
 STEPS = 5
 NAMES = ("digits", "mnist", "emoji")
 
-SOLVERS = [
-    "ddim",
-    "euler",
-    "heun",
-    "midpoint",
-    "rk4",
-    "ipndm:1",
-    "ipndm:2",
-    "ipndm:4",
-    "singlestep:2",
-    "singlestep:3",
-]
-SOLVERS += [f"{name}:{order}" for name in ("dpm", "deis", "unipc") for order in (1, 2, 3)]
-SOLVERS += [
-    "ancestral",
-    "ddim:0.5",
-    "dpmsde",
-    "eulermaruyama",
-    "eulermaruyama:2",
-    "churn",
-    "churn:3",
-]
-SOLVERS += ["predictorcorrector", "predictorcorrector:2", "adaptive"]
+EVERY_SOLVER = """
+ddim euler heun midpoint rk4 ipndm:1 ipndm:2 ipndm:4 singlestep:2 singlestep:3
+dpm:1 dpm:2 dpm:3 deis:1 deis:2 deis:3 unipc:1 unipc:2 unipc:3
+ancestral ddim:0.5 dpmsde eulermaruyama eulermaruyama:2 churn churn:3
+predictorcorrector predictorcorrector:2 adaptive
+"""
+SOLVERS = EVERY_SOLVER.split()
 FEW = ("dpm:2", "heun", "unipc:2", "ancestral", "euler", "singlestep:3", "predictorcorrector")
 """Of the models of images, whose networks cost more, only these are sampled with guidance."""
+SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "emoji": (4, 8, 8)}
+PICTURE = (4, 32, 32)
+"""The shape of an emoji, which the autoencoder compresses."""
 
 
 def network(name, classes):
     """The denoiser's network; all are built here, so that the stored weights fit."""
+    shape = SHAPES[name]
+    conditions = class_labels(classes)
     if name == "digits":
-        return Reshaped(MLP(64, 64, width=48, depth=2, conditions=class_labels(classes)), (1, 8, 8))
-    shape = {"mnist": (1, 28, 28), "emoji": (4, 8, 8)}[name]
+        inner = MLP(64, 64, width=48, depth=2, conditions=conditions)
+        return Reshaped(inner, shape)
     stem = 4 if name == "mnist" else 1
-    return UNet(
-        shape, widths=(16, 32), blocks=1, conditions=class_labels(classes), stem=stem, heads=2
-    )
+    return UNet(shape, widths=(16, 32), blocks=1, conditions=conditions, stem=stem, heads=2)
 
 
 def coders():
     """The autoencoder's networks for images of 4 x 32 x 32."""
-    sizes = {"factor": 4, "width": 8}
-    return Compressor((4, 32, 32), outputs=8, **sizes), Expander((4, 32, 32), inputs=4, **sizes)
+    encoder = Compressor(PICTURE, outputs=8, factor=4, width=8)
+    decoder = Expander(PICTURE, inputs=4, factor=4, width=8)
+    return encoder, decoder
 
 
 def denoiser(name, net, space):
@@ -79,39 +67,39 @@ def denoiser(name, net, space):
     return pf.Denoiser(net, Linear(), "velocity", space)
 
 
+def stored_space(name, stored):
+    """The space that the stored numbers describe."""
+    count = int(stored["space/classes"])
+    classes = tuple(map(str, range(count)))
+    label = Label(classes, (1 / count,) * count)
+    units = {part: tuple(stored[f"space/{part}"].tolist()) for part in ("mean", "std")}
+    if name != "emoji":
+        units |= {"low": (0.0,), "high": (1.0,)}
+    return pf.data.ImageSpace(SHAPES[name], **units, conditions={"label": label})
+
+
 def load(name):
     """A denoiser with its stored weights and, for codes, the autoencoder (None for data)."""
     stored = np.load(FOLDER / f"{name}.npz")
-    units = {part: tuple(stored[f"space/{part}"].tolist()) for part in ("mean", "std")}
     net = network(name, int(stored["space/classes"]))
-    shape = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "emoji": (4, 8, 8)}[name]
-    classes = tuple(map(str, range(int(stored["space/classes"]))))
-    ends = {} if name == "emoji" else {"low": (0.0,), "high": (1.0,)}
-    space = pf.data.ImageSpace(
-        shape,
-        **units,
-        **ends,
-        conditions={"label": Label(classes, (1 / len(classes),) * len(classes))},
-    )
     _fill(net, stored, "network")
+    space = stored_space(name, stored)
     model = denoiser(name, net, space).eval()
     if name != "emoji":
         return model, None
     encoder, decoder = coders()
     _fill(decoder, stored, "decoder")
-    image = pf.data.ImageSpace((4, 32, 32), (0.5,) * 4, (0.25,) * 4, (0.0,) * 4, (1.0,) * 4)
-    return model, Autoencoder(encoder, decoder, image, standard=False).eval()
+    image = pf.data.ImageSpace(PICTURE, (0.5,) * 4, (0.25,) * 4, (0.0,) * 4, (1.0,) * 4)
+    autoencoder = Autoencoder(encoder, decoder, image, standard=False)
+    return model, autoencoder.eval()
 
 
 def _fill(module, stored, prefix):
-    # the weights were stored when labels alone had an embedding
-    names = {
-        key: key.replace("conditioning.embeddings.label", "conditioning.label")
-        for key in module.state_dict()
-    }
-    state = {
-        key: torch.from_numpy(stored[f"{prefix}/{name}"]).float() for key, name in names.items()
-    }
+    state = {}
+    for key in module.state_dict():
+        # the weights were stored when labels alone had an embedding
+        name = key.replace("conditioning.embeddings.label", "conditioning.label")
+        state[key] = torch.from_numpy(stored[f"{prefix}/{name}"]).float()
     module.load_state_dict(state)
 
 
@@ -133,14 +121,12 @@ def flow_of(model, setting):
 
 def settings(name):
     """All settings of a model."""
-    every = SOLVERS + [f"{solver} guided" for solver in (SOLVERS if name == "digits" else FEW)]
-    if name == "digits":
-        every += [
-            f"{solver} {how}"
-            for solver in ("heun", "dpm:3", "ancestral")
-            for how in ("interval", "weaker", "thresholded")
-        ]
-        every += [f"{solver} repathed" for solver in ("heun", "dpm:2", "churn")]
+    if name != "digits":
+        return SOLVERS + [f"{solver} guided" for solver in FEW]
+    every = SOLVERS + [f"{solver} guided" for solver in SOLVERS]
+    for solver in ("heun", "dpm:3", "ancestral"):
+        every += [f"{solver} {how}" for how in ("interval", "weaker", "thresholded")]
+    every += [f"{solver} repathed" for solver in ("heun", "dpm:2", "churn")]
     return every
 
 
@@ -163,28 +149,21 @@ def edits(model):
     data units.
     """
     flow = Flow(model, pf.solvers.named("dpm:2"), STEPS)
+    heun = flow.with_solver(pf.solvers.named("heun"), 4)
+    unipc = flow.with_solver(pf.solvers.named("unipc:2"), 6)
+    label = {"label": torch.tensor([3, 3])}
     x = flow.sample(2, {"label": 3}, seed=7)
-    label = torch.tensor([3, 3])
+    state = 0.5 * ExampleDraws(3, 2).normal((1, 8, 8))
     half = torch.zeros(8, 8, dtype=torch.bool)
     half[:, 4:] = True
-    mended = {rounds: inpainting(flow, x[0], half, rounds=rounds) for rounds in (1, 3)}
-    state = 0.5 * ExampleDraws(3, 2).normal((1, 8, 8))
+    edited = {"encode": flow.encode(x, label), "encode heun": heun.encode(x, label)}
     with torch.no_grad():
-        solved = solve(flow, state, 0.8, 0.1, {"label": label})
-        upward = flow.with_solver(pf.solvers.named("unipc:2"), 6)
-        upward = solve(upward, state, 0.2, 0.7, {"label": label})
-        given = {
-            f"inpaint {rounds}": led.sample(2, {"label": 3}, seed=1)
-            for rounds, led in mended.items()
-        }
-    return {
-        "encode": flow.encode(x, {"label": label}).numpy(),
-        "encode heun": flow.with_solver(pf.solvers.named("heun"), 4)
-        .encode(x, {"label": label})
-        .numpy(),
-        "solve": solved.numpy(),
-        "solve upward": upward.numpy(),
-        "vary": Variation(flow, x[0], 0.6).sample(2, {"label": 3}).numpy(),
-        "vary little": Variation(flow, x[0], 0.1).sample(2, {"label": 3}).numpy(),
-        **{key: value.numpy() for key, value in given.items()},
-    }
+        edited["solve"] = solve(flow, state, 0.8, 0.1, label)
+        edited["solve upward"] = solve(unipc, state, 0.2, 0.7, label)
+        for rounds in (1, 3):
+            mended = inpainting(flow, x[0], half, rounds=rounds)
+            edited[f"inpaint {rounds}"] = mended.sample(2, {"label": 3}, seed=1)
+    for name, strength in (("vary", 0.6), ("vary little", 0.1)):
+        variation = Variation(flow, x[0], strength)
+        edited[name] = variation.sample(2, {"label": 3})
+    return {name: values.numpy() for name, values in edited.items()}

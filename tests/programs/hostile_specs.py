@@ -5,6 +5,7 @@ they should not.
 from __future__ import annotations
 
 import hashlib
+import shutil
 
 from programs.hostile import CANARY, change, file_of, newest, remanifest, respec, restate
 from programs.hostile_cases import CASES, cases
@@ -19,77 +20,80 @@ NAMES = {
 }
 
 
+def _set(run, **content):
+    """Replace entries of the spec."""
+    respec(run, lambda spec: spec.update(content))
+
+
 def _listed(run, name):
-    entry = {"size": 5, "sha256": hashlib.sha256(b"outside").hexdigest()}
+    outside = hashlib.sha256(b"outside").hexdigest()
+    entry = {"size": 5, "sha256": outside}
     remanifest(newest(run), lambda files: files.update({str(name): entry}))
 
 
 def _latest(run, name):
-    change(run / "checkpoints" / "latest.json", lambda content: content.update(checkpoint=name))
+    latest = run / "checkpoints" / "latest.json"
+    change(latest, lambda content: content.update(checkpoint=name))
 
 
 def _parts(run, name):
-    respec(run, lambda spec: spec.update(parts={str(name): spec["parts"]["teacher"]}))
+    def renamed(spec):
+        teacher = spec["parts"]["teacher"]
+        spec["parts"] = {str(name): teacher}
+
+    respec(run, renamed)
 
 
 def _stored(run, name):
     change(file_of(run, "index.json"), lambda index: index.update(parts=[name]))
 
 
-cases("MANIFEST.json lists", NAMES, _listed, harmless=NAMES)  # only the known files are read
-cases(
-    "latest.json names", NAMES, _latest, harmless=NAMES
-)  # another checkpoint is taken where it names none
+# only the known files are read
+cases("MANIFEST.json lists", NAMES, _listed, harmless=NAMES)
+# another checkpoint is taken where it names none
+cases("latest.json names", NAMES, _latest, harmless=NAMES)
 cases("spec.json has parts", NAMES, _parts)
 cases("index.json has parts", NAMES, _stored, harmless=NAMES)
 
 
 def _from(run, name):
     """A run that was never saved starts from the run that it names."""
-    import shutil
-
     shutil.rmtree(run / "checkpoints")
     (run / "metrics.jsonl").unlink()
     change(run / "spec.json", lambda spec: spec.update(init=name, init_step=0))
 
 
 def _data(run, name):
-    respec(run, lambda spec: spec.update(data={"name_or_path": name, "note": "digits"}))
+    _set(run, data={"name_or_path": name, "note": "digits"})
+
+
+def _download(run, name):
+    _set(run, data={"name_or_path": name, "download": True})
 
 
 def _plugin(run, file):
     path = run / "plugin.py"
-    path.write_text(f"import os\nos.system('touch {run.parent / CANARY}')\n")
-    needed = {
-        "file": str(path) if file is None else file,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
-    respec(run, lambda spec: spec.update(plugins=[needed]))
+    canary = run.parent / CANARY
+    path.write_text(f"import os\nos.system('touch {canary}')\n")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    needed = {"file": file or str(path), "sha256": digest}
+    _set(run, plugins=[needed])
 
 
 def _code_as_data(run, _):
     _plugin(run, None)
-    respec(run, lambda spec: spec.update(plugins=[], data={"name_or_path": str(run / "plugin.py")}))
+    code = str(run / "plugin.py")
+    _set(run, plugins=[], data={"name_or_path": code})
 
 
+DEVICE = "/dev/zero"
+DOWNLOADS = {"a device": DEVICE, "a download": "mnist"}
+PLUGINS = {"inside": None, "of a device": DEVICE, "of a list": [1]}
 cases("spec.json starts from", NAMES, _from)
 cases("spec.json has data", NAMES, _data)
 cases("spec.json has data", {"code": None}, _code_as_data)
-cases(
-    "spec.json has data",
-    {"a device": "/dev/zero", "a download": "mnist"},
-    lambda run, name: respec(run, _download(name)),
-)
-cases(
-    "spec.json has a plug-in",
-    {"inside": None, "of a device": "/dev/zero", "of a list": [1]},
-    _plugin,
-)
-
-
-def _download(name):
-    return lambda spec: spec.update(data={"name_or_path": name, "download": True})
-
+cases("spec.json has data", DOWNLOADS, _download)
+cases("spec.json has a plug-in", PLUGINS, _plugin)
 
 CLASSES = {
     "os.system": {"part": "os.system", "command": "touch canary"},
@@ -108,31 +112,26 @@ def _network(run, network):
     respec(run, lambda spec: spec["method"]["flow_map"].update(network=network))
 
 
+def _method(run, content):
+    _set(run, method=content)
+
+
 cases("spec.json has the class", CLASSES, _network)
-cases(
-    "spec.json is the class",
-    CLASSES,
-    lambda run, content: respec(run, lambda spec: spec.update(method=content)),
-)
+cases("spec.json is the class", CLASSES, _method)
 
 SIZES = {
-    "a width over 2^63": ("width", 2**64),
-    "a negative width": ("width", -1),
-    "a width of text": ("width", "48"),
-    "no width": ("width", None),
+    "a width over 2^63": 2**64,
+    "a negative width": -1,
+    "a width of text": "48",
+    "no width": None,
 }
-cases(
-    "spec.json has",
-    SIZES,
-    lambda run, size: respec(
-        run, lambda spec: spec["method"]["flow_map"]["network"].update([size])
-    ),
-)
 
 
-def _space(run, item):
-    for part in ("flow_map", "trajectories"):
-        respec(run, lambda spec, part=part: _space_of(spec["method"][part]).update([item]))
+def _width(run, width):
+    respec(run, lambda spec: spec["method"]["flow_map"]["network"].update(width=width))
+
+
+cases("spec.json has", SIZES, _width)
 
 
 def _space_of(part):
@@ -141,11 +140,20 @@ def _space_of(part):
     return part["teacher"]["denoiser"]["space"]
 
 
+def _space(run, content):
+    def changed(spec):
+        for name in ("flow_map", "trajectories"):
+            space = _space_of(spec["method"][name])
+            space.update(content)
+
+    respec(run, changed)
+
+
 SPACES = {
-    "shape of 10^12": ("shape", [10**12]),
-    "shape of many dimensions": ("shape", [1] * 10_000),
-    "std of zero": ("std", [0.0, 0.0]),
-    "many columns": ("columns", ["x"] * 100_000),
+    "shape of 10^12": {"shape": [10**12]},
+    "shape of many dimensions": {"shape": [1] * 10_000},
+    "std of zero": {"std": [0.0, 0.0]},
+    "many columns": {"columns": ["x"] * 100_000},
 }
 cases("spec.json has a space with", SPACES, _space, harmless=("many columns",))
 OTHERS = {
@@ -160,12 +168,13 @@ OTHERS = {
     "checkpoints of zero steps": {"checkpoint_every": 0},
 }
 _READ_ON = ("true seed", "training of nothing", "batch of 10^12")
-cases(
-    "spec.json with",
-    OTHERS,
-    lambda run, content: respec(run, lambda spec: spec.update(content)),
-    harmless=_READ_ON,
-)
+
+
+def _other(run, content):
+    _set(run, **content)
+
+
+cases("spec.json with", OTHERS, _other, harmless=_READ_ON)
 COUNTERS = {
     "step of text": {"step": "x"},
     "step of 10^30": {"step": 10**30},
@@ -175,10 +184,17 @@ COUNTERS = {
     "memory of text": {"peak_memory_mb": "x"},
 }
 _COUNTED = COUNTERS.keys() - {"step of text"}
-cases(
-    "state.json with",
-    COUNTERS,
-    lambda run, content: restate(run, lambda state: state.update(content)),
-    harmless=_COUNTED,
-)
-CASES["spec.json without names"] = lambda run: change(run / "spec.json", lambda spec: {})
+
+
+def _counters(run, content):
+    restate(run, lambda state: state.update(content))
+
+
+cases("state.json with", COUNTERS, _counters, harmless=_COUNTED)
+
+
+def _unnamed(run):
+    change(run / "spec.json", lambda spec: {})
+
+
+CASES["spec.json without names"] = _unnamed

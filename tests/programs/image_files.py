@@ -14,7 +14,8 @@ def picture(seed=0, shape=(12, 10, 3)):
 def plain(folder, n, shape=(12, 10, 3), start=0):
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(start, start + n):
-        Image.fromarray(picture(i, shape)).save(folder / f"{i:03}.png")
+        image = Image.fromarray(picture(i, shape))
+        image.save(folder / f"{i:03}.png")
 
 
 def pixels(n, seed=0, shape=(3, 6, 5)):
@@ -27,12 +28,15 @@ def content(x):
 
 
 def chunk(kind, body):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    length = struct.pack(">I", len(body))
+    check = struct.pack(">I", zlib.crc32(kind + body))
+    return length + kind + body + check
 
 
 def png(width, height, depth=8, colour=2, rows=b""):
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    settings = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    chunks = [chunk(b"IHDR", settings), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def rows_of(data):
@@ -42,4 +46,5 @@ def rows_of(data):
 
 def has(data, pixels):
     """Whether some image equals pixels (H, W, C)."""
-    return any(np.array_equal(row, pixels.transpose(2, 0, 1)) for row in rows_of(data))
+    wanted = pixels.transpose(2, 0, 1)
+    return any(np.array_equal(row, wanted) for row in rows_of(data))
