@@ -154,9 +154,12 @@ def _page(
     )
 
 
-def numbers(comparison: Comparison, opening: Comparison) -> dict[str, int]:
+def numbers(comparison: Comparison, opening: Comparison | None) -> dict[str, int]:
     """Return the numbers of models by name, which set colours and signs."""
+    models = [*comparison.models]
+    if opening is not None:
+        models += opening.models
     known: dict[str, int] = {}
-    for model in (*comparison.models, *opening.models):
+    for model in models:
         known.setdefault(model.name, len(known))
     return known
