@@ -223,6 +223,16 @@ def test_rows_that_break_a_constraint_are_drawn_again_or_named(monkeypatch):
     assert_array_equal(some.values[0], drawn[30:])
 
 
+@pytest.mark.filterwarnings("ignore:Values outside the training range")
+def test_rows_whose_given_values_break_a_constraint_are_not_drawn_again():
+    fields = whole_numbers("start", "end", "x")
+    space = TableSpace.of(fields, constraints=(Constraint("end >= start"),))
+    values = np.array([[9, 8, np.nan]])
+    imputed = pf.impute(flow_of(space), values)
+    assert imputed.drawn_again == 0
+    assert imputed.unmet == (0,)
+
+
 def test_a_column_called_numbers_holds_no_numbers_of_lines():
     pd = pytest.importorskip("pandas")
     fields = whole_numbers("numbers", "x")
