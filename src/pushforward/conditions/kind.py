@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pushforward.errors import UsageError, did_you_mean, quoted
@@ -194,10 +195,8 @@ def hidden(condition: Mapping[str, Tensor], hide: Tensor) -> dict[str, Tensor]:
 
 def known_to(conditions: Kinds, condition: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
     """Return the declared values and masks of a condition; None if there are none."""
-    known = {}
-    for name, value in (condition or {}).items():
-        if name.removesuffix(_NULL) in conditions:
-            known[name] = value
+    given = (condition or {}).items()
+    known = {name: value for name, value in given if name.removesuffix(_NULL) in conditions}
     return known or None
 
 
@@ -222,10 +221,8 @@ def request_names(name: str, kind: ConditionKind) -> tuple[str, ...]:
 
 def names_of(conditions: Kinds) -> tuple[str, ...]:
     """Return the sorted names for requests of all conditions."""
-    names: list[str] = []
-    for name, kind in conditions.items():
-        names.extend(request_names(name, kind))
-    return tuple(sorted(names))
+    names = [request_names(name, kind) for name, kind in conditions.items()]
+    return tuple(sorted(chain(*names)))
 
 
 def cells_of(conditions: Kinds, condition: Mapping[str, Tensor] | None, n: int) -> Cells:

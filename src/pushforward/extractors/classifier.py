@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pushforward.arguments import whole
+from pushforward.conditions.kind import Shape
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.hashes import Integers, Mask, blocks
 from pushforward.data.spaces import Space
@@ -33,7 +34,7 @@ def labelled(dataset: Dataset) -> bool:
 class Classifier(nn.Module):
     """Small network from examples in model units to class scores."""
 
-    def __init__(self, shape: tuple[int, ...], classes: int, width: int = 128) -> None:
+    def __init__(self, shape: Shape, classes: int, width: int = 128) -> None:
         super().__init__()
         self.image = len(shape) == 3
         if self.image:
@@ -120,7 +121,7 @@ class LastLayer(nn.Module):
         return self.classifier.hidden(self.space.to_model(x))
 
 
-def _shrunk_sides(shape: Sequence[int]) -> tuple[int, ...]:
+def _shrunk_sides(shape: Shape) -> Shape:
     return tuple(min(side, SIDE) for side in shape[1:])
 
 

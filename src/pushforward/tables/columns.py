@@ -314,7 +314,7 @@ class Number(Column):
         names = [self.name]
         if self.shares:
             names.append(f"{self.name} is not an atom")
-        for cell in self.cells(np.array(self.atoms), ""):
+        for cell in self.cells(np.array(self.atoms)):
             names.append(f"{self.name} = {cell}")
         if self.missing:
             names.append(f"{self.name} = missing")

@@ -308,10 +308,8 @@ class TableSpace(ScaledSpace):
         Attacks need many samples to find a model that repeats rows. A predictor learns from at most
         50,000 samples.
         """
-        attack = min(2 * training, ATTACK)
-        if not self.target:
-            return max(n, attack)
-        return max(n, attack, min(training, TO_LEARN))
+        learned = min(training, TO_LEARN) if self.target else 0
+        return max(n, min(2 * training, ATTACK), learned)
 
     def recoded(self, x: Tensor, space: Space) -> tuple[Tensor, Floats | None]:
         """Convert rows to the coordinates of another table with the same columns."""

