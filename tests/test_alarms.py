@@ -27,7 +27,7 @@ from pushforward.training.checkpoint.tensors import load
 from pushforward.training.loop.callbacks import StateView
 from pushforward.training.monitor import alarms as rules, health, health as map_health
 from pushforward.training.monitor.alarms import alarms
-from pushforward.training.monitor.health import FixedNoise, disagreement, in_words
+from pushforward.training.monitor.health import FixedNoise, disagreement, measured_in_words
 
 
 def measured(values, every=50, **more):
@@ -467,4 +467,4 @@ def test_measuring_a_map_changes_no_bit(tmp_path, monkeypatch):
     assert ["frechet_4" in row for row in rows] == [False] * 7 + [True]
     assert all({"diagonal_loss", "off_diagonal_loss"} <= row.keys() for row in rows)
     assert {"target_size_low", "target_size_high", "coverage_1", "recall"} <= rows[1].keys()
-    assert in_words(rows[1]) == f"coverage {rows[1]['coverage_1']:.2f} in one call"
+    assert measured_in_words(rows[1]) == f"coverage {rows[1]['coverage_1']:.2f} in one call"

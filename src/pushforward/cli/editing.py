@@ -409,8 +409,12 @@ def invert(
     rows = []
     cells = cells_of(loaded.space.conditions, found.condition, count)
     for i, file in enumerate(images):
-        row = {"file": file, "error": float(found.error[i])}
-        row |= {"error_of_random_z": float(found.first[i]), "condition": cells[i]}
+        row = {
+            "file": file,
+            "error": float(found.error[i]),
+            "error_of_random_z": float(found.first[i]),
+            "condition": cells[i],
+        }
         rows.append(row)
     result = {"out": str(target), "steps": steps, "starts": starts, "seed": seed, "images": rows}
     show(result, json, _inversion_text)

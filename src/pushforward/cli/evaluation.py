@@ -308,8 +308,13 @@ def nearest(
     near = search(x, data, k)
     samples = []
     for i, examples in enumerate(near.examples.tolist()):
-        sample = {"seed": seed + i, "near_copy": bool(near.copies[i])}
-        samples.append(sample | {"distances": near.distances[i].tolist(), "examples": examples})
+        sample = {
+            "seed": seed + i,
+            "near_copy": bool(near.copies[i]),
+            "distances": near.distances[i].tolist(),
+            "examples": examples,
+        }
+        samples.append(sample)
     if ending == ".png":
         rows = samples
         save_picture(_picture(data, near, placing.zoom), target)

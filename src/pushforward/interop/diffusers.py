@@ -112,6 +112,7 @@ DISCRETE = (
 )
 # diffusers' samplers of flow matching on the straight path
 FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
+SAMPLERS = (*DISCRETE, *FLOW)
 # Names of predictions in diffusers, and here
 PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v"}
 _BETAS = (
@@ -283,12 +284,12 @@ def _sampler(folder: Path) -> str:
         if isinstance(value, list) and any(value):
             parts[part] = [str(word) for word in value]
     unet = ["diffusers", "UNet2DModel"]
-    for name in (*DISCRETE, *FLOW):
+    for name in SAMPLERS:
         if parts == {"unet": unet, "scheduler": ["diffusers", name]}:
             return name
     raise UsageError(
         f"{folder} is a pipeline with {parts!s:.300}; only diffusers' own UNet2DModel with one of "
-        f"the samplers {', '.join((*DISCRETE, *FLOW))} is supported."
+        f"the samplers {', '.join(SAMPLERS)} is supported."
     )
 
 

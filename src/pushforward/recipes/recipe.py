@@ -275,15 +275,17 @@ def on_space(function: RecipeFunction) -> RecipeFunction:
     return recipe
 
 
-def named(name: str) -> RecipeFunction:
-    """Return a recipe by name, or the recipe in a Python file.
+def named(recipe: str | RecipeFunction) -> RecipeFunction:
+    """Return a recipe by name, the recipe in a Python file, or a recipe function unchanged.
 
     Raises:
         UsageError: If the name is unknown, or the file does not contain exactly one recipe.
     """
-    if name.endswith(".py") and name not in RECIPES:
-        return load_file(name)
-    return RECIPES.find(name)
+    if not isinstance(recipe, str):
+        return recipe
+    if recipe.endswith(".py") and recipe not in RECIPES:
+        return load_file(recipe)
+    return RECIPES.find(recipe)
 
 
 def load_file(path: str | Path) -> RecipeFunction:

@@ -133,7 +133,7 @@ def teachers_for(recipe: recipes.RecipeFunction, space: Space) -> dict[str, Any]
 
 def recipe_for(recipe: str | Any, data: Dataset, **training: Any) -> recipes.Recipe:
     """Build a tiny recipe with fixed initial weights, and batches of 16 by default."""
-    function = recipes.named(recipe) if isinstance(recipe, str) else recipe
+    function = recipes.named(recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         options = teachers_for(function, data.space)

@@ -40,7 +40,7 @@ def recipe_from(
     """Return a recipe for the data, or a method unchanged."""
     if isinstance(given, (Recipe, Method)):
         return given
-    function = recipes.named(given) if isinstance(given, str) else given
+    function = recipes.named(given)
     if not callable(function) or isinstance(function, (type, nn.Module)):
         raise UsageError(
             'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a '
@@ -212,7 +212,7 @@ def with_frozen(
         UsageError: If the recipe or a run has no such part, or the run has other data.
         CheckpointError: If a run cannot be read.
     """
-    function = recipes.named(recipe) if isinstance(recipe, str) else recipe
+    function = recipes.named(recipe)
     known = recipes.frozen_parts(function)
     for name in parts:
         if name not in known:
@@ -383,8 +383,7 @@ def in_latent(
         )
     codes = prepared(_Alone(autoencoder.to(device)), data, device)["x"]
     space = code_space(codes, data.space)
-    function = recipes.named(recipe) if isinstance(recipe, str) else recipe
-    inner = function(space, size, **options)
+    inner = recipes.named(recipe)(space, size, **options)
     if isinstance(run, Run):
         ancestor = (str(run.folder), run.seen)
     elif isinstance(run, (str, Path)):

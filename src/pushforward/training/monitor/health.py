@@ -36,7 +36,7 @@ def interval(batch: int) -> int:
     return EVERY * math.ceil(8 * SAMPLES / (EVERY * batch))
 
 
-def in_words(health: Mapping[str, Any]) -> str:
+def measured_in_words(health: Mapping[str, Any]) -> str:
     """Format the latest measurement, such as "modes 8/8"."""
     if health.get("modes") is not None:
         return f"modes {health['modes_held']}/{health['modes']}"

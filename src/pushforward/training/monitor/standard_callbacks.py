@@ -24,7 +24,7 @@ from pushforward.training.checkpoint.storage import step_name, write_json
 from pushforward.training.loop.callbacks import Action, CallbackRequest, Observer, StateView
 from pushforward.training.loop.display import Silent, Watcher
 from pushforward.training.monitor.alarms import Watch, lost
-from pushforward.training.monitor.health import SAMPLES, as_sampled, in_words
+from pushforward.training.monitor.health import SAMPLES, as_sampled, measured_in_words
 from pushforward.training.runs import log
 from pushforward.training.runs.log import players_in
 from pushforward.transports.redrawing import without_rejection
@@ -108,7 +108,7 @@ class Alarms(Observer):
                 self._last = line
             elif alarm.kind != "divergence":
                 self.progress.say(line)
-        words = in_words(row.get("health", {}))
+        words = measured_in_words(row.get("health", {}))
         if words or skipped:
             self._words = words or self._words
             said = self._words
