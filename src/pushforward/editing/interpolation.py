@@ -126,7 +126,7 @@ def _along(
     batch: int,
 ) -> Tensor:
     parts = _line(a, b, frames, interpolation).split(batch)
-    x = torch.cat([transport(part, _repeated(condition, len(part))) for part in parts])
+    x = torch.cat([transport(part, repeated(condition, len(part))) for part in parts])
     return transport.space.to_data(finite(x)).float().cpu()
 
 
@@ -138,7 +138,8 @@ def _line(a: Tensor, b: Tensor, frames: int, interpolation: str) -> Tensor:
     return interpolated(a.expand(shape), b.expand(shape), share)
 
 
-def _repeated(condition: Condition, n: int) -> Condition:
+def repeated(condition: Condition, n: int) -> Condition:
+    """Repeat the condition of one example for n examples."""
     if condition is None:
         return None
     return {name: part.expand(n, *part.shape[1:]) for name, part in condition.items()}
@@ -162,9 +163,9 @@ def walk(
     device = autoencoder.device
     given = condition_on(condition, device)
     ends = space.to_model(torch.stack([a, b]).to(device))
-    first, last = autoencoder.encode(ends, _repeated(given, 2)).split(1)
+    first, last = autoencoder.encode(ends, repeated(given, 2)).split(1)
     line = _line(first, last, frames, interpolation)
-    return space.to_data(autoencoder.decode(line, _repeated(given, frames))).float().cpu()
+    return space.to_data(autoencoder.decode(line, repeated(given, frames))).float().cpu()
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,7 @@ def invert(
         conditions = []
         for i in index.tolist():
             if given is not None:
-                tried = _repeated(condition_at(given, slice(i, i + 1)), count)
+                tried = repeated(condition_at(given, slice(i, i + 1)), count)
             best = _closest(transport, candidates, tried, target[i], search.starts, batch)
             starts.append(candidates[best])
             conditions.append(condition_at(tried, best))
@@ -363,7 +364,7 @@ def between(
         _check_deterministic(transport)
         given = transport.conditions(1, edited_condition(transport, condition), 0)
         x = torch.stack([checked_example(transport, end) for end in ends])
-        noise = transport.encode(x, _repeated(given, 2))  # type: ignore[operator]
+        noise = transport.encode(x, repeated(given, 2))  # type: ignore[operator]
         first, last = noise.split(1)
         return _along(transport, first, last, frames, given, interpolation, batch)
     kinds = {} if autoencoder is None else autoencoder.space.conditions

@@ -64,11 +64,6 @@ class GaussianBaseline(Transport):
         means, factors, residuals = zip(*parts, strict=True)
         return cls(space, torch.stack(means), list(factors), torch.stack(residuals))
 
-    @property
-    def device(self) -> torch.device:
-        """Return the device of the means."""
-        return self.means.device
-
     def forward(
         self, z: Tensor, condition: Mapping[str, Tensor] | None = None, draws: Draws | None = None
     ) -> Tensor:

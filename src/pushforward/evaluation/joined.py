@@ -158,15 +158,13 @@ def _stem(model: ModelResult) -> str | None:
 
 def _mean_model(name: str, group: Sequence[ModelResult], infos: Infos) -> ModelResult:
     first = group[0]
-    trainings = []
-    averaged = []
+    trainings = [_only(model, KEPT) for model in group]
+    mean = _mean_record([_only(model, AVERAGED) for model in group])
     alarms: list[Alarm] = []
     warnings = []
     commands: list[str] = []
     seeds: list[int | None] = []
     for model in group:
-        trainings.append(_only(model, KEPT))
-        averaged.append(_only(model, AVERAGED))
         for alarm in model.alarms:
             alarms.append(replace(alarm, training=model.name))
         warnings += [f"{model.name}: {text}" for text in model.warnings]
@@ -179,7 +177,6 @@ def _mean_model(name: str, group: Sequence[ModelResult], infos: Infos) -> ModelR
     weights_step = None
     if len({model.weights_step for model in group}) == 1:
         weights_step = first.weights_step
-    mean = _mean_record(averaged)
     return replace(
         first,
         name=name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from pushforward.data.core.hashes import permutation
 from pushforward.data.spaces import Space
 from pushforward.denoisers import Condition, Rescheduled
 from pushforward.denoisers.denoiser import condition_at, condition_on
-from pushforward.editing.interpolation import walk
+from pushforward.editing.interpolation import repeated, walk
 from pushforward.evaluation.features import Features, quantised
 from pushforward.evaluation.measurements import (
     CodeStatistics,
@@ -160,13 +160,7 @@ def _cell_centres(limits: Limits, side: int) -> Tensor:
 def _condition(transport: Transport, n: int, label: int | None) -> Condition:
     requested = {} if label is None else {"label": label}
     example = Request(transport.space.conditions).values(1, requested, 0)
-    if example is None:
-        return None
-    return _repeated(example, n, transport.device)
-
-
-def _repeated(example: Mapping[str, Tensor], n: int, device: torch.device) -> dict[str, Tensor]:
-    return {name: v.expand(n, *v.shape[1:]).to(device) for name, v in example.items()}
+    return condition_on(repeated(example, n), transport.device)
 
 
 def pictures_of(transport: Transport, run: Run | None, data: Dataset) -> Pictures:
@@ -245,10 +239,6 @@ def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = No
         return _decoded(autoencoder, autoencoder.encode(examples, given), given)
 
     return _in_parts(autoencoder, x, condition, decoded)
-
-
-def _encoded(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> Tensor:
-    return autoencoder.encode(autoencoder.space.to_model(x.to(autoencoder.device)), condition)
 
 
 def _decoded(autoencoder: Autoencoder, latents: Tensor, condition: Condition = None) -> Tensor:
@@ -425,10 +415,11 @@ def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
     if condition is not None and "label" in condition:
         count = min(STRIP, len(space.classes))
         device = autoencoder.device
+        given = condition_on(condition, device)
+        labels = {"label": torch.arange(count, device=device)}
         with torch.no_grad():
-            latent = _encoded(autoencoder, first, _repeated(condition, 1, device))
-            every = _repeated(condition, count, device)
-            every["label"] = torch.arange(count, device=device)
+            latent = autoencoder.encode(autoencoder.space.to_model(first.to(device)), given)
+            every = {**(repeated(given, count) or {}), **labels}
             decoded = _decoded(autoencoder, latent.expand(count, *latent.shape[1:]), every)
         walks["classes"] = space.quantise(decoded)
     frames = walk(autoencoder, first[0], other[0], STRIP, condition, interpolation="spherical")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any, Self
 
 from pushforward import registries
@@ -332,12 +332,8 @@ class Comparison(Record):
         return Variations(samples, over_references(score), runs, root)
 
     def _single_scores(self, metric: str) -> list[Score]:
-        scores = []
-        for row in self._rows(metric):
-            for run in row.trainings or [row]:
-                if metric in run.scores:
-                    scores.append(run.scores[metric])
-        return scores
+        runs = chain.from_iterable(row.trainings or [row] for row in self._rows(metric))
+        return [run.scores[metric] for run in runs if metric in run.scores]
 
     def _over_samples(
         self, row: ModelResult, metric: str, score: Score, pooled: Variation

@@ -153,8 +153,8 @@ def strong_columns(training: Array, scale: Array | None, *parts: Array) -> list[
     axes = _axes(training, scale, 2 * SKETCH)
     projected = []
     for part in parts:
-        blocks = [block @ axes for block in _blocks(part, scale)]
-        projected.append(torch.cat(blocks).numpy())
+        turned = torch.cat([block @ axes for block in _blocks(part, scale)])
+        projected.append(turned.numpy())
     return projected
 
 

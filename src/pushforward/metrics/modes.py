@@ -38,9 +38,9 @@ class ModeCount:
     spread: float
     divergence: float
     mass: Array
-    spread_error: float = 0.0
-    divergence_error: float = 0.0
-    divergence_growth: tuple[float, ...] = ()
+    spread_error: float
+    divergence_error: float
+    divergence_growth: tuple[float, ...]
 
 
 def count_modes(x: Array, centres: Array, std: float, weights: Array | None = None) -> ModeCount:

@@ -27,7 +27,6 @@ from pushforward.networks.blocks import (
     longer_side,
     pad_to,
     patches,
-    sides_of,
     size_choice,
     stem_of,
     unfold,
@@ -471,7 +470,7 @@ class TextbookGenerator(nn.Module):
         self, shape: Shape, *, latent: int = 100, width: int = 256, conditions: Kinds = None
     ) -> None:
         super().__init__()
-        self.shape = sides_of(shape, len(shape))
+        self.shape = tuple(shape)
         self.latent = latent
         self.width = width
         self.conditions = kinds_of(conditions)
@@ -502,7 +501,7 @@ class TextbookCritic(nn.Module):
         self, shape: Shape, *, width: int = 256, conditions: Kinds = None, minibatch_std: int = 0
     ) -> None:
         super().__init__()
-        self.shape = sides_of(shape, len(shape))
+        self.shape = tuple(shape)
         self.width = width
         self.conditions = kinds_of(conditions)
         self.minibatch_std = minibatch_std

@@ -77,9 +77,7 @@ def _best(comparison: Comparison, metric: str) -> str:
     else:
         text = beside_real(text, real_data_text(comparison, metric))
     text += "."
-    followers = []
-    for score, value in zip(scores[1:], values[1:], strict=True):
-        followers.append(f"{score.name} ({value})")
+    followers = [f"{score.name} ({value})" for score, value in zip(scores, values, strict=True)][1:]
     if followers:
         text += f" It is followed by {named(followers)}."
     if blind(comparison, metric):
@@ -136,12 +134,10 @@ def _at_n(comparison: Comparison) -> str:
 
 def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
     warned = texts(found, "copies")
-    unique = []
-    for score in statistics(comparison, "unique_texts"):
-        if not at_real_data(comparison, "unique_texts", score):
-            unique.append(score.value)
+    scores = statistics(comparison, "unique_texts")
+    unique = [score for score in scores if not at_real_data(comparison, "unique_texts", score)]
     if unique:
-        most = percent(max(unique))
+        most = percent(max(score.value for score in unique))
         warned.append(f"Up to {most} of samples contain a text that only one training row has.")
     if warned:
         return " ".join(warned)
@@ -173,13 +169,10 @@ def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
 
 
 def _speed(comparison: Comparison) -> str:
-    timed = []
-    for model in comparison.models:
-        if model.sampling.seconds_per_sample:
-            timed.append((model.sampling.seconds_per_sample, model.name))
+    times_of = [(model.sampling.seconds_per_sample, model.name) for model in comparison.models]
+    timed = sorted((seconds, name) for seconds, name in times_of if seconds)
     if not timed:
         return ""
-    timed.sort()
     longest, _ = timed[-1]
     factor, unit = duration_unit(longest)
     grouped: dict[str, list[str]] = {}  # to one digit, because times vary
@@ -203,10 +196,7 @@ def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
         problems = _problems_of(comparison, model, found)
         if problems:
             grouped.setdefault(listing(problems), []).append(model.name)
-    stated = []
-    for finding in found:
-        if finding.kind == "measure" and not finding.problems:
-            stated.append(finding.text)
+    stated = texts([finding for finding in found if not finding.problems], "measure")
     for problem, names in list(grouped.items())[:NAMED]:
         verb = "has" if len(names) == 1 else "have"
         stated.append(f"{named(names)} {verb} {problem}.")
@@ -222,14 +212,10 @@ def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
 
 
 def _problems_of(comparison: Comparison, model: ModelResult, found: Sequence[Finding]) -> list[str]:
-    problems = []
-    for finding in found:
-        problem = finding.problems.get(model.name)
-        if problem and problem not in problems:
-            problems.append(problem)
+    problems = [finding.problems.get(model.name) for finding in found]
     problems.append(_worst(comparison, model, "column_error", "column", "errors"))
     problems.append(_worst(comparison, model, "pair_error", "pair", "matrix"))
-    return list(filter(None, problems))
+    return list(dict.fromkeys(filter(None, problems)))
 
 
 def _worst(

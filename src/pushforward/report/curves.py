@@ -138,11 +138,8 @@ def _against(
 def _over_calls(
     name: str, index: int, by_calls: Sequence[CurveScore], cost: float = 1.0, style: str = ""
 ) -> Series:
-    xs = []
-    ys = []
-    for point in by_calls:
-        xs.append(cost * point.calls)
-        ys.append(point.value)
+    xs = [cost * point.calls for point in by_calls]
+    ys = [point.value for point in by_calls]
     return Series(name, index, xs, ys, style=style)
 
 

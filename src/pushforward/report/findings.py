@@ -93,10 +93,8 @@ IMAGENET_EXTRACTORS = ("efficientnet", "inception")
 
 def trained_with_features(comparison: Comparison) -> Findings:
     """Report ImageNet features that score models trained with ImageNet features."""
-    names = []
-    for model in comparison.models:
-        if _uses_imagenet(model.config.get("method")):
-            names.append(model.name)
+    trained = [model for model in comparison.models if _uses_imagenet(model.config.get("method"))]
+    names = [model.name for model in trained]
     for space in comparison.settings.spaces:
         if names and space.partition(":")[0] in IMAGENET_EXTRACTORS:
             text = (
@@ -117,11 +115,9 @@ def _uses_imagenet(settings: object) -> bool:
 
 def blind_scores(comparison: Comparison) -> Findings:
     """Report scores in which the baseline equals real data."""
-    labels = []
-    for metric in main_metrics(comparison):
-        if blind(comparison, metric):
-            labels.append(label_in_sentence(comparison, metric))
-    if labels:
+    metrics = [metric for metric in main_metrics(comparison) if blind(comparison, metric)]
+    if metrics:
+        labels = [label_in_sentence(comparison, metric) for metric in metrics]
         text = (
             f"The {listing(labels)} cannot show whether a model is good, because the baseline is "
             "not significantly worse than real data."

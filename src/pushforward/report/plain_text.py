@@ -7,7 +7,7 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
-from itertools import combinations
+from itertools import combinations, starmap
 
 from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
@@ -126,11 +126,9 @@ def _sections(comparison: Comparison) -> Iterator[tuple[str, Table | list[str]]]
 def _legend(comparison: Comparison) -> list[str]:
     spread = f"± the standard deviation over repeats ({sampled(comparison)})"
     lines = ["* marks a model that is ahead of all others and of the baseline"]
-    for arrow, meaning in ARROWS.items():
-        lines.append(f"{arrow} {meaning}")
+    lines += [f"{arrow} {meaning}" for arrow, meaning in ARROWS.items()]
     lines.append(f"[low, high] is a 95 % interval, {spread}")
-    for metric in main_metrics(comparison):
-        lines.append(comparison.info(metric).what)
+    lines += [comparison.info(metric).what for metric in main_metrics(comparison)]
     return lines
 
 
@@ -159,9 +157,7 @@ def _table(table: Table, width: int, wrap: bool = True) -> str:
                 break
             blocks.append(names)
         blocks[-1] = [f"{before}  {line}" for before, line in zip(blocks[-1], lines, strict=True)]
-    parts = []
-    for block in blocks:
-        parts.append("\n".join(line.rstrip() for line in block))
+    parts = ["\n".join(map(str.rstrip, block)) for block in blocks]
     if table.note:
         parts.append(textwrap.fill(table.note, width))
     return "\n\n".join(parts)
@@ -277,10 +273,8 @@ def subtitle(comparison: Comparison) -> str:
 
 def _longest_budgets(comparison: Comparison) -> str:
     names = {model.name for model in comparison.models}
-    budgets = []
-    for name, points in comparison.sweep.items():
-        if len(points) > 1 and name in names:
-            budgets.append(budget_of(points[-1]))
+    swept = [points for name, points in comparison.sweep.items() if name in names]
+    budgets = [budget_of(points[-1]) for points in swept if len(points) > 1]
     return ", ".join(dict.fromkeys(budgets))
 
 
@@ -365,11 +359,8 @@ def limits(comparison: Comparison) -> list[str]:
 
 
 def _margins(comparison: Comparison, metric: str) -> str:
-    margins = []
-    for pair in combinations(statistics(comparison, metric), 2):
-        least = margin(*pair)
-        if 0 < least < math.inf:
-            margins.append(least)
+    pairs = combinations(statistics(comparison, metric), 2)
+    margins = [least for least in starmap(margin, pairs) if 0 < least < math.inf]
     if not margins:
         return ""
     factor = factor_of(comparison, metric)

@@ -44,10 +44,7 @@ def player(comparison: Comparison, look: Look) -> Values:
             sprites += filter(None, [dict(panel["layers"]).get(kind)])
         if sprites:
             sliders.append(_slider(kind, sprites, look.suffix))
-    fields = {}
-    for panel in panels:
-        if panel["field"] is not None:
-            fields[panel["index"]] = panel["field"]
+    fields = {panel["index"]: panel["field"] for panel in panels if panel["field"] is not None}
     sampling = any(slider["kind"] == SAMPLING for slider in sliders)
     return {
         "real": look.grid("real", None),

@@ -156,10 +156,7 @@ class Look:
 
     def numbered(self, models: Iterable[ModelResult]) -> list[tuple[int, ModelResult]]:
         """Return models with their numbers."""
-        numbered = []
-        for place, model in enumerate(models):
-            numbered.append((self.numbers.get(model.name, place), model))
-        return numbered
+        return [(self.numbers.get(model.name, place), model) for place, model in enumerate(models)]
 
     def of(self, name: str) -> Pictures:
         """Return the pictures of a model, which may be empty."""

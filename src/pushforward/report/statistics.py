@@ -99,12 +99,8 @@ def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> S
 
 def statistics(comparison: Comparison, metric: str) -> list[Statistic]:
     """Return the scores of all models, best first."""
-    scores = []
-    for model in comparison.models:
-        score = statistic(comparison, model, metric)
-        if score is not None:
-            scores.append(score)
-    return sorted(scores, key=lambda score: score.loss)
+    scores = (statistic(comparison, model, metric) for model in comparison.models)
+    return sorted(filter(None, scores), key=lambda score: score.loss)
 
 
 def sweep_score(
@@ -421,12 +417,9 @@ def sampled(comparison: Comparison) -> str:
 def sessions(comparison: Comparison) -> list[list[str]]:
     """Return groups of models that were timed together."""
     timed = [model.name for model in comparison.models if model.sampling.seconds_per_sample]
-    together = []
-    for group in comparison.settings.timed or [timed]:
-        known = [name for name in group if name in timed]
-        if known:
-            together.append(known)
-    return together
+    groups = comparison.settings.timed or [timed]
+    together = ([name for name in group if name in timed] for group in groups)
+    return list(filter(None, together))
 
 
 Period = tuple[Alarm, Alarm | None]  # start and end of an alarm

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pushforward.arguments import one_of
 from pushforward.denoisers import Condition, Predictor
 from pushforward.draws import Draws
-from pushforward.errors import UsageError
 from pushforward.solvers.solver import Memory, Solver, StepResult, over, whole
 
 Node = tuple[Tensor, Tensor]  # lambda (n,) in float64, and the estimate there (n, *shape)
@@ -89,10 +89,8 @@ class SingleStep(Solver):
     grid = "log_snr"
 
     def __init__(self, order: int = 3, of: str = "noise") -> None:
-        if of not in ("noise", "data"):
-            raise UsageError(f'SingleStep interpolates "noise" or "data", got "{of}".')
         self.order = whole("SingleStep", "order", order, (2, 3))
-        self.of = of
+        self.of = one_of("estimate", of, ("noise", "data"))
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
