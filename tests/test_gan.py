@@ -31,6 +31,7 @@ from programs.games import (
 from programs.small_networks import awaken
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.testing import assert_close
 
 import pushforward as pf
 from pushforward.conditions import Numbers
@@ -56,14 +57,14 @@ def test_every_game_is_its_papers(paper):
     method = game(loss=paper.__name__, gamma=0.0)
     losses, _ = turns(method, rows())
     critic, generator = paper(real, fake)
-    torch.testing.assert_close(losses["critic"], critic.mean(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(losses["generator"], generator.mean(), rtol=1e-4, atol=1e-5)
+    assert_close(losses["critic"], critic.mean(), rtol=1e-4, atol=1e-5)
+    assert_close(losses["generator"], generator.mean(), rtol=1e-4, atol=1e-5)
     b = torch.tensor(B, requires_grad=True)
     scaled = b**2 / B**2 * fake
     _, generator = paper(real, scaled)
     generator.mean().backward()
     (slope_in_b,) = torch.autograd.grad(losses["generator"], method.generator.b)
-    torch.testing.assert_close(slope_in_b, b.grad, rtol=1e-4, atol=1e-5)
+    assert_close(slope_in_b, b.grad, rtol=1e-4, atol=1e-5)
 
 
 def test_every_known_game_is_tested():
@@ -81,9 +82,9 @@ def test_zero_centred_penalties_of_a_quadratic_critic(penalty):
     if "r2" in penalty:
         penalised = penalised + fake_slope
     wanted = 0.4 * penalised.mean()
-    torch.testing.assert_close(notes["penalty"], wanted)
+    assert_close(notes["penalty"], wanted)
     plain = F.softplus(-real) + F.softplus(fake)
-    torch.testing.assert_close(losses["critic"], plain.mean() + wanted)
+    assert_close(losses["critic"], plain.mean() + wanted)
 
 
 def test_the_one_centred_penalty_of_a_quadratic_critic():
@@ -96,7 +97,7 @@ def test_the_one_centred_penalty_of_a_quadratic_critic():
     _, notes = turns(method, rows(), moment)
     slopes = A * middle.norm(dim=1)
     expected = 10 * (slopes - 1).square().mean()
-    torch.testing.assert_close(notes["penalty"], expected)
+    assert_close(notes["penalty"], expected)
 
 
 def test_penalties_have_the_gradient_of_their_definition():
@@ -146,7 +147,7 @@ def test_lazy_penalties_come_seldom_and_weigh_as_much():
         bare, _ = turns(without, rows(), now(64, step))
         assert ("penalty" in notes) == (step % 4 == 0)
         expected = bare["critic"] + notes.get("penalty", 0.0)
-        torch.testing.assert_close(losses["critic"], expected)
+        assert_close(losses["critic"], expected)
         if "penalty" in notes:
             _, every_step = turns(always, rows(), now(64, step))
             wanted = 4 * float(every_step["penalty"])
@@ -172,9 +173,9 @@ def test_packs_are_scored_and_penalised_together():
     method = game(pack=4, gamma=0.6)
     losses, notes = turns(method, rows())
     slopes = real_slope + fake_slope
-    torch.testing.assert_close(notes["penalty"], 0.3 * slopes.mean())
+    assert_close(notes["penalty"], 0.3 * slopes.mean())
     plain = F.softplus(fake - real).mean()
-    torch.testing.assert_close(losses["critic"], plain + notes["penalty"])
+    assert_close(losses["critic"], plain + notes["penalty"])
     packed = game(pack=4)
     odd = rows(62)
     with pytest.raises(UsageError, match="multiple of 4"):
@@ -183,14 +184,14 @@ def test_packs_are_scored_and_penalised_together():
     assert grouped.group == 12
     few = rows(5)
     expected = 4 * A / 2 * squares(few)
-    torch.testing.assert_close(packed.scores(few), expected)
+    assert_close(packed.scores(few), expected)
 
 
 def test_notes_say_how_the_game_stands():
     real, fake, *_ = parts()
     _, notes = turns(game(), rows())
     expected = (real - fake).mean()
-    torch.testing.assert_close(notes["logit_gap"], expected)
+    assert_close(notes["logit_gap"], expected)
     right = real > fake
     accuracy = float(notes["critic_accuracy"])
     assert accuracy == pytest.approx(float(right.float().mean()))
@@ -434,20 +435,18 @@ def test_all_parts_and_turns_of_a_step_see_one_strength(monkeypatch):
     assert float(notes["strength"]) == pytest.approx(0.4)
     assert abs(float(whole.strength_now) - 0.4) > 0.1
     for player in wanted:
-        torch.testing.assert_close(losses[player], wanted[player])
+        assert_close(losses[player], wanted[player])
 
 
 @pytest.mark.parametrize("name", ["relativistic", "hinge"])
 def test_the_strength_moves_with_how_the_critic_leans(name):
-    """Up where it is surer than wanted; by the sum over rows, whatever the parts; never below 0 or
-    above .8.
-    """
+    """Up where it is surer than wanted, by the sum over all rows; never below 0 or above .8."""
     x = images(128)
     whole = adaptive(0.6, loss=name)
     split = adaptive(0.6, loss=name)
     turns(whole, x)
     split_turns(split, x)
-    torch.testing.assert_close(whole.strength_now, split.strength_now)
+    assert_close(whole.strength_now, split.strength_now)
     draws = now(128).draws.stream("augment")
     augment = whole.critic_input.augment
     lean = squares(augment(x, draws, 0.4))
@@ -455,7 +454,7 @@ def test_the_strength_moves_with_how_the_critic_leans(name):
         fake = generated_images(x)
         lean = lean - squares(augment(fake, draws, 0.4))
     surer = lean.sign().mean() - 0.6
-    torch.testing.assert_close(whole.strength_now, 0.4 + surer * 128 / 500_000)
+    assert_close(whole.strength_now, 0.4 + surer * 128 / 500_000)
     for start, bound in ((3.0, 0.8), (-2.0, 0.0)):
         whole.strength_now.fill_(start)
         turns(whole, x)
@@ -478,7 +477,7 @@ def test_the_critic_sees_real_and_generated_rows_through_the_same_changes():
     real_seen = augment(x, draws, 1.0)
     fake_seen = augment(fake, draws, 1.0)
     slopes = A**2 * (squares(real_seen) + squares(fake_seen))
-    torch.testing.assert_close(notes["penalty"], slopes.mean() / 2)
+    assert_close(notes["penalty"], slopes.mean() / 2)
 
 
 SHAPES = [(1, 8, 8), (3, 13, 21), (1, 28, 28)]
@@ -495,13 +494,13 @@ def test_labels_speak_by_projection():
     free = head(features)
     null = table[CLASSES]
     plain = head.linear(features)[:, 0]
-    torch.testing.assert_close(free, plain + features @ null)
+    assert_close(free, plain + features @ null)
     directions = table[condition["label"]] - null
     expected = (features * directions).sum(1)
-    torch.testing.assert_close(labelled - free, expected)
+    assert_close(labelled - free, expected)
     condition["label_null"] = torch.ones(5) > 0
     hidden = head(features, None, condition)
-    torch.testing.assert_close(hidden, free)
+    assert_close(hidden, free)
     unconditional = ProjectionHead(6)
     scores = unconditional(features.float())
     assert scores.shape == (5,)
@@ -574,12 +573,12 @@ def test_textbook_pair_is_its_formula():
     x = torch.randn(3, 1, 28, 28)
     hidden = F.linear(z, network.enter.weight, network.enter.bias).clamp(min=0)
     image = F.linear(hidden, network.leave.weight, network.leave.bias)
-    torch.testing.assert_close(network(z), image.reshape(3, 1, 28, 28))
+    assert_close(network(z), image.reshape(3, 1, 28, 28))
     hidden = F.linear(x.flatten(1), critic.enter.weight, critic.enter.bias)
     hidden = torch.maximum(hidden, 0.2 * hidden)
     head = critic.leave.linear
     scores = F.linear(hidden, head.weight, head.bias)
-    torch.testing.assert_close(critic(x), scores[:, 0])
+    assert_close(critic(x), scores[:, 0])
     assert parameters(network) == 101 * 256 + 257 * 784
     assert parameters(critic) == 785 * 256 + 257
 
@@ -597,4 +596,4 @@ def test_small_critics_score_every_place_and_take_the_mean(side, last):
     places = h.flatten(2).unbind(2)
     scores = torch.stack([small.leave(place, None, label) for place in places])
     actual = small(x, None, label)
-    torch.testing.assert_close(actual, scores.mean(0), rtol=1e-4, atol=1e-5)
+    assert_close(actual, scores.mean(0), rtol=1e-4, atol=1e-5)

@@ -4,6 +4,8 @@ packs, bounded slopes, waves.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,7 @@ from programs.small_networks import (
 )
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.testing import assert_close
 
 from pushforward.denoisers.denoiser import call, network_precision
 from pushforward.errors import UsageError
@@ -75,7 +78,7 @@ def test_rows_are_independent(build, shape, classes):
         inputs = row_of(x, i), row_of(t, i)
         label = condition and {"label": row_of(condition["label"], i)}
         alone = network(*inputs, label).reshape(1, -1)
-        torch.testing.assert_close(alone, row_of(rows, i), rtol=1e-10, atol=1e-10)
+        assert_close(alone, row_of(rows, i), rtol=1e-10, atol=1e-10)
     assert rows.std(0).min() > 0
 
 
@@ -94,11 +97,11 @@ def test_null_rows_read_as_unconditional(build, shape, classes):
     null = torch.tensor([True, False, True, False, False])
     condition["label_null"] = null
     mixed = network(x, t, condition)
-    torch.testing.assert_close(mixed[null], free[null], rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(mixed[~null], labelled[~null], rtol=1e-12, atol=1e-12)
+    assert_close(mixed[null], free[null], rtol=1e-12, atol=1e-12)
+    assert_close(mixed[~null], labelled[~null], rtol=1e-12, atol=1e-12)
     difference = (free - labelled).reshape(5, -1).abs()
     assert difference.amax(1).min() > 1e-3
-    torch.testing.assert_close(network(x, t, {}), free)
+    assert_close(network(x, t, {}), free)
 
 
 @pytest.mark.parametrize(("build", "shape", "classes"), SMALL)
@@ -124,7 +127,7 @@ def test_forward_mode_derivative_equals_difference(build, shape, classes):
     # linear.
     h = 1e-5
     difference = (8 * change(h) - change(2 * h)) / (12 * h)
-    torch.testing.assert_close(derivative, difference, rtol=1e-6, atol=1e-6)
+    assert_close(derivative, difference, rtol=1e-6, atol=1e-6)
     assert derivative.abs().max() > 1e-3
 
 
@@ -167,7 +170,7 @@ def test_export_equals_eager(build, shape, classes):
     inputs = arguments(build, shape, classes, 3, torch.float32)
     program = exported(network, *inputs)
     inputs = arguments(build, shape, classes, 3, torch.float32)
-    torch.testing.assert_close(program(*inputs), network(*inputs), rtol=1e-5, atol=1e-5)
+    assert_close(program(*inputs), network(*inputs), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("build", list(DENOISERS))
@@ -225,27 +228,27 @@ def test_odd_sizes_equal_hand_padded_even_sizes(kind, times, options):
     expected = large(padded, t)
     if expected.ndim == 4:
         expected = expected[:, :, :5, :3]
-    torch.testing.assert_close(small(x, t), expected)
+    assert_close(small(x, t), expected)
 
 
 @pytest.mark.parametrize("size", [(7, 5), (8, 6), (1, 2), (4, 9)])
 def test_resampling_is_the_kernel_1_2_1(size):
     height, width = size
-    x = torch.randn(2, 3, height, width, dtype=torch.float64)
-    line = torch.tensor([1.0, 2.0, 1.0], dtype=torch.float64)
+    x = torch.randn(2, 3, height, width).double()
+    line = torch.tensor([1.0, 2.0, 1.0]).double()
     square = torch.outer(line, line)
     kernel = square.expand(3, 1, 3, 3)
     padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
     smooth = F.conv2d(padded, kernel / 16, groups=3)
     halve = Resample(halving(height), halving(width)).double()
     coarse = halve(x)
-    torch.testing.assert_close(coarse, smooth[:, :, ::2, ::2])
+    assert_close(coarse, smooth[:, :, ::2, ::2])
 
     double = Resample(doubling(height), doubling(width)).double()
     edge = F.pad(coarse, (0, 1, 0, 1), mode="replicate")
     spread = F.conv_transpose2d(edge, kernel / 4, stride=2, groups=3)
     expected = spread[:, :, 1 : 1 + height, 1 : 1 + width]
-    torch.testing.assert_close(double(coarse), expected)
+    assert_close(double(coarse), expected)
 
 
 def test_modulation_and_attention_are_their_formulas():
@@ -253,12 +256,12 @@ def test_modulation_and_attention_are_their_formulas():
     scale = torch.randn(3, 4)
     shift = torch.randn(3, 4)
     film = scale, shift
+    modulated = modulate(h, film)
+    for i, j in itertools.product(range(2), range(5)):
+        expected = h[:, :, i, j] * scale + shift
+        assert_close(modulated[:, :, i, j], expected)
     vectors = h[:, :, 0, 0]
-    expected = vectors * scale + shift
-    torch.testing.assert_close(modulate(vectors, film), expected)
-    columns = [column * scale + shift for column in h.flatten(2).unbind(2)]
-    expected = torch.stack(columns, 2).reshape(h.shape)
-    torch.testing.assert_close(modulate(h, film), expected)
+    assert_close(modulate(vectors, film), vectors * scale + shift)
     assert modulate(h, None) is h
     modulation = Modulation.films(6, [2, 3])
     nn.init.zeros_(modulation.linear.weight)
@@ -270,9 +273,9 @@ def test_modulation_and_attention_are_their_formulas():
     q, k, v = torch.randn(3, 2, 2, 7, 4)
     scores = torch.einsum("nhid,nhjd->nhij", q, k) / 2
     expected = torch.softmax(scores, -1) @ v
-    torch.testing.assert_close(attend(q, k, v), expected)
+    assert_close(attend(q, k, v), expected)
     low = attend(q.bfloat16(), k.bfloat16(), v.bfloat16())
-    torch.testing.assert_close(low.float(), expected, rtol=0.05, atol=0.05)
+    assert_close(low.float(), expected, rtol=0.05, atol=0.05)
 
 
 # The deviation of groups
@@ -281,9 +284,9 @@ def test_modulation_and_attention_are_their_formulas():
 @pytest.mark.parametrize(("n", "group"), [(8, 4), (10, 4), (3, 4), (7, 1), (6, 2)])
 @pytest.mark.parametrize("sides", [(), (2, 3)])
 def test_deviation_equals_a_loop(n, group, sides):
-    scales = torch.logspace(-5, 1, 5, dtype=torch.float64)
-    h = torch.randn(n, *sides, 5, dtype=torch.float64) * scales
-    h = h.movedim(-1, 1)
+    scales = torch.logspace(-5, 1, 5).double()
+    noise = torch.randn(n, *sides, 5).double()
+    h = (scales * noise).movedim(-1, 1)
     result = append_minibatch_std(h, group)
     assert result.shape == (n, 6, *sides)
     assert torch.equal(result[:, :5], h)
@@ -329,14 +332,14 @@ def test_packs_are_rows_joined_by_hand(shape):
     last = torch.cat([*x[3:]])
     scores = packed(x)
     assert scores.shape == (2,)
-    torch.testing.assert_close(scores, inner(torch.stack([first, last])))
+    assert_close(scores, inner(torch.stack([first, last])))
     partner = x.clone()
     partner[4] += 1
     change = packed(partner) - scores
     assert change[0] == 0
     assert change[1].abs() > 1e-4
     program = exported(packed, x)
-    torch.testing.assert_close(program(x), scores)
+    assert_close(program(x), scores)
 
 
 @pytest.mark.parametrize("make", [textbook, unnormalised, residual, generator])
@@ -391,7 +394,7 @@ def test_spectral_networks_export_and_have_forward_derivatives(training):
     if not training:
         program = exported(network, x, None, condition)
         actual = program(x, None, condition)
-        torch.testing.assert_close(actual, network(x, None, condition))
+        assert_close(actual, network(x, None, condition))
 
     def scores(x):
         return network(x, None, condition)
@@ -401,7 +404,7 @@ def test_spectral_networks_export_and_have_forward_derivatives(training):
     step = 1e-6 * v
     with torch.no_grad():
         difference = scores(x + step) - scores(x - step)
-    torch.testing.assert_close(derivative, difference / 2e-6, rtol=1e-6, atol=1e-7)
+    assert_close(derivative, difference / 2e-6, rtol=1e-6, atol=1e-7)
 
 
 class Sees(nn.Module):
@@ -439,12 +442,12 @@ def test_each_pattern_of_signs_learns_its_own_code():
 def test_fourier_features_are_sines_and_cosines_of_growing_frequency():
     network = FourierFeatures(Sees(), 2, 4, low=0.5, high=32.0)
     rates = network.frequencies.norm(dim=1)
-    torch.testing.assert_close(rates, torch.tensor([0.5, 2.0, 8.0, 32.0]), rtol=1e-5, atol=0)
+    assert_close(rates, torch.tensor([0.5, 2.0, 8.0, 32.0]), rtol=1e-5, atol=0)
     x = torch.randn(7, 2)
     condition = {"label": x}
     out = network(x, None, condition)
     assert network.network.given == (None, condition)
-    torch.testing.assert_close(out, with_waves(x, network), rtol=0, atol=1e-5)
+    assert_close(out, with_waves(x, network), rtol=0, atol=1e-5)
 
 
 def with_waves(x, network):
@@ -458,7 +461,7 @@ def test_fourier_directions_point_everywhere():
     rows = F.normalize(network.frequencies, dim=1)
     assert rows.mean(0).abs().max() < 0.05
     covariance = rows.T @ rows / len(rows)
-    torch.testing.assert_close(covariance, torch.eye(3) / 3, rtol=0, atol=0.04)
+    assert_close(covariance, torch.eye(3) / 3, rtol=0, atol=0.04)
 
 
 def test_fourier_angles_keep_their_precision():
@@ -466,7 +469,7 @@ def test_fourier_angles_keep_their_precision():
     x = 3 * torch.randn(50, 2)
     with network_precision("bfloat16"):
         seen = call(network, x)
-    torch.testing.assert_close(seen, with_waves(x, network), rtol=0, atol=1e-3)
+    assert_close(seen, with_waves(x, network), rtol=0, atol=1e-3)
 
 
 def test_more_signs_than_numbers_or_than_a_table_may_have_are_refused():
@@ -486,7 +489,7 @@ def test_a_leaky_perceptron_is_piecewise_linear():
             nn.init.zeros_(parameter)
     smooth.load_state_dict(network.state_dict())
     x = torch.randn(6, 5)
-    torch.testing.assert_close(network(3 * x), 3 * network(x), rtol=1e-4, atol=1e-6)
+    assert_close(network(3 * x), 3 * network(x), rtol=1e-4, atol=1e-6)
     assert not torch.allclose(smooth(3 * x), 3 * smooth(x), rtol=1e-2)
 
 
