@@ -12,9 +12,16 @@ def cases(text):
     At least two blanks separate columns. A cell is a Python literal or else plain text; from # on
     a line is a comment.
     """
-    names, *rows = map(_cells, text.strip().splitlines())
-    values = [tuple(map(_value, row)) for row in rows]
-    return pytest.mark.parametrize(names, values)
+    header, *lines = text.strip().splitlines()
+    return pytest.mark.parametrize(_cells(header), rows_of("\n".join(lines)))
+
+
+def rows_of(text):
+    """The rows of a table without a first line of names."""
+    rows = []
+    for line in text.strip().splitlines():
+        rows.append(tuple(map(_value, _cells(line))))
+    return rows
 
 
 def series(text):
