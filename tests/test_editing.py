@@ -19,6 +19,8 @@ from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
 from pushforward.transports import Flow, Map
 
+every_path = pytest.mark.parametrize("path", PATHS, ids=IDS)
+
 
 def angles(a, b):
     """The angles between the rows of two batches."""
@@ -65,7 +67,7 @@ def distance(flow, x, y):
 X = torch.tensor([-1.5, 1.0, 4.0])
 
 
-@pytest.mark.parametrize("path", PATHS, ids=IDS)
+@every_path
 @pytest.mark.parametrize("solver", [solvers.RK4(), solvers.DEIS()], ids=["rk4", "deis"])
 def test_interpolation_ends_at_its_inputs(path, solver):
     flow = rows(path, solver=solver, steps=60)
@@ -80,7 +82,7 @@ def test_interpolation_ends_at_its_inputs(path, solver):
     assert deviation.abs().max() > 0.05
 
 
-@pytest.mark.parametrize("path", PATHS, ids=IDS)
+@every_path
 @pytest.mark.parametrize(
     "solver", [solvers.Heun(), solvers.Ancestral(), solvers.DPM()], ids=["heun", "ancestral", "dpm"]
 )

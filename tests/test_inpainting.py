@@ -17,6 +17,8 @@ from pushforward.editing import Resampled, inpainting, super_resolution
 from pushforward.paths import VP, Linear
 from pushforward.transports import Flow
 
+every_path = pytest.mark.parametrize("path", PATHS, ids=IDS)
+
 
 class Still(ExampleDraws):
     """Draws that are zero: under a linear denoiser what comes out is then the mean of what
@@ -30,7 +32,7 @@ class Still(ExampleDraws):
 UNKNOWN = torch.tensor([False, True, True])
 
 
-@pytest.mark.parametrize("path", PATHS, ids=IDS)
+@every_path
 @pytest.mark.parametrize(
     "solver",
     [None, solvers.Heun(), solvers.DPM(3), solvers.UniPC()],
@@ -177,7 +179,7 @@ def test_noising_back_gives_the_marginal_of_the_earlier_time():
     assert noised_back.std().item() == pytest.approx(sigma, rel=3.5 / math.sqrt(6 * n))
 
 
-@pytest.mark.parametrize("path", PATHS, ids=IDS)
+@every_path
 @pytest.mark.parametrize("solver", [None, solvers.DPM()], ids=["default", "dpm"])
 def test_super_resolution_averages_to_the_image(path, solver):
     flow = pictures(path=path)
@@ -191,7 +193,7 @@ def test_super_resolution_averages_to_the_image(path, solver):
     assert deviations.min() > 1e-4, "within a block there is detail"
 
 
-@pytest.mark.parametrize("path", PATHS, ids=IDS)
+@every_path
 def test_super_resolution_keeps_to_the_bounds_of_pixels(path):
     space = ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1))
     flow = pictures(space=space, path=path)
