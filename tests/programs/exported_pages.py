@@ -91,7 +91,9 @@ def images(name="flow"):
 def expected_states(seeds, label=None, scale=1.0, solver="dpm", steps=2):
     """The states and the samples of `images`, (3, n, 6, 6)."""
     draws = ExampleDraws(seeds, name="sample")
-    given = {} if label is None else {"label": label}
+    given = {}
+    if label is not None:
+        given["label"] = label
     labels = Request(IMAGES.conditions).values(len(seeds), given, seeds[0])["label"]
     z = draws.normal((1, 6, 6))
     about, _ = images()

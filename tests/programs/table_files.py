@@ -8,24 +8,21 @@ def mixed_columns(n, seed=0):
     a date; some are missing.
     """
     rng = np.random.default_rng(seed)
+    columns = {}
     height = rng.normal(170, 9, n)
+    columns["height"] = np.char.mod("%.1f", height)
     no_gain = rng.random(n) < 0.4
     gain = np.where(no_gain, 0, rng.gamma(2, 40, n))
     missing = rng.random(n) < 0.1
-    gains = np.char.mod("%.2f", gain)
+    columns["net gain"] = np.where(missing, "", np.char.mod("%.2f", gain))
     count = rng.integers(100, 100 + max(2, n // 3), n)
+    columns["count"] = count.astype(str)
     colours = np.array(["red", "green", "blue, dark"])
-    colour = colours[rng.integers(0, 3, n)]
+    columns["colour"] = colours[rng.integers(0, 3, n)]
     stars = rng.integers(1, 6, n)
+    columns["stars"] = stars.astype(str)
+    columns["member"] = np.where(height > 170, "yes", "no")
     days = rng.integers(0, 200, n)
     since = np.datetime64("2020-01-01") + days
-    columns = {
-        "height": np.char.mod("%.1f", height),
-        "net gain": np.where(missing, "", gains),
-        "count": count.astype(str),
-        "colour": colour,
-        "stars": stars.astype(str),
-        "member": np.where(height > 170, "yes", "no"),
-        "since": since.astype(str),
-    }
+    columns["since"] = since.astype(str)
     return {name: cells.tolist() for name, cells in columns.items()}
