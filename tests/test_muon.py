@@ -57,6 +57,10 @@ def test_updates_are_those_of_pytorch_one_matrix_at_a_time(decay, monkeypatch):
         torch.testing.assert_close(own.state[a], reference.state[b], rtol=0, atol=0)
 
 
+def from_singular_values(u, s, vh):
+    return u @ torch.diag_embed(s) @ vh
+
+
 @pytest.mark.parametrize("shape", [(3, 40, 300), (3, 300, 40), (2, 40, 50), (2, 50, 50)])
 @pytest.mark.parametrize("decay", [0.0, 5.0])
 def test_float32_follows_the_polynomial_of_the_singular_values(shape, decay):
@@ -67,12 +71,13 @@ def test_float32_follows_the_polynomial_of_the_singular_values(shape, decay):
     x = torch.randn(shape, dtype=torch.float64, generator=generator)
     u, s, vh = torch.linalg.svd(x, full_matrices=False)
     if decay:
-        s = torch.logspace(0, -decay, s.shape[1], dtype=torch.float64).expand_as(s)
-    x = u @ torch.diag_embed(s) @ vh
+        values = torch.logspace(0, -decay, s.shape[1], dtype=torch.float64)
+        s = values.expand_as(s)
+    x = from_singular_values(u, s, vh)
     s = s / s.norm(dim=1, keepdim=True)
     for _ in range(5):
         s = muon.A * s + muon.B * s**3 + muon.C * s**5
-    expected = u @ torch.diag_embed(s) @ vh
+    expected = from_singular_values(u, s, vh)
     difference = orthogonalise(x.float(), torch.float32) - expected
     error = difference.norm(dim=(1, 2)) / expected.norm(dim=(1, 2))
     assert error.max() < 2e-5
