@@ -107,16 +107,16 @@ def pages(tmp_path_factory):
     9007199254740991  0     5000
 """)
 def test_noise_is_numpys_bit_for_bit(either, pages, seed, call, n):
-    Page(either, pages["one"])
+    page = Page(either, pages["one"])
     code = (HERE / "templates" / "worker.js").read_text()
     stream = key("rows", "sample")
-    philox = np.random.Philox(
-        key=np.array([seed % 2**64, stream], np.uint64), counter=[0, 0, 0, call]
-    )
+    words = np.array([seed % 2**64, stream], np.uint64)
+    philox = np.random.Philox(key=words, counter=[0, 0, 0, call])
     wanted = np.random.Generator(philox).standard_normal(n, np.float32)
     drawn = f"[...new Uint32Array(noise([{seed}], '{stream}', {call}, [{n}]).buffer)]"
-    bits = either.run(f"(() => {{ {code}; return {drawn}; }})()")
-    assert np.array_equal(np.array(bits, np.uint32), wanted.view(np.uint32))
+    numbers = page.run(f"(() => {{ {code}; return {drawn}; }})()")
+    bits = np.array(numbers, np.uint32)
+    assert np.array_equal(bits, wanted.view(np.uint32))
 
 
 def test_samples_are_those_of_the_seeds_labels_and_settings(either, pages):

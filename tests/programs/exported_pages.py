@@ -139,18 +139,22 @@ def table_space():
     weight = rng.normal(70, 9, n)
     unpaid = rng.random(n) < 0.4
     missing = rng.random(n) < 0.1
-    paid = np.where(missing, np.nan, rng.exponential(900, n))
+    paid = rng.exponential(900, n)
+    paid[missing] = np.nan
     paid[unpaid] = 0.0
     days = np.rint(rng.uniform(0, 15000, n))
     rooms = rng.integers(1, 7, n).astype(float)
     towns = rng.integers(0, 3, n).astype(float)
+    none = np.full(n, np.nan)
+    dates = Format(pattern="%-d.%m.%Y")
+    names = ("Bonn", "Köln", "Ulm <i>")
     fields = [
         Number.measured("weight", weight, form=Format(decimals=2)),
         Number.measured("paid", paid, form=Format(digits=4)),
         Number.measured("rooms", rooms, "whole", Format(decimals=0)),
-        Number.measured("born", days * 86400, "date", Format(pattern="%-d.%m.%Y")),
-        Number.measured("none", np.full(n, np.nan)),
-        Category.measured("town", towns, ("Bonn", "Köln", "Ulm <i>"), missing=True),
+        Number.measured("born", days * 86400, "date", dates),
+        Number.measured("none", none),
+        Category.measured("town", towns, names, missing=True),
     ]
     return pf.data.TableSpace.of(fields)
 
