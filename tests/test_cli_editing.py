@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from programs.command_line import run
 from programs.editing_runs import done, pixels
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 
 from pushforward.data.images.image_set import read_image
 from pushforward.errors import DataError
@@ -199,7 +199,7 @@ sample flow --grid learned --steps 3              | pushforward tune flow --step
 """
 
 
-@pytest.mark.parametrize(("command", "says"), cases(MISTAKES))
+@pytest.mark.parametrize(("command", "says"), read_cases(MISTAKES))
 def test_a_mistake_gets_one_clear_message(here, capsys, command, says):
     before = sorted(os.listdir(here))
     exit_code, out, err = run(capsys, *command.split())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from programs.small_networks import awaken
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 from scipy.stats import multivariate_normal
 
 import pushforward as pf
@@ -99,7 +99,7 @@ REFUSED = r"""
 """
 
 
-@pytest.mark.parametrize(("asked", "says"), cases(REFUSED))
+@pytest.mark.parametrize(("asked", "says"), read_cases(REFUSED))
 def test_requests_that_cannot_be_are_refused(asked, says):
     request = Request(BOTH)
     with pytest.raises(UsageError, match=says):

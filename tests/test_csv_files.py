@@ -4,8 +4,8 @@ import warnings
 
 import numpy as np
 import pytest
-from programs.cases import text_table
 from programs.image_files import rows_of
+from programs.text_tables import read_texts
 
 import pushforward as pf
 from pushforward.cli.inputs import source
@@ -59,7 +59,7 @@ def test_dialects(tmp_path, text):
     assert values == [[1, 2], [3, 4]]
 
 
-REFUSED = text_table(
+REFUSED = read_texts(
     r"""
     a,b\n1,2\nabc,3\n4,5\n      | "a".* 1 cell .*line 3 \("abc"\).*`drop="a"`
     a,b\n1,2\n3,nan\n4,inf\n5,6 | "b".* 1 cell .*line 4 \("inf"\)
@@ -124,7 +124,7 @@ WHOLE = [[str(a) for a in row] for row in rng.integers(0, 17, (40, 3))]
 KINDS = [[*row, WOODS[i % 3]] for i, row in enumerate(FLOATS)]
 NAMED = [[f"row{i}", *row] for i, row in enumerate(FLOATS)]
 LONG = {"FLOATS": FLOATS, "WHOLE": WHOLE, "KINDS": KINDS, "NAMED": NAMED}
-FIRST_LINES = text_table(
+FIRST_LINES = read_texts(
     """
     names | height, width, depth      | FLOATS
     names | a, b, c                   | , 1, 2; 3, NA, nan; 5, 6,

@@ -6,7 +6,7 @@ import json
 
 import filelock
 import pytest
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 from programs.trained import run_folder
 
 import pushforward as pf
@@ -104,7 +104,7 @@ def check_refused(folder, data):
         pf.resume(folder, data=data)
 
 
-@pytest.mark.parametrize(("part", "name", "value"), cases(SOUND) + cases(BROKEN))
+@pytest.mark.parametrize(("part", "name", "value"), read_cases(SOUND) + read_cases(BROKEN))
 def test_a_changed_spec_is_refused_by_its_hash(part, name, value, tmp_path):
     folder, data = run_folder(tmp_path)
     change_spec(folder, part, name, value)
@@ -112,7 +112,7 @@ def test_a_changed_spec_is_refused_by_its_hash(part, name, value, tmp_path):
 
 
 @pytest.mark.usefixtures("without_hashes")
-@pytest.mark.parametrize(("part", "name", "value"), cases(BROKEN))
+@pytest.mark.parametrize(("part", "name", "value"), read_cases(BROKEN))
 def test_a_spec_that_cannot_be_read_is_refused(part, name, value, tmp_path):
     folder, data = run_folder(tmp_path)
     change_spec(folder, part, name, value)
@@ -120,7 +120,7 @@ def test_a_spec_that_cannot_be_read_is_refused(part, name, value, tmp_path):
 
 
 @pytest.mark.usefixtures("without_hashes")
-@pytest.mark.parametrize(("part", "name", "value"), cases(SOUND))
+@pytest.mark.parametrize(("part", "name", "value"), read_cases(SOUND))
 def test_a_spec_of_which_no_hash_is_known_may_be_changed(part, name, value, tmp_path):
     folder, data = run_folder(tmp_path)
     change_spec(folder, part, name, value)

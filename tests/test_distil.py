@@ -5,50 +5,41 @@ import shutil
 
 import numpy as np
 import pytest
+from programs.command_line import answer, run
 
 import pushforward as pf
-from pushforward.cli import main
 from pushforward.errors import DataError, UsageError
 from pushforward.training import distil
 
 FEW = {"trajectories": 64, "teacher_steps": 2}
-WORDS = ["--trajectories", "64", "--teacher-steps", "2"]
+
+
+FEW_TRAJECTORIES = "--trajectories 64 --teacher-steps 2"
 
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     out = tmp_path_factory.mktemp("distil") / "teacher"
-    return pf.fit(
-        "flow", pf.data.load("moons", limit=256), steps=12, size="tiny", out=out, progress=False
-    )
+    data = pf.data.load("moons", limit=256)
+    return pf.fit("flow", data, steps=12, size="tiny", out=out, progress=False)
 
 
 def test_a_run_is_distilled_on_its_own_data(teacher, tmp_path, capsys):
-    words = [
-        "distil",
-        str(teacher.folder),
-        "--steps",
-        "3",
-        "--out",
-        str(tmp_path / "run"),
-        "--json",
-        "--batch",
-        "32",
-        *WORDS,
-    ]
-    assert main(words) == 0
-    assert json.loads(capsys.readouterr().out)["recipe"] == "distil"
-    run = pf.load(tmp_path / "run")
-    assert run.transport.calls == 1
-    assert run.spec["fingerprint"] == teacher.spec["fingerprint"]
-    assert run.spec["training"]["batch"] == 32
-    assert run.sample(4, steps=3).shape == (4, 2)
+    folder = tmp_path / "run"
+    command = f"distil {teacher.folder} --steps 3 --out {folder} --json --batch 32"
+    out = answer(capsys, f"{command} {FEW_TRAJECTORIES}")
+    assert json.loads(out)["recipe"] == "distil"
+    student = pf.load(folder)
+    assert student.transport.calls == 1
+    assert student.spec["fingerprint"] == teacher.spec["fingerprint"]
+    assert student.spec["training"]["batch"] == 32
+    assert student.sample(4, steps=3).shape == (4, 2)
 
 
 def test_calls_is_the_default_of_samples(teacher, tmp_path):
-    run = distil(teacher, calls=2, steps=1, settings=FEW, out=tmp_path / "run", progress=False)
-    assert run.transport.calls == 2
-    assert pf.load(run.folder).transport.calls == 2
+    student = distil(teacher, calls=2, steps=1, settings=FEW, out=tmp_path / "run", progress=False)
+    assert student.transport.calls == 2
+    assert pf.load(student.folder).transport.calls == 2
 
 
 @pytest.mark.parametrize("calls", [0, 26])
@@ -75,7 +66,8 @@ def test_a_teacher_whose_data_is_gone_or_changed_is_refused(tmp_path):
     rows = [f"{i % 7},{i % 11}" for i in range(60)]
     file.write_text("\n".join(["a,b", *rows]))
     pf.fit("flow", str(file), steps=1, size="tiny", out=out, progress=False)
-    file.write_text("\n".join(["a,b", *rows[::-1], "5,5"]))
+    rows.reverse()
+    file.write_text("\n".join(["a,b", *rows, "5,5"]))
     with pytest.raises(DataError, match=r"has changed since .* was trained"):
         distil(out, steps=1)
     file.unlink()
@@ -84,84 +76,72 @@ def test_a_teacher_whose_data_is_gone_or_changed_is_refused(tmp_path):
 
 
 def test_settings_of_the_finish_are_taken_with_a_finish(teacher, tmp_path, capsys):
-    words = [
-        "distil",
-        str(teacher.folder),
-        "--steps",
-        "2",
-        "--out",
-        str(tmp_path / "run"),
-        *WORDS,
-        "--anchor",
-        "2.5",
-    ]
-    assert main(words) == 2
-    assert "--anchor" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-    assert main([*words, "--finish", "0.2s"]) == 0
-    spec = pf.load(tmp_path / "run-finished").spec
-    assert spec["method"]["anchor"]["weight"] == 2.5
-    assert (spec["asked"]["anchor"], spec["asked"]["frozen"]) == (
-        2.5,
-        [f"teacher={tmp_path / 'run'}"],
-    )
-    assert "anchor" not in pf.load(tmp_path / "run").spec["asked"]
+    folder = tmp_path / "run"
+    command = f"distil {teacher.folder} --steps 2 --out {folder} {FEW_TRAJECTORIES} --anchor 2.5"
+    code, _, err = run(capsys, command)
+    assert code == 2
+    assert "--anchor" in err
+    assert not folder.exists()
+    answer(capsys, f"{command} --finish 0.2s")
+    finished = pf.load(tmp_path / "run-finished").spec
+    assert finished["method"]["anchor"]["weight"] == 2.5
+    assert finished["asked"]["anchor"] == 2.5
+    assert finished["asked"]["frozen"] == [f"teacher={folder}"]
+    assert "anchor" not in pf.load(folder).spec["asked"]
 
 
-SHORT = ["--size", "tiny", "--steps", "1"]
+SHORT = "--size tiny --steps 1"
+
+
+def short_run(recipe, data, out):
+    return pf.fit(recipe, data, size="tiny", steps=1, seed=0, out=out, progress=False)
 
 
 @pytest.fixture(scope="module")
 def pointed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("learned")
-    np.save(
-        folder / "points.npy", np.random.default_rng(0).standard_normal((400, 2)).astype(np.float32)
-    )
-    data = pf.data.load(folder / "points.npy", limit=200)
-    return pf.fit(
-        "flow", data, size="tiny", steps=1, seed=0, out=folder / "teacher", progress=False
-    )
+    points = np.random.default_rng(0).standard_normal((400, 2))
+    file = folder / "points.npy"
+    np.save(file, points.astype(np.float32))
+    data = pf.data.load(file, limit=200)
+    return short_run("flow", data, folder / "teacher")
 
 
-def test_a_student_is_trained_on_its_teachers_data_as_the_teacher_read_it(pointed, tmp_path):
-    words = ["train", "distil", "--teacher", str(pointed.folder), "--trajectories", "4", *SHORT]
-    code = main([*words, "--out", str(tmp_path / "run")])
-    assert code == 0
-    run = pf.load(tmp_path / "run")
-    assert run.spec["fingerprint"] == pointed.spec["fingerprint"]
-    assert run.spec["data"]["limit"] == 200
+def test_a_student_is_trained_on_its_teachers_data_as_the_teacher_read_it(
+    pointed, tmp_path, capsys
+):
+    folder = tmp_path / "run"
+    command = f"train distil --teacher {pointed.folder} --trajectories 4 {SHORT} --out {folder}"
+    answer(capsys, command)
+    spec = pf.load(folder).spec
+    assert spec["fingerprint"] == pointed.spec["fingerprint"]
+    assert spec["data"]["limit"] == 200
 
 
-def test_a_latent_model_is_trained_on_the_data_of_its_autoencoder(pointed, tmp_path):
-    vae = pf.fit(
-        "vae",
-        pf.data.load("moons", limit=100),
-        size="tiny",
-        steps=1,
-        seed=0,
-        out=tmp_path / "vae",
-        progress=False,
-    )
-    code = main(
-        ["train", "flow", "--latent", str(vae.folder), *SHORT, "--out", str(tmp_path / "run")]
-    )
-    assert code == 0
-    name_or_path = pf.load(tmp_path / "run").spec["data"]["name_or_path"]
-    assert name_or_path == "moons"
+def test_a_latent_model_is_trained_on_the_data_of_its_autoencoder(tmp_path, capsys):
+    moons = pf.data.load("moons", limit=100)
+    vae = short_run("vae", moons, tmp_path / "vae")
+    folder = tmp_path / "run"
+    answer(capsys, f"train flow --latent {vae.folder} {SHORT} --out {folder}")
+    assert pf.load(folder).spec["data"]["name_or_path"] == "moons"
 
 
-def test_data_that_is_gone_or_came_from_python_is_named(pointed, tmp_path, capsys):
+def test_data_that_is_gone_is_named(pointed, tmp_path, capsys):
     copy = tmp_path / "teacher"
     shutil.copytree(pointed.folder, copy)
-    spec = (copy / "spec.json").read_text()
-    (copy / "spec.json").write_text(spec.replace("points.npy", "gone.npy"))
-    words = ["train", "distil", "--teacher", str(copy), *SHORT, "--out", str(tmp_path / "run")]
-    assert main(words) == 3
-    assert "gone.npy" in capsys.readouterr().err
-    own = pf.data.from_arrays(np.random.default_rng(0).standard_normal((100, 2)), name="own")
-    run = pf.fit("flow", own, size="tiny", steps=1, out=tmp_path / "own", progress=False)
-    code = main(
-        ["train", "distil", "--teacher", str(run.folder), *SHORT, "--out", str(tmp_path / "run")]
-    )
+    file = copy / "spec.json"
+    file.write_text(file.read_text().replace("points.npy", "gone.npy"))
+    command = f"train distil --teacher {copy} {SHORT} --out {tmp_path / 'run'}"
+    code, _, err = run(capsys, command)
+    assert code == 3
+    assert "gone.npy" in err
+
+
+def test_data_that_came_from_python_is_named(tmp_path, capsys):
+    points = np.random.default_rng(0).standard_normal((100, 2))
+    own = pf.data.from_arrays(points, name="own")
+    teacher = short_run("flow", own, tmp_path / "own")
+    command = f"train distil --teacher {teacher.folder} {SHORT} --out {tmp_path / 'run'}"
+    code, _, err = run(capsys, command)
     assert code == 2
-    assert "was trained on data passed in Python" in " ".join(capsys.readouterr().err.split())
+    assert "was trained on data passed in Python" in " ".join(err.split())

@@ -27,9 +27,8 @@ class Gaussian(nn.Module):
     def __init__(self, path, mean, variance):
         super().__init__()
         self.path = path
-        self.mean, self.variance = (
-            nn.Parameter(torch.tensor(value, dtype=torch.float64)) for value in (mean, variance)
-        )
+        self.mean = nn.Parameter(torch.tensor(mean, dtype=torch.float64))
+        self.variance = nn.Parameter(torch.tensor(variance, dtype=torch.float64))
 
     def forward(self, x, t, condition=None):
         k = self.path.at(t).over(x)
@@ -39,13 +38,8 @@ class Gaussian(nn.Module):
 
 def denoiser(mean, variance, path=None):
     path = path or Linear()
-    return pf.Denoiser(
-        Gaussian(path, mean, variance),
-        path,
-        "data",
-        DATA.space,
-        preconditioning=Preconditioning(False),
-    )
+    network = Gaussian(path, mean, variance)
+    return pf.Denoiser(network, path, "data", DATA.space, preconditioning=Preconditioning(False))
 
 
 def score(x, k, mean, variance):
@@ -68,59 +62,64 @@ def test_the_step_is_the_difference_of_the_scores(path):
     method = matching(real, fake, path)
     torch.manual_seed(0)
     x = torch.randn(64, 2, dtype=torch.float64) * 1.1 - 0.4
-    moment = now(64)
-    step = method.step(x, None, moment.draws)
+    step = method.step(x, None, now(64).draws)
     z = now(64).draws.stream("noise").normal((2,))
     levels = method._levels(now(64).draws)
-    assert 0.02 <= float(levels.min()) < 0.1 < 0.9 < float(levels.max()) <= 0.98
-    t = at_level(path, levels)
-    k = path.at(t).over(x)
-    torch.testing.assert_close((k.sigma / (k.alpha + k.sigma))[:, 0], levels, rtol=1e-6, atol=1e-6)
+    assert 0.02 <= levels.min() < 0.1
+    assert 0.9 < levels.max() <= 0.98
+    k = path.at(at_level(path, levels)).over(x)
+    actual_levels = k.sigma / (k.alpha + k.sigma)
+    torch.testing.assert_close(actual_levels[:, 0], levels, rtol=1e-6, atol=1e-6)
     x_t = k.alpha * x + k.sigma * z
-    apart = k.sigma**2 / k.alpha * (score(x_t, k, *fake) - score(x_t, k, *real))
-    away = (x - estimate(method.teacher.denoiser, x, z, levels, None)).abs().mean(1, keepdim=True)
+    scores_apart = score(x_t, k, *fake) - score(x_t, k, *real)
+    apart = k.sigma**2 / k.alpha * scores_apart
+    x_real = estimate(method.teacher.denoiser, x, z, levels, None)
+    away = (x - x_real).abs().mean(1, keepdim=True)
     expected = (apart / away).clamp(-10, 10)
     torch.testing.assert_close(step, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_samples_are_moved_against_the_step_and_stay_where_the_scores_agree():
-    x = torch.zeros(256, 2, dtype=torch.float64)
-    off = matching((0.0, 0.25), (1.5, 0.25)).step(x + 1.5, None, now(256).draws)
-    assert float(off.mean()) > 0.1, "samples above the teacher's mean move down"
-    same = matching((0.3, 0.5), (0.3, 0.5)).step(
-        torch.randn(256, 2, dtype=torch.float64), None, now(256).draws
-    )
-    assert float(same.abs().max()) < 1e-12
-    far = matching((0.0, 1e-4), (5000.0, 1e-4)).step(x + 50, None, now(256).draws)
-    assert float(far.abs().max()) == 10
+    zeros = torch.zeros(256, 2, dtype=torch.float64)
+
+    def step(method, x):
+        return method.step(x, None, now(256).draws)
+
+    off = step(matching((0.0, 0.25), (1.5, 0.25)), zeros + 1.5)
+    assert off.mean() > 0.1, "samples above the teacher's mean move down"
+    same = step(matching((0.3, 0.5), (0.3, 0.5)), torch.randn_like(zeros))
+    assert same.abs().max() < 1e-12
+    far = step(matching((0.0, 1e-4), (5000.0, 1e-4)), zeros + 50)
+    assert far.abs().max() == 10
 
 
-def test_the_loss_has_the_step_as_its_gradient_and_the_denoiser_of_samples_has_its_turns(tmp_path):
+def test_the_loss_has_the_step_as_its_gradient_and_the_denoiser_of_samples_has_its_turns(
+    tmp_path, monkeypatch
+):
     trainer = prepare(recipe_for("dmd", DATA), DATA, out=tmp_path / "run", steps=2)
     method = trainer.method
     x = DATA.space.to_model(DATA.train.data_units(slice(64)))
     with torch.no_grad():
         for parameter in method.fake.parameters():
             parameter.mul_(1.1)
-    seen = []
-    jumped = {}
-    jump = type(method.flow_map).jump
+    jumps = []
+    flow_map = type(method.flow_map)
+    jump = flow_map.jump
 
     def noted(self, *given):
-        jumped["x"] = jump(self, *given)
-        return jumped["x"]
+        jumps.append(jump(self, *given))
+        return jumps[-1]
 
-    type(method.flow_map).jump = noted
-    try:
-        for player, loss in method.turns(Batch(x), now(64)):
-            seen.append(player)
-    finally:
-        type(method.flow_map).jump = jump
-    assert seen == ["fake"] * 5 + ["map"]
-    (gradient,) = torch.autograd.grad(loss, jumped["x"])
-    step = method.step(jumped["x"].detach(), None, now(64).draws)
-    actual = gradient * x.numel()
-    torch.testing.assert_close(actual, step, rtol=1e-4, atol=1e-6)
+    monkeypatch.setattr(flow_map, "jump", noted)
+    players = []
+    for player, loss in method.turns(Batch(x), now(64)):
+        players.append(player)
+    monkeypatch.undo()
+    assert players == ["fake"] * 5 + ["map"]
+    samples = jumps[-1]
+    (gradient,) = torch.autograd.grad(loss, samples)
+    step = method.step(samples.detach(), None, now(64).draws)
+    torch.testing.assert_close(gradient * x.numel(), step, rtol=1e-4, atol=1e-6)
     assert len(list(method.averaged)) == 1
     trainer.close()
 
@@ -129,8 +128,8 @@ def test_the_denoiser_of_samples_learns_their_score():
     """Its loss is least, among Gaussians of its mean, where it is that of the samples."""
     torch.manual_seed(0)
     x = 0.5 * torch.randn(4000, 2, dtype=torch.float64) + 0.7
-    losses = [
-        float(matching((0, 1), (mean, 0.25)).fake_loss(x, None, now(4000).draws))
-        for mean in (0.4, 0.7, 1.0)
-    ]
-    assert losses[1] < min(losses[0], losses[2])
+
+    def loss(mean):
+        return matching((0, 1), (mean, 0.25)).fake_loss(x, None, now(4000).draws)
+
+    assert loss(0.7) < min(loss(0.4), loss(1.0))

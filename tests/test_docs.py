@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from programs import serving
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 
 import pushforward as pf
 import pushforward.testing  # before `briefly`, since its checks train for a fixed number of steps
@@ -47,7 +47,7 @@ inpaint  | --n 1 --rounds 1
 invert   | --steps 2 --starts 2
 nearest  | --n 4
 """
-SMALL = {verb: options.split() for verb, options in cases(SMALL_OPTIONS)}
+SMALL = {verb: options.split() for verb, options in read_cases(SMALL_OPTIONS)}
 """What each verb is given, instead of its budget or besides."""
 BEFORE = {
     "runs/mnist-ddpm": "ddpm",

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import numpy as np
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 
-WRONG = cases("""
+WRONG = read_cases("""
 evaluate missing.npz --data digits | 3 | missing.npz
 evaluate x.npy --data digits --n 1 | 2 | Must be >= 2
 train flow --budget 60q            | 2 | "60q" is not a duration

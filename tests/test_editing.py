@@ -19,63 +19,87 @@ from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
 from pushforward.transports import Flow, Map
 
+every_path = pytest.mark.parametrize("path", PATHS, ids=IDS)
 
-def test_slerp_turns_at_a_steady_angle_and_changes_the_norm_linearly():
-    a = seen(0, (2, 5), 4)
-    b = 3 * seen(9, (2, 5), 4)
-    whole = torch.acos(F.cosine_similarity(a.flatten(1), b.flatten(1)))
-    for share in (0.0, 0.25, 0.7, 1.0):
-        c = slerp(a, b, share)
-        actual = torch.acos(F.cosine_similarity(a.flatten(1), c.flatten(1)).clamp(max=1))
-        torch.testing.assert_close(actual, share * whole, atol=1e-3, rtol=0)
-        actual = torch.acos(F.cosine_similarity(b.flatten(1), c.flatten(1)).clamp(max=1))
-        torch.testing.assert_close(actual, (1 - share) * whole, atol=1e-3, rtol=0)
-        norms = (1 - share) * a.flatten(1).norm(dim=1) + share * b.flatten(1).norm(dim=1)
-        actual = c.flatten(1).norm(dim=1)
-        torch.testing.assert_close(actual, norms)
-    torch.testing.assert_close(slerp(a, b, 1.0), b)
+
+def angles(a, b):
+    """The angles between the rows of two batches."""
+    cosines = F.cosine_similarity(a.flatten(1), b.flatten(1))
+    return torch.acos(cosines.clamp(max=1))
+
+
+def norms(x):
+    return x.flatten(1).norm(dim=1)
+
+
+@pytest.fixture
+def pair():
+    """Two batches of four points, the second of three times the norm."""
+    return seen(0, (2, 5), 4), 3 * seen(9, (2, 5), 4)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.7, 1.0])
+def test_slerp_turns_at_a_steady_angle_and_changes_the_norm_linearly(pair, share):
+    a, b = pair
+    whole = angles(a, b)
+    c = slerp(a, b, share)
+    torch.testing.assert_close(angles(a, c), share * whole, atol=1e-3, rtol=0)
+    torch.testing.assert_close(angles(b, c), (1 - share) * whole, atol=1e-3, rtol=0)
+    expected = (1 - share) * norms(a) + share * norms(b)
+    torch.testing.assert_close(norms(c), expected)
+
+
+def test_slerp_may_turn_each_row_by_a_share_of_its_own(pair):
+    a, b = pair
     mixed = slerp(a, b, torch.tensor([0.0, 1.0, 0.3, 0.7]))
-    expected = torch.stack([a[0], b[1], slerp(a, b, 0.3)[2], slerp(a, b, 0.7)[3]])
-    torch.testing.assert_close(mixed, expected)
+    third = slerp(a, b, 0.3)[2]
+    fourth = slerp(a, b, 0.7)[3]
+    torch.testing.assert_close(mixed, torch.stack([a[0], b[1], third, fourth]))
+    torch.testing.assert_close(slerp(a, b, 1.0), b)
 
 
-@pytest.mark.parametrize("path", PATHS, ids=IDS)
+def distance(flow, x, y):
+    """The root mean square of a difference, in standard deviations of the data."""
+    std = torch.tensor(flow.space.std)
+    return ((x - y) / std).square().mean().sqrt().item()
+
+
+X = torch.tensor([-1.5, 1.0, 4.0])
+
+
+@every_path
 @pytest.mark.parametrize("solver", [solvers.RK4(), solvers.DEIS()], ids=["rk4", "deis"])
 def test_interpolation_ends_at_its_inputs(path, solver):
     flow = rows(path, solver=solver, steps=60)
-    a = torch.tensor([-1.5, 1.0, 4.0])
-    b = torch.tensor([-0.7, -1.0, 0.0])
-    x = between(flow, (a, b), 5)
+    end = torch.tensor([-0.7, -1.0, 0.0])
+    x = between(flow, (X, end), 5)
     assert x.shape == (5, 3)
-    std = torch.tensor(flow.space.std)
-    for end, wanted in ((x[0], a), (x[-1], b)):
-        actual = ((end - wanted) / std).square().mean().sqrt()
-        assert actual < 1e-3
+    assert distance(flow, x[0], X) < 1e-3
+    assert distance(flow, x[-1], end) < 1e-3
     # what lies between is not the straight line
-    largest = ((x[2] - (a + b) / 2) / std).abs().max()
-    assert largest > 0.05
+    straight = (X + end) / 2
+    deviation = (x[2] - straight) / torch.tensor(flow.space.std)
+    assert deviation.abs().max() > 0.05
 
 
-@pytest.mark.parametrize("path", PATHS, ids=IDS)
+@every_path
 @pytest.mark.parametrize(
     "solver", [solvers.Heun(), solvers.Ancestral(), solvers.DPM()], ids=["heun", "ancestral", "dpm"]
 )
 def test_the_ends_of_strength(path, solver):
     flow = rows(path, solver=solver)
-    x = torch.tensor([-1.5, 1.0, 4.0])
-    actual = vary(flow, x, 1.0, 6, seed=3)
+    actual = vary(flow, X, 1.0, 6, seed=3)
     expected = flow.sample(6, seed=3)
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
-    std = torch.tensor(flow.space.std)
-    gaps = [
-        float(((vary(flow, x, strength, 64, seed=3) - x) / std).square().mean().sqrt())
-        for strength in (1e-6, 0.3, 0.6, 1.0)
-    ]
-    assert gaps[0] < 0.02, "at t_min noise is a hundredth at most"
-    assert gaps == sorted(gaps)
+    distances = []
+    for strength in (1e-6, 0.3, 0.6, 1.0):
+        varied = vary(flow, X, strength, 64, seed=3)
+        distances.append(distance(flow, varied, X))
+    assert distances[0] < 0.02, "at t_min noise is a hundredth at most"
+    assert distances == sorted(distances)
     coarse = flow.with_solver(solver, 5, "time")
-    actual = ((vary(coarse, x, 1e-6, 64) - x) / std).square().mean().sqrt()
-    assert actual < 0.02, "even within the last of few steps"
+    varied = vary(coarse, X, 1e-6, 64)
+    assert distance(coarse, varied, X) < 0.02, "even within the last of few steps"
 
 
 def test_a_variation_has_the_mean_and_spread_of_noising_and_solving_back():
@@ -85,33 +109,60 @@ def test_a_variation_has_the_mean_and_spread_of_noising_and_solving_back():
     v = 0.6
     mean = 0.4
     flow = rows(VP(), [[v]], solvers.RK4(), 60, mean=(mean,))
-    variation = Variation(flow, torch.tensor([3.0]), 0.5)
-    assert (len(variation.rest.times), variation.calls) == (31, 4 * 29 + 1)
-    k = flow.denoiser.path.at(torch.tensor(float(variation.rest.times[0]), dtype=torch.float64))
-    x = float(flow.space.to_model(torch.tensor([[3.0]])))
-    scale = math.sqrt(v / (float(k.alpha) ** 2 * v + float(k.sigma) ** 2))
+    data = torch.tensor([3.0])
+    variation = Variation(flow, data, 0.5)
+    times = variation.rest.times
+    assert len(times) == 31
+    assert variation.calls == 4 * 29 + 1
+    k = flow.denoiser.path.at(torch.tensor(float(times[0]), dtype=torch.float64))
+    alpha = k.alpha.item()
+    sigma = k.sigma.item()
+    x = flow.space.to_model(data[None]).item()
+    scale = math.sqrt(v / (alpha**2 * v + sigma**2))
     z = torch.tensor([[-1.3], [0.0], [0.8]], dtype=torch.float64)
-    wanted = mean + scale * (float(k.alpha) * (x - mean) + float(k.sigma) * z)
+    wanted = mean + scale * (alpha * (x - mean) + sigma * z)
     torch.testing.assert_close(variation(z), wanted, atol=2e-3, rtol=0)
 
 
-def test_rows_depend_on_their_seed_alone():
-    flow = rows()
-    x = torch.tensor([-1.5, 1.0, 4.0])
-    image = pictures()
-    mask = torch.tensor([False, True, False])
-    low = image.space.to_data(torch.zeros(1, 2, 4, 6))[0, :, ::2, ::2]
-    for draw in (
-        lambda n, seed, **more: vary(
-            rows(solver=solvers.Ancestral()), x, 0.6, n, seed=seed, **more
-        ),
-        lambda n, seed, **more: inpaint(flow, x, mask, n, seed=seed, **more),
-        lambda n, seed, **more: super_resolve(image, low, n, seed=seed, **more),
-    ):
-        together = draw(5, 10)
-        torch.testing.assert_close(together[3:4], draw(1, 13))
-        torch.testing.assert_close(together, draw(5, 10, batch=2))
-        assert not torch.allclose(together[0], together[1])
+MASK = torch.tensor([False, True, False])
+
+
+def varied_rows(n, seed, **options):
+    flow = rows(solver=solvers.Ancestral())
+    return vary(flow, X, 0.6, n, seed=seed, **options)
+
+
+def filled_rows(n, seed, **options):
+    return inpaint(rows(), X, MASK, n, seed=seed, **options)
+
+
+def enlarged_pictures(n, seed, **options):
+    flow = pictures()
+    image = flow.space.to_data(torch.zeros(1, 2, 4, 6))[0]
+    return super_resolve(flow, image[:, ::2, ::2], n, seed=seed, **options)
+
+
+@pytest.mark.parametrize("draw", [varied_rows, filled_rows, enlarged_pictures])
+def test_rows_depend_on_their_seed_alone(draw):
+    together = draw(5, 10)
+    torch.testing.assert_close(together[3:4], draw(1, 13))
+    torch.testing.assert_close(together, draw(5, 10, batch=2))
+    assert not torch.allclose(together[0], together[1])
+
+
+@pytest.fixture
+def labelled():
+    """A flow whose samples are the label that it saw."""
+    label = Label(tuple("abc"), (0.2, 0.3, 0.5))
+    space = VectorSpace((2,), mean=(0.0,) * 2, std=(1.0,) * 2, conditions={"label": label})
+    denoiser = Denoiser(Labelled(), Linear(), "data", space)
+    return Flow(denoiser, solvers.DDIM(), 4)
+
+
+ORIGIN = torch.zeros(2)
+
+
+SECOND = torch.tensor([False, True])
 
 
 class Labelled(nn.Module):
@@ -126,49 +177,67 @@ class Labelled(nn.Module):
         return label[:, None].expand(x.shape)
 
 
-def test_without_a_label_given_data_meet_the_unconditional_model():
-    conditions = {"label": Label(tuple("abc"), (0.2, 0.3, 0.5))}
-    space = VectorSpace(shape=(2,), mean=(0.0,) * 2, std=(1.0,) * 2, conditions=conditions)
-    denoiser = Denoiser(Labelled(), Linear(), "data", space)
-    flow = Flow(denoiser, solvers.DDIM(), 4)
-    x = torch.zeros(2)
-    mask = torch.tensor([False, True])
-    for condition, wanted in ((None, -1.0), ({"label": 2}, 2.0)):
-        assert (vary(flow, x, 0.5, 5, condition=condition) == wanted).all()
-        assert (inpaint(flow, x, mask, 5, condition=condition)[:, 1] == wanted).all()
-        assert (between(flow, (x, x + 1), 3, condition) == wanted).all()
-    for seed in range(6):
-        labels = flow.conditions(1, None, seed)["label"]
-        assert (interpolate_seeds(flow, seed, 99, 3) == float(labels)).all()
-    denoiser.unconditional = False
-    for model in (flow, Flow(inpainting(flow, x, mask).denoiser, solvers.DDIM(), 4)):
+@pytest.mark.parametrize(("condition", "wanted"), [(None, -1.0), ({"label": 2}, 2.0)])
+def test_without_a_label_given_data_meet_the_unconditional_model(labelled, condition, wanted):
+    varied = vary(labelled, ORIGIN, 0.5, 5, condition=condition)
+    assert (varied == wanted).all()
+    filled = inpaint(labelled, ORIGIN, SECOND, 5, condition=condition)
+    assert (filled[:, 1] == wanted).all()
+    path = between(labelled, (ORIGIN, ORIGIN + 1), 3, condition)
+    assert (path == wanted).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_seeds_are_interpolated_with_the_label_of_the_first(labelled, seed):
+    labels = labelled.conditions(1, None, seed)["label"]
+    path = interpolate_seeds(labelled, seed, 99, 3)
+    assert (path == labels.item()).all()
+
+
+def test_given_data_need_a_label_where_there_is_no_unconditional_model(labelled):
+    labelled.denoiser.unconditional = False
+    filler = Flow(inpainting(labelled, ORIGIN, SECOND).denoiser, solvers.DDIM(), 4)
+    for model in (labelled, filler):
         with pytest.raises(UsageError, match="label"):
             condition_of_data(model, None)
-    denoiser.unconditional = True
-    guided = Flow(Guided(denoiser, 3.0), solvers.DDIM(), 4)
-    assert (vary(guided, x, 0.5, 5, condition={"label": 1}) == -1 + 3 * 2).all()
-    assert (vary(guided, x, 0.5, 5) == -1).all()
 
 
-def test_what_cannot_be_is_refused():
+def test_guidance_acts_only_with_a_label(labelled):
+    guided = Flow(Guided(labelled.denoiser, 3.0), solvers.DDIM(), 4)
+    with_label = vary(guided, ORIGIN, 0.5, 5, condition={"label": 1})
+    assert (with_label == -1 + 3 * 2).all()
+    without_label = vary(guided, ORIGIN, 0.5, 5)
+    assert (without_label == -1).all()
+
+
+def test_models_of_one_call_and_solvers_that_draw_are_refused():
     flow = rows()
-    x = torch.zeros(3)
-    mask = torch.tensor([False, True, False])
     one_call = Map(nn.Identity(), flow.space, (3,))
-    space = ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1))
-    images = pictures(space=space)
-    low = torch.zeros(2, 2, 3)
+    with pytest.raises(UsageError, match="not an iterative model"):
+        Variation(one_call, X, 0.5)
+    with pytest.raises(UsageError, match="not an iterative model"):
+        inpaint(one_call, X, MASK, 2)
     noisy = flow.with_solver(solvers.Ancestral(), 5)
-    for refused, says in (
-        (lambda: Variation(one_call, x, 0.5), "not an iterative model"),
-        (lambda: inpaint(one_call, x, mask, 2), "not an iterative model"),
-        (lambda: interpolate_seeds(noisy, 0, 1, 3), "deterministic"),
-        (lambda: vary(flow, x, 0.0, 2), r"\(0, 1\]"),
-        (lambda: vary(flow, x[None], 0.5, 2), "shape"),
-        (lambda: vary(flow, x / 0, 0.5, 2), "finite"),
-        (lambda: inpaint(flow, x, mask | ~mask, 2), "not everywhere"),
-        (lambda: super_resolve(flow, x, 2), "images"),
-        (lambda: super_resolve(images, low[:, :, :2], 2), "factor"),
-    ):
-        with pytest.raises(UsageError, match=says):
-            refused()
+    with pytest.raises(UsageError, match="deterministic"):
+        interpolate_seeds(noisy, 0, 1, 3)
+
+
+def test_strengths_shapes_and_masks_that_cannot_be_are_refused():
+    flow = rows()
+    with pytest.raises(UsageError, match=r"\(0, 1\]"):
+        vary(flow, X, 0.0, 2)
+    with pytest.raises(UsageError, match="shape"):
+        vary(flow, X[None], 0.5, 2)
+    with pytest.raises(UsageError, match="finite"):
+        vary(flow, X / 0, 0.5, 2)
+    with pytest.raises(UsageError, match="not everywhere"):
+        inpaint(flow, X, MASK | ~MASK, 2)
+
+
+def test_only_images_of_a_whole_factor_are_enlarged():
+    with pytest.raises(UsageError, match="images"):
+        super_resolve(rows(), X, 2)
+    space = ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1))
+    flow = pictures(space=space)
+    with pytest.raises(UsageError, match="factor"):
+        super_resolve(flow, torch.zeros(2, 2, 2), 2)

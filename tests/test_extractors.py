@@ -16,7 +16,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from programs.gaussian_data import dataset, handwritten, vectors
 from programs.rows import random
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 from torch import nn
 
 import pushforward as pf
@@ -223,7 +223,7 @@ tuple | a tuple
 """
 
 
-@pytest.mark.parametrize(("kind", "says"), cases(WRONG))
+@pytest.mark.parametrize(("kind", "says"), read_cases(WRONG))
 def test_a_network_that_answers_wrongly_is_named(kind, says):
     data = space_data((1, 8, 8), labels=False)
     with pytest.raises(UsageError, match=says):

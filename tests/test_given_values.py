@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from programs.tables import mixed_space, mixed_values
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 
 import pushforward as pf
 from pushforward.cli.inputs import condition_of
@@ -160,7 +160,7 @@ product=it's, rating=3                 | {"product": "it's", "rating": "3"}
 """
 
 
-@pytest.mark.parametrize(("given", "wanted"), cases(GIVEN))
+@pytest.mark.parametrize(("given", "wanted"), read_cases(GIVEN))
 def test_given_texts_may_be_quoted_or_say_that_a_value_is_missing(shop, given, wanted, monkeypatch):
     monkeypatch.setattr("pushforward.transports.Transport.wanted", lambda *_: None)
     assert condition_of(shop, None, given) == wanted
@@ -179,7 +179,7 @@ day=soon           | \"day\" takes a date, such as 1970-01-02; got 'soon'\.
 """
 
 
-@pytest.mark.parametrize(("given", "words"), cases(UNEXPECTED))
+@pytest.mark.parametrize(("given", "words"), read_cases(UNEXPECTED))
 def test_messages_on_given_values_say_what_is_expected(shop, given, words):
     with pytest.raises(UsageError, match=words):
         shop.transport.wanted(1, condition_of(shop, None, given), 0)

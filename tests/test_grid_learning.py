@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 
 import pushforward as pf
 from pushforward.errors import UsageError
@@ -151,7 +151,7 @@ edm  | image  | Heun | 18 | karras
 SHAPES = {"vector": (2,), "digits": (1, 8, 8), "image": (1, 28, 28)}
 
 
-@pytest.mark.parametrize(("name", "kind", "solver", "steps", "grid"), cases(DEFAULTS))
+@pytest.mark.parametrize(("name", "kind", "solver", "steps", "grid"), read_cases(DEFAULTS))
 def test_default_samplers(name, kind, solver, steps, grid):
     data = space_data(SHAPES[kind], labels=False)
     flow = recipe_for(name, data).method.transport()

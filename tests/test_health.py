@@ -31,34 +31,59 @@ def test_measuring_changes_no_bit(tmp_path, monkeypatch):
     """
     data = space_data((2,), labels=False)
     finals = []
+    monkeypatch.setattr(health, "interval", lambda batch: 5)
     for name in ("with", "without"):
         if name == "without":
             monkeypatch.setattr(FixedNoise, "look", lambda self, moment: {})
             monkeypatch.setattr(steps, "NORMS", 10**9)
             monkeypatch.setattr(observers, "landscape", lambda method, data: {})
-        monkeypatch.setattr(health, "interval", lambda batch: 5)
         torch.manual_seed(1)
-        pf.fit(
-            Recipe(Game(data.space), Training(batch=64)),
-            data,
-            steps=21,
-            out=tmp_path / name,
-            seed=2,
-        )
-        finals.append(load(latest(tmp_path / name / "checkpoints")).tensors)
-    (mine, other) = finals
-    measured = log_of(tmp_path / "with")
+        recipe = Recipe(Game(data.space), Training(batch=64))
+        pf.fit(recipe, data, steps=21, out=tmp_path / name, seed=2)
+        checkpoint = latest(tmp_path / name / "checkpoints")
+        finals.append(load(checkpoint).tensors)
+    mine, other = finals
     assert any("running_mean" in key for key in mine["method"])
-    for group in mine:
-        for key, tensor in mine[group].items():
-            assert torch.equal(tensor, other[group][key]), f"{group}/{key}"
-    assert [row["step"] for row in measured if "frechet" in row["health"]] == [5, 10, 15, 20]
-    assert [row["step"] for row in measured if "gradient_norm/critic" in row["health"]] == [
-        1,
-        11,
-        21,
-    ]
-    assert all({"logit_gap", "critic_accuracy"} <= row["health"].keys() for row in measured)
+    torch.testing.assert_close(mine, other, rtol=0, atol=0)
+    log = log_of(tmp_path / "with")
+    measured = [row["step"] for row in log if "frechet" in row["health"]]
+    assert measured == [5, 10, 15, 20]
+    normed = [row["step"] for row in log if "gradient_norm/critic" in row["health"]]
+    assert normed == [1, 11, 21]
+    for row in log:
+        assert {"logit_gap", "critic_accuracy"} <= row["health"].keys()
+
+
+def relative_frechet(x, y):
+    """The Fréchet distance as a fraction of the data's variance."""
+    return frechet_distance(x, y) / y.var(0).sum()
+
+
+def coverage_of(x, y, k=5):
+    return prdc(x, y, k=k)["coverage"]
+
+
+def in_model_units(data, x):
+    """Rows in the units that measures compare, as float64."""
+    return data.space.to_model(x).flatten(1).numpy().astype(float)
+
+
+TRUTH = Truth(np.array([[0.0, 0.0], [4.0, 1.0], [0.0, 5.0]]), 0.3, np.full(3, 1 / 3))
+
+
+def scattered(seed, modes, std, n=120):
+    """Points about the first centres."""
+    rng = np.random.default_rng(seed)
+    centres = TRUTH.centres[rng.integers(modes, size=n)]
+    return np.float32(centres + std * rng.normal(size=(n, 2)))
+
+
+@pytest.fixture
+def three(monkeypatch):
+    """Data of three modes; batches of measures hold all of them."""
+    monkeypatch.setattr(health, "BATCH", 1000)
+    rows = pf.data.Split(scattered(0, 3, 0.3))
+    return pf.data.core.dataset.build("three", rows, truth=TRUTH)
 
 
 class Placed(nn.Module):
@@ -77,40 +102,33 @@ def measures_of(data, rows):
     return FixedNoise(data, 128).of(game)
 
 
-def test_measures_are_those_of_the_metrics(monkeypatch):
-    monkeypatch.setattr(health, "BATCH", 1000)
-    truth = Truth(np.array([[0.0, 0.0], [4.0, 1.0], [0.0, 5.0]]), 0.3, np.full(3, 1 / 3))
-    rng = np.random.default_rng(0)
-    rows = truth.centres[rng.integers(3, size=120)] + 0.3 * rng.normal(size=(120, 2))
-    data = pf.data.core.dataset.build("three", pf.data.Split(rows.astype(np.float32)), truth=truth)
-    samples = truth.centres[rng.integers(2, size=120)] + 0.5 * rng.normal(size=(120, 2))
-    samples = torch.tensor(samples[: len(data.train)], dtype=torch.float32)
-    measures = measures_of(data, samples)
-    of = count_modes(samples.numpy(), truth.centres, truth.std)
-    assert (measures["modes"], measures["modes_held"]) == (3, 2)
-    assert measures["bridges"] == pytest.approx(of.bridges, abs=1e-6)
-    assert measures["spread"] == pytest.approx(of.spread, rel=1e-4)
-    mine, real = (
-        data.space.to_model(x).numpy().astype(float) for x in (samples, data.train.data_units())
-    )
-    assert measures["coverage"] == pytest.approx(prdc(mine, real, k=5)["coverage"])
-    assert measures["frechet"] == pytest.approx(
-        frechet_distance(mine, real) / real.var(0).sum(), rel=1e-4
-    )
-    near = torch.tensor(
-        truth.centres[rng.integers(3, size=len(data.train))]
-        + 0.6 * rng.normal(size=(len(data.train), 2))
-    ).float()
-    clouds = [data.space.to_model(x).numpy().astype(float) for x in (near, data.train.data_units())]
-    coverage = measures_of(data, near)["coverage"]
-    assert coverage == pytest.approx(prdc(*clouds, k=5)["coverage"])
-    assert 0.1 < prdc(*clouds, k=4)["coverage"] < prdc(*clouds, k=5)["coverage"] < 1, (
-        "a value that depends on k"
-    )
-    middle = measures_of(data, data.train.data_units().mean(0).expand(len(data.train), 2))
-    assert middle["frechet"] == pytest.approx(1, rel=0.02), (
-        "one point in the middle: all variance is missing"
-    )
+def test_measures_are_those_of_the_metrics(three):
+    samples = torch.from_numpy(scattered(1, 2, 0.5, len(three.train)))
+    measures = measures_of(three, samples)
+    counts = count_modes(samples.numpy(), TRUTH.centres, TRUTH.std)
+    assert measures["modes"] == 3
+    assert measures["modes_held"] == 2
+    assert measures["bridges"] == pytest.approx(counts.bridges, abs=1e-6)
+    assert measures["spread"] == pytest.approx(counts.spread, rel=1e-4)
+    x = in_model_units(three, samples)
+    y = in_model_units(three, three.train.data_units())
+    assert measures["coverage"] == pytest.approx(coverage_of(x, y))
+    assert measures["frechet"] == pytest.approx(relative_frechet(x, y), rel=1e-4)
+
+
+def test_coverage_counts_five_neighbours(three):
+    samples = torch.from_numpy(scattered(2, 3, 0.6, len(three.train)))
+    x = in_model_units(three, samples)
+    y = in_model_units(three, three.train.data_units())
+    coverage = measures_of(three, samples)["coverage"]
+    assert coverage == pytest.approx(coverage_of(x, y))
+    assert 0.1 < coverage_of(x, y, k=4) < coverage < 1, "a value that depends on k"
+
+
+def test_one_point_in_the_middle_lacks_all_variance(three):
+    middle = three.train.data_units().mean(0)
+    measures = measures_of(three, middle.expand(len(three.train), 2))
+    assert measures["frechet"] == pytest.approx(1, rel=0.02)
 
 
 def test_images_are_compared_on_their_principal_axes(monkeypatch):
@@ -118,40 +136,41 @@ def test_images_are_compared_on_their_principal_axes(monkeypatch):
 
     monkeypatch.setattr(health, "BATCH", 1000)
     data = space_data((1, 8, 8), labels=False, n=90)
-    train = data.space.to_model(data.train.data_units()).flatten(1).numpy().astype(float)
+    train = in_model_units(data, data.train.data_units())
     generator = torch.Generator().manual_seed(3)
     samples = torch.rand(90, 1, 8, 8, generator=generator)
     oracle = PCA(32, svd_solver="full").fit(train)
-    mine, real = (
-        oracle.transform(rows) for rows in (data.space.to_model(samples).flatten(1).numpy(), train)
-    )
+    x = oracle.transform(in_model_units(data, samples))
+    y = oracle.transform(train)
     measures = measures_of(data, samples)
-    assert measures["frechet"] == pytest.approx(
-        frechet_distance(mine, real) / real.var(0).sum(), rel=1e-4
-    )
-    assert measures["coverage"] == pytest.approx(prdc(mine, real, k=5)["coverage"])
-    assert measures_of(data, torch.full_like(samples, math.nan)) == {}
+    assert measures["frechet"] == pytest.approx(relative_frechet(x, y), rel=1e-4)
+    assert measures["coverage"] == pytest.approx(coverage_of(x, y))
+    broken = torch.full_like(samples, math.nan)
+    assert measures_of(data, broken) == {}
+
+
+def test_gradient_norms_are_those_of_all_parameters():
+    layer = nn.Linear(3, 5)
+    outputs = layer(torch.randn(7, 3))
+    outputs.square().sum().backward()
+    parameters = list(layer.parameters())
+    flat = torch.cat([parameter.grad.flatten() for parameter in parameters])
+    torch.testing.assert_close(gradient_norm(parameters), flat.norm())
 
 
 def test_gradient_norms_are_those_before_clipping(tmp_path):
-    layer = nn.Linear(3, 5)
-    (layer(torch.randn(7, 3)) ** 2).sum().backward()
-    flat = torch.cat([p.grad.flatten() for p in layer.parameters()])
-    actual = gradient_norm(list(layer.parameters()))
-    torch.testing.assert_close(actual, flat.norm())
     data = space_data((2,), labels=False)
-    pf.fit(
-        Recipe(Game(data.space), Training(batch=64, clip=1e-7)), data, steps=1, out=tmp_path / "run"
-    )
-    actual = log_of(tmp_path / "run")[0]["health"]["gradient_norm/critic"]
-    assert actual > 1e-3
+    recipe = Recipe(Game(data.space), Training(batch=64, clip=1e-7))
+    pf.fit(recipe, data, steps=1, out=tmp_path / "run")
+    (row,) = log_of(tmp_path / "run")
+    assert row["health"]["gradient_norm/critic"] > 1e-3
 
 
 @pytest.mark.parametrize(("steps", "together"), [((7, 7), 7), ((7, 5), None), ((7, None), None)])
 def test_the_weights_of_several_trainings_have_a_step_where_all_have_it(steps, together):
-    models = [
-        ModelResult(f"gan-{seed}", seed=seed, weights_step=step) for seed, step in enumerate(steps)
-    ]
-    pooled = aggregated(Comparison(models=tuple(models))).models[0]
+    models = []
+    for seed, step in enumerate(steps):
+        models.append(ModelResult(f"gan-{seed}", seed=seed, weights_step=step))
+    (pooled,) = aggregated(Comparison(models=tuple(models))).models
     assert pooled.weights_step == together
     assert tuple(training.weights_step for training in pooled.trainings) == steps

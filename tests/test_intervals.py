@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from programs.rows import random
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 from scipy import stats
 
 from pushforward.conditions import Label
@@ -68,7 +68,7 @@ def share_interval(count, n):
     return of_share(count / n, share_error(count, n))
 
 
-@pytest.mark.parametrize(("count", "n"), cases("0 | 50\n3 | 50\n25 | 50\n50 | 50\n999 | 1000"))
+@pytest.mark.parametrize(("count", "n"), read_cases("0 | 50\n3 | 50\n25 | 50\n50 | 50\n999 | 1000"))
 def test_the_interval_of_a_share_of_independent_examples_is_wilsons(count, n):
     known = stats.binomtest(count, n).proportion_ci(method="wilson")
     assert share_interval(count, n) == pytest.approx((known.low, known.high), abs=1e-4)
@@ -269,7 +269,7 @@ mode_kl        | 3 | 26
 """
 
 
-@pytest.mark.parametrize(("name", "samplings", "repeats"), cases(PERFECT))
+@pytest.mark.parametrize(("name", "samplings", "repeats"), read_cases(PERFECT))
 def test_intervals_of_perfect_models_reach_down_as_far_as_scores_vary(name, samplings, repeats):
     """An error that is taken at the measured value reaches 1.7 times as far."""
     scores = [scored(name, seed, samplings) for seed in range(repeats)]

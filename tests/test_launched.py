@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from programs import forking
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 
 import pushforward as pf
 from pushforward.cli.entry import _killed
@@ -55,7 +55,7 @@ killed   | [1, -9]  | 0 | another process was lost
 """
 
 
-@pytest.mark.parametrize(("case", "expected", "speaks", "words"), cases(CASES))
+@pytest.mark.parametrize(("case", "expected", "speaks", "words"), read_cases(CASES))
 def test_the_process_that_fails_says_why_with_its_exit_code(case, expected, speaks, words, results):
     codes, printed, seconds = results[case]
     assert codes == expected, printed

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 from scipy.stats import multivariate_normal
 from torch import nn
 
@@ -235,7 +235,7 @@ def test_dequantised_values_are_uniform_in_their_level_and_by_row():
 
 @pytest.mark.parametrize(
     ("middle", "width"),
-    cases(
+    read_cases(
         """
         0.2   | 0.05
         7.4   | 0.4

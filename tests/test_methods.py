@@ -52,12 +52,10 @@ def test_each_player_is_trained_by_its_own_loss_alone():
     game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, penalties=Penalties(gamma=0.5))
     for player, loss in game.losses(Batch(torch.randn(32, 2)), now(32)):
         loss.backward(inputs=list(game.players[player].parameters()))
-        others = [
-            p for name, part in game.players.items() if name != player for p in part.parameters()
-        ]
-        assert all(p.grad is None for p in others)
-        for p in game.parameters():
-            p.grad = None
+        for name, part in game.players.items():
+            if name != player:
+                assert all(parameter.grad is None for parameter in part.parameters())
+        game.zero_grad()
 
 
 class Linear(nn.Module):
@@ -66,13 +64,22 @@ class Linear(nn.Module):
     def __init__(self, inputs, outputs, encoder=False):
         super().__init__()
         self.map = nn.Linear(inputs, outputs)
-        self.log_variance = nn.Parameter(torch.zeros(outputs)) if encoder else None
+        self.log_variance = None
+        if encoder:
+            self.log_variance = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x, t=None, condition=None):
         mean = self.map(x)
         if self.log_variance is None:
             return mean
         return torch.cat([mean, self.log_variance.expand_as(mean)], 1)
+
+
+def linear_vae(space=PLANE, **options):
+    """A linear autoencoder with a latent of one number."""
+    size = space.size
+    encoder = Linear(size, 1, encoder=True)
+    return pf.VAE(encoder, Linear(1, size), space, latent=1, **options)
 
 
 def test_the_elbo_is_tight_where_the_posterior_is_exact():
@@ -82,25 +89,22 @@ def test_the_elbo_is_tight_where_the_posterior_is_exact():
     torch.manual_seed(0)
     w = torch.tensor([[1.2], [-0.4]])
     log_variance = -1.0
-    s2 = math.exp(log_variance)
-    vae = pf.VAE(Linear(2, 1, encoder=True), Linear(1, 2), PLANE, latent=1)
-    precision = 1 + (w.T @ w).item() / s2
+    variance = math.exp(log_variance)
+    vae = linear_vae()
+    precision = 1 + (w.T @ w).item() / variance
     with torch.no_grad():
         vae.likelihood.spread.fill_(log_variance / 10)
         vae.decoder.map.weight.copy_(w)
         vae.decoder.map.bias.zero_()
-        vae.encoder.map.weight.copy_(w.T / s2 / precision)
+        vae.encoder.map.weight.copy_(w.T / variance / precision)
         vae.encoder.map.bias.zero_()
         vae.encoder.log_variance.fill_(-math.log(precision))
     x = torch.randn(20_000, 2) @ torch.tensor([[1.0, 0.2], [0.0, 0.8]])
-    truth = (
-        torch.distributions.MultivariateNormal(torch.zeros(2), w @ w.T + s2 * torch.eye(2))
-        .log_prob(x)
-        .mean()
-    )
+    covariance = w @ w.T + variance * torch.eye(2)
+    marginal = torch.distributions.MultivariateNormal(torch.zeros(2), covariance)
+    truth = marginal.log_prob(x).mean().item()
     ((_, loss),) = turns(vae, x)
-    actual = float(-2 * loss.detach())
-    assert actual == pytest.approx(float(truth), abs=0.02)
+    assert -2 * loss.item() == pytest.approx(truth, abs=0.02)
 
 
 def test_the_learned_variance_finds_the_residual(tmp_path):
@@ -110,24 +114,20 @@ def test_the_learned_variance_finds_the_residual(tmp_path):
     vae = run.method
     x = data.space.to_model(data.train.data_units())
     mean, log_variance = vae.encoder(x).chunk(2, 1)
-    error = (
-        (vae.decoder(mean + torch.exp(log_variance / 2) * torch.randn_like(mean)) - x)
-        .square()
-        .mean()
-    )
-    ratio = float(vae.likelihood.log_variance.exp() / error)
-    assert ratio == pytest.approx(1, abs=0.15)
+    latent = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
+    error = (vae.decoder(latent) - x).square().mean()
+    ratio = vae.likelihood.log_variance.exp() / error
+    assert ratio.item() == pytest.approx(1, abs=0.15)
 
 
 def test_beta_zero_is_the_plain_autoencoder():
-    vae = pf.VAE(
-        Linear(2, 1, encoder=True), Linear(1, 2), PLANE, latent=1, bound=EvidenceBound(beta=0.0)
-    )
+    vae = linear_vae(bound=EvidenceBound(beta=0.0))
     x = torch.randn(9, 2)
     ((_, loss),) = turns(vae, x)
     decoded = vae.decoder(vae.encoder(x)[:, :1])
-    spread = vae.likelihood.log_variance.detach()
-    wanted = 0.5 * ((x - decoded).square() / spread.exp() + spread + math.log(2 * math.pi)).mean()
+    log_variance = vae.likelihood.log_variance.detach()
+    squares = (x - decoded).square() / log_variance.exp()
+    wanted = 0.5 * (squares + log_variance + math.log(2 * math.pi)).mean()
     torch.testing.assert_close(loss, wanted)
 
 
@@ -140,17 +140,16 @@ def test_bernoulli_likelihood_sums_to_one_over_all_binary_rows():
         high=(1,) * 3,
         binary=True,
     )
-    vae = pf.VAE(
-        Linear(3, 1, encoder=True), Linear(1, 3), space, latent=1, likelihood=Bernoulli(space)
-    )
-    rows = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)
+    vae = linear_vae(space, likelihood=Bernoulli(space))
+    bit = torch.tensor([0.0, 1.0])
+    rows = space.to_model(torch.cartesian_prod(bit, bit, bit))
     logits = vae.decoder(torch.full((8, 1), 0.4))
-    total = vae.likelihood.log_prob(space.to_model(rows), logits).exp().sum()
-    assert float(total.detach()) == pytest.approx(1, abs=1e-5)
-    actual = vae.transport().sample(50)
-    expected = vae.transport().sample(50).round()
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-6)
-    means = space.to_data(vae.transport()(torch.randn(50, 1)))
+    total = vae.likelihood.log_prob(rows, logits).exp().sum()
+    assert total.item() == pytest.approx(1, abs=1e-5)
+    transport = vae.transport()
+    samples = transport.sample(50)
+    torch.testing.assert_close(samples, samples.round(), rtol=0, atol=1e-6)
+    means = space.to_data(transport(torch.randn(50, 1)))
     assert ((means > 0) & (means < 1)).all()
 
 
@@ -162,28 +161,35 @@ def test_a_trained_noise_network_is_one_model_under_ddim_and_heun(tmp_path):
     run = pf.fit(recipe_for("ddpm", data, batch=128), data, steps=150, out=tmp_path / "run")
     noise = run.transport.with_solver(pf.solvers.DDIM(), 500, "log_snr").sample(64)
     velocity = run.transport.with_solver(pf.solvers.Heun(), 100, "log_snr").sample(64)
-    span = float(noise.max() - noise.min())
-    actual = (noise - velocity).square().mean().sqrt()
-    assert actual < 0.01 * span
+    span = noise.max() - noise.min()
+    error = (noise - velocity).square().mean().sqrt()
+    assert error < 0.01 * span
+
+
+class Spy(nn.Module):
+    """A network that keeps the condition that it received."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(()))
+
+    def forward(self, x, t=None, condition=None):
+        self.condition = condition
+        return x * self.w
 
 
 def test_label_dropout_hides_its_share_of_labels():
-    seen = []
-
-    class Spy(nn.Module):
-        def forward(self, x, t=None, condition=None):
-            seen.append(condition)
-            return x * self.w
-
-        w = nn.Parameter(torch.ones(()))
-
     conditions = {"label": Label(("a", "b"), (0.5, 0.5))}
     space = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), conditions=conditions)
-    method = pf.Denoising(pf.Denoiser(Spy(), pf.Linear(), "velocity", space), label_dropout=0.25)
+    spy = Spy()
+    denoiser = pf.Denoiser(spy, pf.Linear(), "velocity", space)
+    method = pf.Denoising(denoiser, label_dropout=0.25)
     label = torch.arange(2000) % 2
-    list(method.losses(Batch(torch.randn(2000, 2), {"label": label}), now(2000)))
-    assert torch.equal(seen[0]["label"], label)
-    assert 0.2 < float(seen[0]["label_null"].float().mean()) < 0.3
+    batch = Batch(torch.randn(2000, 2), {"label": label})
+    list(method.losses(batch, now(2000)))
+    assert torch.equal(spy.condition["label"], label)
+    hidden = spy.condition["label_null"].float().mean()
+    assert 0.2 < hidden < 0.3
 
 
 def test_latent_is_the_decoder_after_the_inner_transport():
@@ -201,9 +207,7 @@ def test_the_weight_of_times_multiplies_each_example_s_error():
     """By hand, on a straight path, where the weight of a time is the time itself."""
     torch.manual_seed(0)
     x = torch.randn(64, 2)
-    path = pf.Linear()
-    at = now(64)
-    denoiser = pf.Denoiser(Scale(), path, "velocity", PLANE)
+    denoiser = pf.Denoiser(Scale(), pf.Linear(), "velocity", PLANE)
     seen = []
 
     def weight(prediction, k):
@@ -211,10 +215,11 @@ def test_the_weight_of_times_multiplies_each_example_s_error():
         seen.append(k.sigma)
         return k.sigma
 
-    ((_, loss),) = pf.Denoising(denoiser, weight=weight).losses(Batch(x), at)
+    method = pf.Denoising(denoiser, weight=weight)
+    ((_, loss),) = method.losses(Batch(x), now(64))
     _, z, _ = pf.Denoising(denoiser).couple.examples(x, None, now(64).draws)
-    sigma = seen[0].flatten()[:, None]
+    t = seen[0].flatten()
+    sigma = t[:, None]
     x_t = (1 - sigma) * x + sigma * z
-    errors = (denoiser(x_t, sigma[:, 0]) - (z - x)).square().mean(1)
-    expected = (sigma[:, 0] * errors).mean()
-    torch.testing.assert_close(loss, expected)
+    errors = (denoiser(x_t, t) - (z - x)).square().mean(1)
+    torch.testing.assert_close(loss, (t * errors).mean())

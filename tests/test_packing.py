@@ -16,7 +16,7 @@ import torch
 from numpy.testing import assert_array_equal
 from PIL import Image
 from programs.photos import photos, picture
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 
 import pushforward as pf
 from pushforward.cli import main
@@ -242,7 +242,7 @@ def rewritten(path, **changes):
     path.write_text(json.dumps({**content, **changes}))
 
 
-@pytest.mark.parametrize(("change", "says"), cases(BROKEN_SHARDS))
+@pytest.mark.parametrize(("change", "says"), read_cases(BROKEN_SHARDS))
 def test_manifests_of_other_tars_are_refused(packed, change, says):
     manifest = packed / "manifest.json"
     first = json.loads(manifest.read_text())["shards"][0]

@@ -2,7 +2,6 @@
 each example's place.
 """
 
-import functools
 import json
 import shutil
 from collections import Counter
@@ -22,7 +21,7 @@ from pushforward.testing import assert_same, final_state, space_data
 from pushforward.training import Budget, Progress
 from pushforward.training.api import prepare, reopen
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.loop import model_setup as preparing, model_setup as storing
+from pushforward.training.loop import model_setup as preparing
 from pushforward.training.loop.model_setup import Store, prepared
 from pushforward.training.recipe_argument import with_frozen
 
@@ -98,12 +97,8 @@ def data_of(n=300, labels=True):
 
 
 def recipe(data, batch=128, scale=1.0, **training):
-    return pf.Recipe(
-        Pairs(Affine(17), Shift(), data.space, scale),
-        pf.Training(batch=batch, **training),
-        "pairs",
-        "pairs",
-    )
+    method = Pairs(Affine(17), Shift(), data.space, scale)
+    return pf.Recipe(method, pf.Training(batch=batch, **training), "pairs", "pairs")
 
 
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 2}], ids=["whole", "parts"])
@@ -113,17 +108,17 @@ def test_batches_hold_what_was_prepared_of_their_examples(changes, tmp_path):
     trainer.advance()
     fields = prepared(trainer.method, data)
     seen = trainer.method.seen
-    together = {name: torch.cat([batch[name] for batch in seen]) for name in ("z", "place", "own")}
     _, places = trainer.sampler.positions(0, 3 * 128)
-    for name, value in together.items():
-        assert torch.equal(value, fields[name][places]), name
-    expected = data.space.to_model(data.train.data_units())[places]
-    assert torch.equal(together["own"], expected)
-    actual = torch.cat([batch.x for batch in seen])
-    assert torch.equal(actual, together["z"] + 0.5)
-    label = torch.cat([batch.condition["label"] for batch in seen])
-    expected = torch.from_numpy(data.train.labels)[places]
-    assert torch.equal(label, expected)
+    together = {}
+    for name in ("z", "place", "own"):
+        together[name] = torch.cat([batch[name] for batch in seen])
+        assert torch.equal(together[name], fields[name][places]), name
+    examples = data.space.to_model(data.train.data_units())
+    assert torch.equal(together["own"], examples[places])
+    x = torch.cat([batch.x for batch in seen])
+    assert torch.equal(x, together["z"] + 0.5)
+    labels = torch.cat([batch.condition["label"] for batch in seen])
+    assert torch.equal(labels, torch.from_numpy(data.train.labels)[places])
 
 
 def test_what_is_drawn_is_keyed_by_the_example_s_place(monkeypatch):
@@ -133,38 +128,48 @@ def test_what_is_drawn_is_keyed_by_the_example_s_place(monkeypatch):
     monkeypatch.setattr(preparing, "CHUNK", 70)
     monkeypatch.setattr(preparing, "_last", None)
     parts = prepared(method, data)
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    for name, values in whole.items():
+        assert torch.equal(values, parts[name]), name
+    z = whole["z"]
     expected = ExampleDraws([7, 8], name="prepared").normal((17,))
-    assert torch.equal(whole["z"][7:9], expected)
-    std = float(whole["z"].std())
-    assert std == pytest.approx(1, abs=0.03)
+    assert torch.equal(z[7:9], expected)
+    assert z.std().item() == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize("cache", [True, False], ids=["stored", "lost"])
 def test_a_run_that_is_killed_ends_in_the_same_bits(cache, tmp_path, monkeypatch):
     data = data_of()
-    pf.fit(recipe(data), data, steps=4, out=tmp_path / "whole", seed=3)
-    trainer = prepare(recipe(data), data, steps=4, out=tmp_path / "cut", checkpoint_every=1, seed=3)
+    whole = tmp_path / "whole"
+    cut = tmp_path / "cut"
+    pf.fit(recipe(data), data, steps=4, out=whole, seed=3)
+    trainer = prepare(recipe(data), data, steps=4, out=cut, checkpoint_every=1, seed=3)
     trainer.advance(1e-9)
     assert 0 < trainer.clock.step < 4
     del trainer
     monkeypatch.setattr(preparing, "_last", None)
+    computed_again = 0
     if not cache:
-        shutil.rmtree(tmp_path / "cut" / "cache")
-    calls = []
+        shutil.rmtree(cut / "cache")
+        computed_again = len(data.train)
+    computed = []
     forward = Shift.forward
-    monkeypatch.setattr(Shift, "forward", lambda self, z: calls.append(len(z)) or forward(self, z))
-    reopen(tmp_path / "cut", data=data).advance()
-    assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
-    assert sum(calls) == (0 if cache else len(data.train)), "all fields are stored"
+
+    def counted(self, z):
+        computed.append(len(z))
+        return forward(self, z)
+
+    monkeypatch.setattr(Shift, "forward", counted)
+    reopen(cut, data=data).advance()
+    assert_same(final_state(whole), final_state(cut))
+    assert sum(computed) == computed_again, "all fields are stored"
 
 
 def test_settings_and_weights_of_frozen_parts_tell_prepared_inputs_apart():
     data = data_of(n=70)
     first = prepared(recipe(data).method, data)
     assert prepared(recipe(data).method, data) is first, "the same again is not computed again"
-    actual = prepared(recipe(data, scale=2.0).method, data)["x"]
-    assert torch.equal(actual, 2 * first["x"])
+    scaled = prepared(recipe(data, scale=2.0).method, data)
+    assert torch.equal(scaled["x"], 2 * first["x"])
 
 
 def test_modules_that_are_neither_frozen_nor_trained_tell_prepared_inputs_apart():
@@ -174,15 +179,30 @@ def test_modules_that_are_neither_frozen_nor_trained_tell_prepared_inputs_apart(
             self.fixed = fixed.requires_grad_(False)
 
         def prepared(self, x, condition, draws):
-            return {**super().prepared(x, condition, draws), "x": self.fixed(x)}
+            fields = super().prepared(x, condition, draws)
+            return {**fields, "x": self.fixed(x)}
 
     data = data_of(n=70)
     torch.manual_seed(0)
-    first, second = (
-        prepared(Scaled(Affine(17), Shift(), data.space, 1.0, Affine(17)), data)["x"]
-        for _ in range(2)
-    )
-    assert not torch.equal(first, second)
+    first = Scaled(Affine(17), Shift(), data.space, 1.0, Affine(17))
+    second = Scaled(Affine(17), Shift(), data.space, 1.0, Affine(17))
+    assert not torch.equal(prepared(first, data)["x"], prepared(second, data)["x"])
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """The parts of trajectories that are computed, of which the third is interrupted once."""
+    own = Trajectories.part
+    computed = []
+
+    def part(self, rows):
+        computed.append(rows.start)
+        if len(computed) == 3:
+            raise KeyboardInterrupt
+        return own(self, rows)
+
+    monkeypatch.setattr(Trajectories, "part", part)
+    return computed
 
 
 @pytest.fixture
@@ -199,48 +219,44 @@ def flow(moons, tmp_path_factory):
 
 @pytest.mark.parametrize("damage", ["no tensors", "those of another part"])
 def test_a_training_that_is_killed_among_its_trajectories_goes_on_with_the_next(
-    damage, flow, moons, small_parts, tmp_path, monkeypatch
+    damage, flow, moons, small_parts, tmp_path, request
 ):
-    recipe = functools.partial(with_frozen("distil", {"teacher": flow}), trajectories=50)
-    options = {"steps": 3, "seed": 3}
-    pf.fit(recipe(moons.space), moons, out=tmp_path / "whole", **options)
-    own = Trajectories.part
-    computed = []
+    whole = tmp_path / "whole"
+    cut = tmp_path / "cut"
 
-    def part(self, rows):
-        computed.append(rows.start)
-        if len(computed) == 3:
-            raise KeyboardInterrupt
-        return own(self, rows)
+    def fit(out):
+        distilled = with_frozen("distil", {"teacher": flow})(moons.space, trajectories=50)
+        pf.fit(distilled, moons, out=out, steps=3, seed=3)
 
-    monkeypatch.setattr(Trajectories, "part", part)
+    fit(whole)
+    computed = request.getfixturevalue("interrupted")
     with pytest.raises(KeyboardInterrupt):
-        pf.fit(recipe(moons.space), moons, out=tmp_path / "cut", **options)
-    store = tmp_path / "cut" / "cache" / "trajectories"
-    assert [path.name for path in sorted(store.glob("*.safetensors"))] == [
-        "000000.safetensors",
-        "000001.safetensors",
-    ]
-    another = (store / "000000.safetensors").read_bytes()
-    (store / "000001.safetensors").write_bytes(b"damaged" if damage == "no tensors" else another)
+        fit(cut)
+    store = cut / "cache" / "trajectories"
+    first, second = sorted(store.glob("*.safetensors"))
+    assert first.name == "000000.safetensors"
+    assert second.name == "000001.safetensors"
+    content = b"damaged"
+    if damage == "those of another part":
+        content = first.read_bytes()
+    second.write_bytes(content)
     seconds = json.loads((store / "index.json").read_text())["seconds"]
-    pf.resume(tmp_path / "cut")
+    pf.resume(cut)
     assert computed == [0, 16, 32, 16, 32, 48]
-    assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
-    run = pf.load(tmp_path / "cut")
+    assert_same(final_state(whole), final_state(cut))
+    run = pf.load(cut)
     assert run.state["store_seconds"] > seconds > 0
     result = of_run(ModelResult("map"), run)
     assert result.training.trajectory_seconds == run.state["store_seconds"]
     assert result.other_parameters == {}, "the trajectories have no parameters"
-    again = reopen(tmp_path / "cut", data=moons, steps=4)
+    again = reopen(cut, data=moons, steps=4)
     assert again.store.whole
     assert again.store.trajectories.ready == 50
     again.close()
     again.store.trajectories.ready = 0
-    shared = Store(again.method, tmp_path / "cut", processes=Second())
-    assert (shared.trajectories.ready, shared.whole) == (32, False), (
-        "what one process cannot read is missing in all"
-    )
+    shared = Store(again.method, cut, processes=Second())
+    assert shared.trajectories.ready == 32, "what one process cannot read is missing in all"
+    assert not shared.whole
 
 
 class Second(Processes):
@@ -254,10 +270,12 @@ def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_a_quarter(
     flow, moons, small_parts, tmp_path, monkeypatch, capsys
 ):
     ticks = iter(range(100))
-    monkeypatch.setattr(storing, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    clock = SimpleNamespace(perf_counter=lambda: float(next(ticks)))
+    monkeypatch.setattr(preparing, "time", clock)
     recipe = with_frozen("distil", {"teacher": flow})(moons.space, trajectories=80)
+    given = Budget(seconds=12)
     trainer = prepare(recipe, moons, seconds=12, out=tmp_path / "run")
-    left = trainer.store.completed("run", Budget(seconds=12), Progress(interval=0), lambda: False)
+    left = trainer.store.completed("run", given, Progress(interval=0), lambda: False)
     assert left == Budget(seconds=9)
     assert trainer.store.trajectories.ready == 48
     assert trainer.store.whole
@@ -266,28 +284,34 @@ def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_a_quarter(
     trainer.close()
     resumed = reopen(tmp_path / "run", data=moons)
     assert resumed.clock.budget == left
-    assert resumed.budget == Budget(seconds=12), "what was given, as a finished run states it"
+    assert resumed.budget == given, "what was given, as a finished run states it"
     assert resumed.store.trajectories.ready == 48
     resumed.close()
+
+
+def test_trajectories_take_time_and_no_steps_of_a_budget():
     assert Budget(seconds=4).after(100) == Budget(seconds=1)
     assert Budget(steps=4).after(100) == Budget(steps=4)
 
 
 @pytest.mark.parametrize("single", [0.5, 0.8])
 def test_legs_are_the_jumps_of_samplings_in_one_two_and_four(flow, single):
-    stored = Trajectories(
-        flow.transport.with_solver("dpm:2", 8),
-        40,
-        seed=5,
-        legs=1.0 if single == 0.5 else (single, 1 - single),
-    )
-    (_, t), (_, s), _ = stored.draw(ExampleDraws(0, 4000))
     rest = 1 - single
-    legs = {(1, 0): single, (1, 1 / 2): rest / 4, (1 / 2, 0): rest / 4}
-    legs |= {(a / 4, (a - 1) / 4): rest / 8 for a in (1, 2, 3, 4)}
-    times = {float(torch.tensor(time)): (8 - place) / 8 for place, time in enumerate(stored.times)}
-    pairs = Counter(zip((times[float(a)] for a in t), (times[float(b)] for b in s), strict=True))
-    assert pairs.keys() == legs.keys()
-    assert all(
-        abs(pairs[leg] / 4000 - share) < 4 * (share / 4000) ** 0.5 for leg, share in legs.items()
-    )
+    weights = (single, rest)
+    if single == 0.5:
+        weights = 1.0
+    teacher = flow.transport.with_solver("dpm:2", 8)
+    stored = Trajectories(teacher, 40, seed=5, legs=weights)
+    n = 4000
+    (_, t), (_, s), _ = stored.draw(ExampleDraws(0, n))
+    shares = {(8, 0): single, (8, 4): rest / 4, (4, 0): rest / 4}
+    for start in (2, 4, 6, 8):
+        shares[start, start - 2] = rest / 8
+    # how many of 8 steps are left at each time
+    left = {torch.tensor(time).item(): 8 - place for place, time in enumerate(stored.times)}
+    counts = Counter()
+    for start, end in zip(t.tolist(), s.tolist(), strict=True):
+        counts[left[start], left[end]] += 1
+    assert counts.keys() == shares.keys()
+    for leg, share in shares.items():
+        assert abs(counts[leg] / n - share) < 4 * (share / n) ** 0.5

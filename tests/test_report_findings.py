@@ -24,7 +24,7 @@ from programs.reporting import (
     said,
     scorecards,
 )
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 from scipy.special import stdtrit
 
 from pushforward.evaluation.joined import joined
@@ -106,7 +106,7 @@ The baseline, which scores 2, is ahead of b.
 """
 
 
-@pytest.mark.parametrize(("distances", "clear"), cases(PLACES))
+@pytest.mark.parametrize(("distances", "clear"), read_cases(PLACES))
 def test_one_line_says_who_is_ahead_and_who_cannot_be_distinguished(distances, clear):
     models = {}
     for name, distance in distances.items():
@@ -124,7 +124,7 @@ SINGLE = """
 """
 
 
-@pytest.mark.parametrize(("distance", "real", "baseline"), cases(SINGLE))
+@pytest.mark.parametrize(("distance", "real", "baseline"), read_cases(SINGLE))
 def test_a_single_model_stands_beside_real_data_and_the_baseline(distance, real, baseline):
     results = compared({"it": (distance, 0.9, 0.1)})
     said_of = answered(results)
@@ -309,7 +309,7 @@ ADVICE = """
 """
 
 
-@pytest.mark.parametrize(("steps", "data", "why", "what"), cases(ADVICE))
+@pytest.mark.parametrize(("steps", "data", "why", "what"), read_cases(ADVICE))
 def test_advice_follows_from_the_steps_and_passes_of_the_training(content, steps, data, why, what):
     entry = model(content, "gan")
     content["models"] = [entry]
@@ -362,7 +362,7 @@ TAUGHT = """
 """
 
 
-@pytest.mark.parametrize(("spaces", "named"), cases(TAUGHT))
+@pytest.mark.parametrize(("spaces", "named"), read_cases(TAUGHT))
 def test_a_judge_that_was_the_teacher_is_named(spaces, named):
     settings = Settings(n=360, spaces=tuple(spaces))
     results = compared({"gan": (0.2, 0.9, 0.1), "flow": (0.5, 0.8, 0.1)}, settings=settings)
@@ -386,7 +386,7 @@ gan | {"precision": 0.85, "recall": 0.0, "density": 0.4} | null
 """
 
 
-@pytest.mark.parametrize(("name", "scores", "finding"), cases(FAULTS))
+@pytest.mark.parametrize(("name", "scores", "finding"), read_cases(FAULTS))
 def test_planted_faults_are_told(content, name, scores, finding):
     content["metrics"]["near_copies"]["unit"] = "%"
     for metric, value in scores.items():

@@ -15,7 +15,7 @@ from programs.reporting import (
     scorecards,
     swept,
 )
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 
 from pushforward.evaluation.measurements import SamplingCost, TrainingCost
 from pushforward.evaluation.results import (
@@ -41,7 +41,7 @@ BUDGETS = """
 """
 
 
-@pytest.mark.parametrize(("budgets", "stated"), cases(BUDGETS))
+@pytest.mark.parametrize(("budgets", "stated"), read_cases(BUDGETS))
 def test_a_sweep_says_the_budget_and_else_the_seconds(budgets, stated):
     results = swept({"gan": (0.5, 0.4, 0.39), "flow": (1.5, 0.41, 0.2)}, budgets)
     table = tables.sweep_table(results)

@@ -33,7 +33,7 @@ from programs.serving import (
     until_told,
 )
 from programs.tables import mixed_table
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
@@ -114,7 +114,7 @@ WRONG_BODIES = r"""
 """
 
 
-@pytest.mark.parametrize(("body", "names"), cases(WRONG_BODIES))
+@pytest.mark.parametrize(("body", "names"), read_cases(WRONG_BODIES))
 def test_what_cannot_be_is_refused_by_name(openai, models, body, names):
     before = models[0].engine.calls
     full = {"model": "flow", "prompt": "a", **body}

@@ -48,9 +48,17 @@ def german(number, decimals):
     return f"{number:,.{decimals}f}".translate(str.maketrans(",.", ".,"))
 
 
-EURO = "betrag;menge;tag\n" + "".join(
-    f"{german(997.01 * i, 2)};{german(7919 * i, 0)};{2000 + i % 9}-01-05\n" for i in range(300)
-)
+def number_of(text):
+    """The number that a German text stands for."""
+    return float(text.replace(".", "").replace(",", "."))
+
+
+def euro_table(n=300):
+    """Amounts and counts in German, and dates."""
+    lines = ["betrag;menge;tag"]
+    for i in range(n):
+        lines.append(f"{german(997.01 * i, 2)};{german(7919 * i, 0)};{2000 + i % 9}-01-05")
+    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture(scope="module")
@@ -471,42 +479,40 @@ def test_a_scale_that_is_not_finite_or_too_large_is_refused(model, scale):
 
 
 def test_numbers_are_numbers_whatever_the_column_writes(tmp_path):
-    (tmp_path / "euro.csv").write_text(EURO)
-    data = pf.data.load(tmp_path / "euro.csv")
-    run = run_of("flow", tmp_path, data=data)
+    file = tmp_path / "euro.csv"
+    file.write_text(euro_table())
+    run = run_of("flow", tmp_path, data=pf.data.load(file))
+    body = {"n": 20, "seed": 3, "steps": 2}
     with client_of(Model(run, "euro")) as client:
-        body = {"n": 20, "seed": 3, "steps": 2}
         rows = client.post(ROWS, json=body).json()["data"]
-        cells = [
-            line.split(",")
-            for line in client.post(ROWS, json={**body, "format": "csv"}).text.splitlines()
-        ]
-    assert {type(row[0]) for row in rows} == {float}
-    assert {type(row[1]) for row in rows} == {int}
-    assert {type(row[2]) for row in rows} == {str}
-    for row, texts in zip(
-        rows, run.space.records(run.configured(steps=2).transport.sample(20, seed=3)), strict=True
-    ):
-        assert row[0] == pytest.approx(float(texts[0].replace(".", "").replace(",", ".")), rel=1e-3)
-        assert row[1] == pytest.approx(int(texts[1].replace(".", "")), rel=1e-3)
-    assert len(cells) == 21
+        text = client.post(ROWS, json={**body, "format": "csv"}).text
+    assert len(text.splitlines()) == 21
+    samples = run.configured(steps=2).transport.sample(20, seed=3)
+    records = run.space.records(samples)
+    for (amount, count, day), texts in zip(rows, records, strict=True):
+        assert isinstance(amount, float)
+        assert isinstance(count, int)
+        assert isinstance(day, str)
+        assert amount == pytest.approx(number_of(texts[0]), rel=1e-3)
+        assert count == pytest.approx(number_of(texts[1]), rel=1e-3)
 
 
 def test_a_given_value_that_is_replaced_is_said(tmp_path, recwarn):
     run = run_of("flow", tmp_path, data=mixed_table(200))
+    body = {"n": 3, "seed": 1, "steps": 1}
+    usual = {**body, "given": {"whole": 3}}
+    replaced = {**body, "given": {"whole": 10_000_000}}
     with client_of(Model(run, "rows")) as client:
-        plain = client.post(
-            ROWS, json={"n": 3, "seed": 1, "steps": 1, "given": {"whole": 3}}
-        ).json()
-        asked = {"n": 3, "seed": 1, "steps": 1, "given": {"whole": 10_000_000}}
-        answer = client.post(ROWS, json=asked).json()
-        text = client.post(ROWS, json={**asked, "format": "csv"})
+        plain = client.post(ROWS, json=usual).json()
+        answer = client.post(ROWS, json=replaced).json()
+        text = client.post(ROWS, json={**replaced, "format": "csv"})
     assert plain["warnings"] == []
-    [sentence] = answer["warnings"]
+    (sentence,) = answer["warnings"]
     assert "whole" in sentence
     assert "10000000" in sentence
     assert json.loads(text.headers["x-warnings"]) == [sentence]
-    assert not [each for each in recwarn if "whole" in str(each.message)]
+    warned = [str(each.message) for each in recwarn]
+    assert not [message for message in warned if "whole" in message]
 
 
 def test_what_diverges_is_the_request_s_fault(model, tmp_path):

@@ -4,6 +4,7 @@ run is resumed bit for bit.
 
 import contextlib
 import os
+import shlex
 import signal
 
 import pytest
@@ -22,19 +23,23 @@ CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGHUP": 75, "SIGUSR1": 75}
 
 def train(out, steps=5):
     """The exit code of a training."""
-    words = [
-        "--data",
-        "moons",
-        "--size",
-        "tiny",
-        "--steps",
-        str(steps),
-        "--batch",
-        "64",
-        "--checkpoint-every",
-        "2",
-    ]
-    return main(["train", "vae", *words, "--out", str(out)])
+    options = f"--data moons --size tiny --steps {steps} --batch 64 --checkpoint-every 2"
+    return main(shlex.split(f"train vae {options} --out {out}"))
+
+
+def handlers():
+    """The handlers of all signals that end a training."""
+    return [signal.getsignal(number) for number in (signal.SIGINT, *interrupting.ENDING)]
+
+
+def last_checkpoint(run):
+    return latest(run / "checkpoints").name
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a run that a test starts."""
+    return tmp_path / "run"
 
 
 @pytest.fixture(scope="module")
@@ -87,38 +92,36 @@ def resumed(folder):
 
 
 @pytest.mark.parametrize("name", CODES)
-def test_a_signal_lets_the_step_end_and_be_saved(name, at_step, whole, tmp_path, capsys):
+def test_a_signal_lets_the_step_end_and_be_saved(name, at_step, whole, run, capsys):
     at_step(lambda: send(name))
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *interrupting.ENDING)}
-    assert train(tmp_path / "run") == CODES[name]
-    assert {number: signal.getsignal(number) for number in before} == before
-    assert (
-        f"stopped and saved at step 3\nnext: pushforward resume {tmp_path}/run"
-        in capsys.readouterr().err
-    )
-    assert latest(tmp_path / "run" / "checkpoints").name == "step_000003"
-    assert_same(resumed(tmp_path / "run"), whole)
+    before = handlers()
+    assert train(run) == CODES[name]
+    assert handlers() == before
+    said = f"stopped and saved at step 3\nnext: pushforward resume {run}"
+    assert said in capsys.readouterr().err
+    assert last_checkpoint(run) == "step_000003"
+    assert_same(resumed(run), whole)
 
 
 @pytest.mark.parametrize(
     ("second", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 128 + signal.SIGUSR1)]
 )
-def test_a_second_signal_ends_at_once(second, code, at_step, whole, tmp_path, monkeypatch):
+def test_a_second_signal_ends_at_once(second, code, at_step, whole, run, monkeypatch):
     if second != "SIGINT":  # which no launcher repeats
         monkeypatch.setattr(interrupting, "TOGETHER", -1.0)
     at_step(lambda: send("SIGTERM", second))
-    assert train(tmp_path / "run") == code
-    assert latest(tmp_path / "run" / "checkpoints").name == "step_000002"
-    assert_same(resumed(tmp_path / "run"), whole)
+    assert train(run) == code
+    assert last_checkpoint(run) == "step_000002"
+    assert_same(resumed(run), whole)
 
 
-def test_a_signal_that_a_launcher_repeats_is_a_single_one(at_step, tmp_path):
+def test_a_signal_that_a_launcher_repeats_is_a_single_one(at_step, run):
     at_step(lambda: send("SIGTERM", "SIGTERM", "SIGHUP"))
-    assert train(tmp_path / "run") == 75
-    assert latest(tmp_path / "run" / "checkpoints").name == "step_000003"
+    assert train(run) == 75
+    assert last_checkpoint(run) == "step_000003"
 
 
-def test_a_signal_in_the_first_save_ends_after_it(whole, tmp_path, monkeypatch):
+def test_a_signal_in_the_first_save_ends_after_it(whole, run, monkeypatch):
     fill = storage.fill
 
     def signalled(*arguments):
@@ -127,9 +130,9 @@ def test_a_signal_in_the_first_save_ends_after_it(whole, tmp_path, monkeypatch):
         fill(*arguments)
 
     monkeypatch.setattr(storage, "fill", signalled)
-    assert train(tmp_path / "run") == 75
-    assert latest(tmp_path / "run" / "checkpoints").name == "step_000000"
-    assert_same(resumed(tmp_path / "run"), whole)
+    assert train(run) == 75
+    assert last_checkpoint(run) == "step_000000"
+    assert_same(resumed(run), whole)
 
 
 @pytest.mark.parametrize(
@@ -137,50 +140,55 @@ def test_a_signal_in_the_first_save_ends_after_it(whole, tmp_path, monkeypatch):
 )
 def test_a_signal_before_training_leaves_nothing(name, code, tmp_path, monkeypatch):
     """While inputs are prepared, such as an autoencoder's codes."""
-    monkeypatch.setattr(
-        "pushforward.training.loop.trainer.sampler_of", lambda *arguments, **named: send(name)
-    )
+    preparing = "pushforward.training.loop.trainer.sampler_of"
+    monkeypatch.setattr(preparing, lambda *arguments, **named: send(name))
     assert train(tmp_path / "run") == code
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fit_saves_before_it_raises_the_keyboards_interrupt(at_step, tmp_path):
+def fit(out, steps=5):
     moons = pf.data.load("moons")
+    return pf.fit(recipe_for("vae", moons), moons, steps=steps, out=out)
+
+
+def step_of(folder):
+    return pf.load(folder).state["step"]
+
+
+def test_fit_saves_before_it_raises_the_keyboards_interrupt(at_step, run):
     at_step(lambda: send("SIGINT"))
-    with pytest.raises(
-        KeyboardInterrupt, match=r"saved at step 3; resume with pf.resume\('.*/run'\)"
-    ):
-        pf.fit(recipe_for("vae", moons), moons, steps=5, out=tmp_path / "run")
+    says = r"saved at step 3; resume with pf.resume\('.*/run'\)"
+    with pytest.raises(KeyboardInterrupt, match=says):
+        fit(run)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert pf.resume(tmp_path / "run").state["step"] == 5
-    assert [row["step"] for row in log.read(tmp_path / "run" / "metrics.jsonl")] == [1, 2, 3, 4, 5]
+    assert pf.resume(run).state["step"] == 5
+    steps = [row["step"] for row in log.read(run / "metrics.jsonl")]
+    assert steps == [1, 2, 3, 4, 5]
 
 
-def test_fit_leaves_a_handler_of_the_users_own(at_step, tmp_path):
+def test_fit_leaves_a_handler_of_the_users_own(at_step, run):
     got = []
-    moons = pf.data.load("moons")
     before = signal.signal(signal.SIGINT, lambda number, frame: got.append(number))
     try:
         at_step(lambda: send("SIGINT"))
         with contextlib.suppress(KeyboardInterrupt):
-            pf.fit(recipe_for("vae", moons), moons, steps=5, out=tmp_path / "run")
+            fit(run)
     finally:
         signal.signal(signal.SIGINT, before)
     assert got == [signal.SIGINT]
-    assert pf.load(tmp_path / "run").state["step"] == 5
+    assert step_of(run) == 5
 
 
-def test_a_signal_in_the_last_step_is_no_end_as_usual(at_step, tmp_path):
-    moons = pf.data.load("moons")
+def test_a_signal_in_the_last_step_is_no_end_as_usual(at_step, run):
     at_step(lambda: send("SIGINT"))
     with pytest.raises(KeyboardInterrupt, match="saved at step 3"):
-        pf.fit(recipe_for("vae", moons), moons, steps=3, out=tmp_path / "run")
-    assert pf.load(tmp_path / "run").state["step"] == 3
+        fit(run, steps=3)
+    assert step_of(run) == 3
 
 
-def test_a_signal_that_is_ignored_ends_no_training(at_step, tmp_path):
+def test_a_signal_that_is_ignored_ends_no_training(at_step, run):
     """As nohup ignores SIGHUP."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     at_step(lambda: send("SIGHUP"))
-    assert train(tmp_path / "run") == 0
-    assert pf.load(tmp_path / "run").state["step"] == 5
+    assert train(run) == 0
+    assert step_of(run) == 5

@@ -9,9 +9,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from programs.cases import text_table
 from programs.digest import state_digest
 from programs.tables import mixed_space, mixed_table, mixed_values
+from programs.text_tables import read_texts
 from scipy.special import softmax
 from torch import nn
 
@@ -481,7 +481,7 @@ def test_a_hostile_number_of_waves_is_refused(mixed, waves, why):
         recipe_of(content)
 
 
-REFUSED = text_table(
+REFUSED = read_texts(
     r"""
     kind   | "bb"   | "kind" has no category "bb"\..*Expected one of: "a", "b", "c"
     whole  | "many" | "whole" takes a whole.*; got 'many'

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from programs.cases import text_table
+from programs.text_tables import read_texts
 
 from pushforward.data import load
 from pushforward.data.spaces import TableSpace
@@ -49,7 +49,7 @@ def test_open_columns_come_back_too():
         assert (stored == values)[exact].all(), "a knot was rounded"
 
 
-KINDS = text_table(
+KINDS = read_texts(
     """
     number   | 1.50; 2.25; 10.00
     number   | 1.5; 2; 10
@@ -91,7 +91,7 @@ KINDS = text_table(
     category | 1st; 2nd; 11th
     """
 )
-REWRITTEN = text_table(
+REWRITTEN = read_texts(
     """
     number  | 1e-5; 0.25; 3     | 0.00001; 0.25; 3
     number  | 1e-20; 2.5e-7; 3  | 1e-20; 2.5e-07; 3
@@ -201,7 +201,7 @@ def floats(text):
     return tuple(float(cell) for cell in text.split())
 
 
-KNOTS_AND_RANKS = text_table(
+KNOTS_AND_RANKS = read_texts(
     """
     0 nan | 0.5 1
     0 inf | 0.5 1
@@ -262,7 +262,7 @@ def test_a_number_with_thousands_that_are_not_three_digits_is_none():
     assert texts(form, [1234.4, -0.2, -1234567.0]) == ["+1,234", "0", "-1,234,567"]
 
 
-FORMATS = text_table(
+FORMATS = read_texts(
     """
     10; 10.95; 1200.25 | 10.9; 12; 1234.5
     10.00; 10.95       | 10.90; 12.00; 1234.50

@@ -11,7 +11,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from programs.table_files import mixed_columns
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 
 import pushforward as pf
 from pushforward.cli import main
@@ -295,7 +295,7 @@ WRONG_ENTRIES = r"""
 """
 
 
-@pytest.mark.parametrize(("entry", "says"), cases(WRONG_ENTRIES))
+@pytest.mark.parametrize(("entry", "says"), read_cases(WRONG_ENTRIES))
 def test_a_wrong_entry_of_a_schema_is_an_error(mixed, entry, says):
     with pytest.raises(DataError, match=says):
         load(mixed, schema={"columns": {"colour": entry}})

@@ -8,6 +8,7 @@ import re
 import pytest
 import torch
 from programs.tables import mixed_table
+from programs.text_tables import cases
 
 from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.features import kind_of
@@ -59,7 +60,8 @@ class Rows(Transport):
         self.noise_shape = (1,)
 
     def forward(self, z, condition=None, draws=None):
-        chosen_rows = (torch.special.ndtr(z[:, 0].double()) * len(DATA.train)).long()
+        uniform = torch.special.ndtr(z[:, 0].double())
+        chosen_rows = (uniform * len(DATA.train)).long()
         x = DATA.train.data_units(chosen_rows.numpy())
         x[:, 0] += self.moved
         return self.space.to_model(x)
@@ -70,10 +72,10 @@ def comparison(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PUSHFORWARD_CACHE", str(tmp_path_factory.mktemp("cache")))
         judge = Evaluator(DATA, repeats=1)
-        models = [
-            ModelResult(name, scores=judge.scores(Rows(moved))[0])
-            for name, moved in (("copy", 0.0), ("moved", 2.0))
-        ]
+        models = []
+        for name, moved in (("copy", 0.0), ("moved", 2.0)):
+            scores, _ = judge.scores(Rows(moved))
+            models.append(ModelResult(name, scores=scores))
         return judge.comparison(models, baselines=True)
 
 
@@ -82,105 +84,109 @@ def test_the_coordinates_of_rows_are_what_is_compared():
     assert space.RAW_COORDINATES == extractor.MOST
     values = DATA.space.values(DATA.train.x)
     seen = table_of(DATA.space, values[:5], values)
-    assert seen.missing == tuple(field.missing for field in DATA.space.fields)
-    assert [name for name, missing in zip(seen.names, seen.missing, strict=True) if missing] == [
-        "kind"
-    ]
-    assert (seen.names, seen.target) == (DATA.space.names, DATA.space.target)
-    assert [len(labels) for labels in seen.labels] == [
-        len(getattr(field, "names", ())) for field in DATA.space.fields
-    ]
+    assert seen.names == DATA.space.names
+    assert seen.target == DATA.space.target
+    for field, missing, labels in zip(DATA.space.fields, seen.missing, seen.labels, strict=True):
+        assert missing == field.missing == (field.name == "kind")
+        assert len(labels) == len(getattr(field, "names", ()))
 
 
-def test_a_table_has_its_own_scores_and_floors(comparison):
+def test_a_table_has_its_own_scores(comparison):
     for model in comparison.models:
         assert set(model.scores) == SHOWN | COPIES | ATTACKS
-        assert all(
-            score.interval is not None
-            for name, score in model.scores.items()
-            if name not in NO_INTERVAL
-        )
-    real_data_scores = comparison.real_data_scores
-    assert set(real_data_scores) == SHOWN | COPIES | ATTACKS
-    assert len(real_data_scores["detection"].values) == 5
-    assert len(real_data_scores["utility_auc"].values) == 1
-    assert (
-        comparison.protocol.versions["utility_auc"]
-        == comparison.protocol.versions["beta_recall"]
-        == "definition 2"
-    )
-    assert len(real_data_scores["energy"].values) == 10
-    assert real_data_scores["detection"].value > 0.7
-    for name in ATTACKS:
-        assert abs(real_data_scores[name].value - 0.5) < 0.15
+        for name, score in model.scores.items():
+            assert score.interval is not None or name in NO_INTERVAL
+    versions = comparison.protocol.versions
+    assert versions["utility_auc"] == "definition 2"
+    assert versions["beta_recall"] == "definition 2"
     assert comparison.data.columns == DATA.space.names
-    assert [
-        name for name, info in describe().items() if info.role == "quality" and info.priority == 0
-    ] == ["detection"]
+    most_important = []
+    for name, info in describe().items():
+        if info.role == "quality" and info.priority == 0:
+            most_important.append(name)
+    assert most_important == ["detection"]
+
+
+def test_a_table_has_scores_of_real_data(comparison):
+    scores = comparison.real_data_scores
+    assert set(scores) == SHOWN | COPIES | ATTACKS
+    assert len(scores["detection"].values) == 5
+    assert len(scores["utility_auc"].values) == 1
+    assert len(scores["energy"].values) == 10
+    assert scores["detection"].value > 0.7
+    for name in ATTACKS:
+        assert abs(scores[name].value - 0.5) < 0.15
 
 
 def test_an_attack_on_a_model_has_more_samples_than_are_compared(comparison):
-    assert (
-        DATA.space.samples_needed(10, len(DATA.train))
-        == 2 * len(DATA.train)
-        > comparison.settings.n
-    )
-    assert comparison["copy"].scores["membership"].value > 0.8
-    assert comparison["copy"].scores["nearest_ratio"].value == 0
+    needed = DATA.space.samples_needed(10, len(DATA.train))
+    assert needed == 2 * len(DATA.train)
+    assert needed > comparison.settings.n
+    scores = comparison["copy"].scores
+    assert scores["membership"].value > 0.8
+    assert scores["nearest_ratio"].value == 0
 
 
 def test_the_verdict_names_copies_attacks_and_the_columns_that_give_samples_away(comparison):
     said = [finding.text for finding in findings(comparison)]
-    attack = next(text for text in said if "attacker" in text)
+    first = DATA.space.names[0]
+    (attack,) = [text for text in said if "attacker" in text]
     assert re.search(r"copy \(AUC 0\.\d+\)", attack)
     assert attack in answers(comparison)["Privacy"]
-    single = answers(dataclasses.replace(comparison, models=comparison.models[1:]))
-    assert list(single) == ["Quality", "Baseline", "Privacy", "Problems"]
-    assert "classifier can tell" in single["Quality"]
-    first = DATA.space.names[0]
-    for what, where in (("column", first), ("pair", r"\w+ and \w+")):
-        assert re.search(
-            rf"{what} error in {where} of [\d.]+ %.* [\d.]+ % for real data", single["Problems"]
-        )
-    assert any(f"moved ({first}" in text and "real rows" in text for text in said)
+    moved = [text for text in said if f"moved ({first}" in text]
+    assert any("real rows" in text for text in moved)
+
+
+@cases(r"""
+    what    where
+    column  number
+    pair    \w+ and \w+
+""")
+def test_the_verdict_on_a_single_model_names_its_worst_column_and_pair(comparison, what, where):
+    single = dataclasses.replace(comparison, models=comparison.models[1:])
+    said = answers(single)
+    assert list(said) == ["Quality", "Baseline", "Privacy", "Problems"]
+    assert "classifier can tell" in said["Quality"]
+    problem = rf"{what} error in {where} of [\d.]+ %.* [\d.]+ % for real data"
+    assert re.search(problem, said["Problems"])
+
+
+def judged(score, real):
+    """A comparison of a model by detection alone."""
+    return Comparison(
+        models=(ModelResult("it", scores={"detection": score}),),
+        metrics={"detection": describe()["detection"]},
+        real_data_scores={"detection": real},
+    )
 
 
 @pytest.mark.parametrize(("spread", "named"), [(0.01, True), (0.2, False)])
 def test_columns_are_named_only_where_the_score_is_significantly_below_real_data(spread, named):
     extra = {"columns": ("a", "b", "c", "d"), "falls": (0.005, 0.3, 0.2, 0.1)}
-    scores = {"detection": Score(0.7, extra=extra)}
-    known = {
-        "metrics": {"detection": describe()["detection"]},
-        "real_data_scores": {"detection": Score(0.95, spread)},
-    }
-    model = ModelResult("it", scores=scores)
-    texts = [finding.text for finding in given_away(Comparison(models=(model,), **known))]
-    assert texts == (
-        ["A classifier can tell samples of it (b, c, d) from real rows."] if named else []
-    )
+    comparison = judged(Score(0.7, extra=extra), Score(0.95, spread))
+    texts = [finding.text for finding in given_away(comparison)]
+    expected = []
+    if named:
+        expected = ["A classifier can tell samples of it (b, c, d) from real rows."]
+    assert texts == expected
 
 
 @pytest.mark.parametrize(("value", "words"), [(0.7, "can tell"), (0.9, "can hardly tell")])
 def test_the_quality_of_tables_is_told_in_words(value, words):
-    known = {
-        "metrics": {"detection": describe()["detection"]},
-        "real_data_scores": {"detection": Score(0.95, 0.01)},
-    }
-    model = ModelResult("it", scores={"detection": Score(value)})
-    quality = answers(Comparison(models=(model,), **known))["Quality"]
+    comparison = judged(Score(value), Score(0.95, 0.01))
+    quality = answers(comparison)["Quality"]
     assert f"classifier {words} samples from real rows" in quality
 
 
 def test_floors_are_kept_apart_by_the_code_that_they_depend_on(tmp_path):
-    first = real_data_path(tmp_path, "key", 10, 5, chosen(["detection"]))
-    assert first == real_data_path(tmp_path, "key", 10, 5, chosen(["detection"]))
-    others = [
-        ("key", 10, 6, ["detection"]),
-        ("other", 10, 5, ["detection"]),
-        ("key", 10, 5, ["energy"]),
-    ]
-    paths = {
-        real_data_path(tmp_path, key, n, redraws, chosen(names))
-        for key, n, redraws, names in others
+    def path(key, n, redraws, metric):
+        return real_data_path(tmp_path, key, n, redraws, chosen([metric]))
+
+    first = path("key", 10, 5, "detection")
+    assert path("key", 10, 5, "detection") == first
+    others = {
+        path("key", 10, 6, "detection"),
+        path("other", 10, 5, "detection"),
+        path("key", 10, 5, "energy"),
     }
-    assert len(paths | {first}) == 4
+    assert len(others | {first}) == 4

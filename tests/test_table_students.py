@@ -2,14 +2,16 @@
 calls.
 """
 
+import io
+
 import numpy as np
 import pytest
 import torch
+from programs.command_line import answer
 from programs.tables import mixed_table
 from torch import nn
 
 import pushforward as pf
-from pushforward.cli import main
 from pushforward.data.spaces import TableSpace
 from pushforward.denoisers.denoiser import over
 from pushforward.draws import BlockDraws
@@ -26,10 +28,13 @@ from pushforward.transports import Flow
 
 
 def row(i):
-    paid = 0 if i % 3 else i * 7 % 90 + 0.25
+    kind = "abc"[i * i % 3]
+    paid = 0
+    if i % 3 == 0:
+        paid = i * 7 % 90 + 0.25
     born = f"{1 + i % 28}.{1 + i % 12}.{1990 + i % 9}"
-    note = "" if i % 4 == 0 else "xy"[i % 2]
-    return f"{'abc'[i * i % 3]},{i % 5},{37 * i % 211},{paid},{born},{note}\n"
+    note = ("", "y", "x", "y")[i % 4]
+    return f"{kind},{i % 5},{37 * i % 211},{paid},{born},{note}\n"
 
 
 CSV = "kind,size,count,paid,born,note\n" + "".join(map(row, range(300)))
@@ -57,12 +62,33 @@ def method_of(data, recipe="flow"):
     """A method of a table whose network puts out no zeros, and whose columns have factors."""
     torch.manual_seed(0)
     method = getattr(pf.recipes, recipe)(data.space, "tiny").method
+    denoiser = method.denoiser
     with torch.no_grad():
-        for parameter in method.denoiser.network.parameters():
+        for parameter in denoiser.network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
         if recipe != "flow":
-            method.denoiser.move(torch.linspace(-0.5, 0.5, method.denoiser.layout.count))
+            denoiser.move(torch.linspace(-0.5, 0.5, denoiser.layout.count))
     return method
+
+
+def student_for(data, recipe="flow"):
+    return student_of_table(method_of(data, recipe).denoiser)
+
+
+def trajectories_of(data, n):
+    """Trajectories of a teacher of a table, in four steps."""
+    teacher = Flow(method_of(data).denoiser, "dpm", 4, "time")
+    return Trajectories(teacher, n)
+
+
+def encoded_rows(data, n):
+    """The first training rows in model coordinates."""
+    rows = data.space.encoded(data.train.table_values[:n])
+    return torch.from_numpy(rows).float()
+
+
+def context(n=64):
+    return StepContext(BlockDraws(0, 0, n), samples=0, progress=0.0)
 
 
 @pytest.mark.parametrize("recipe", ["flow", "ddpm", "edm"])
@@ -73,7 +99,9 @@ def test_a_student_starts_as_its_teacher_whatever_its_path(mixed, recipe):
     assert not teacher.jumps
     x = torch.randn(64, teacher.layout.size, dtype=torch.float64)
     t = torch.linspace(0.05, 0.95, 64, dtype=torch.float64)
-    straight = teacher if recipe == "flow" else teacher.on(pf.Linear())
+    straight = teacher
+    if recipe != "flow":
+        straight = teacher.on(pf.Linear())
     difference = (student.predict("data", x, t) - straight.predict("data", x, t)).abs()
     assert difference.mean() < 0.01
     assert difference.max() < 0.2
@@ -81,108 +109,108 @@ def test_a_student_starts_as_its_teacher_whatever_its_path(mixed, recipe):
 
 
 def test_a_network_of_zeros_draws_categories_by_their_shares_in_one_jump():
-    shares = (0.6, 0.3, 0.1)
-    space = TableSpace.of(
-        [Category("c", ("a", "b", "c"), shares), Category("d", ("no", "yes"), (0.9, 0.1))]
-    )
+    shares = {"abc": (0.6, 0.3, 0.1), "ny": (0.9, 0.1)}
+    fields = [Category(letters, tuple(letters), wanted) for letters, wanted in shares.items()]
+    space = TableSpace.of(fields)
     student = student_of_table(pf.recipes.flow(space, "tiny").method.denoiser)
     student.network = Nothing(space.size)
-    values = space.values(Flow(student, Jump(), 1).sample(4000, seed=3))
-    for column, wanted in enumerate((shares, (0.9, 0.1))):
-        counted = np.bincount(values[:, column].astype(int), minlength=len(wanted)) / len(values)
-        np.testing.assert_allclose(counted, wanted, atol=4 * 0.5 / np.sqrt(len(values)))
+    n = 4000
+    values = space.values(Flow(student, Jump(), 1).sample(n, seed=3)).astype(int)
+    for column, wanted in zip(values.T, shares.values(), strict=True):
+        counts = np.bincount(column, minlength=len(wanted))
+        np.testing.assert_allclose(counts / n, wanted, atol=4 * 0.5 / np.sqrt(n))
 
 
 def test_the_target_of_a_jump_leads_to_its_end(mixed):
     """Where the estimate is the target, the jump from x_t ends at x_s."""
-    student = student_of_table(method_of(mixed, "ddpm").denoiser)
+    student = student_for(mixed, "ddpm")
     layout = student.layout
-    rows = mixed.space.encoded(mixed.train.table_values[:50])
-    data = student.factors * (torch.from_numpy(rows).float() - layout.mean) / layout.std
-    x_t = torch.randn_like(data) * student.factors
+    factors = student.factors
+    rows = encoded_rows(mixed, 50)
+    data = factors * (rows - layout.mean) / layout.std
+    x_t = torch.randn_like(data) * factors
     t = torch.linspace(0.1, 0.9, len(data))
     columns = over(student.columns("v", t, 0 * t), x_t)
     shares, v = student.target(data, x_t, columns)
-    expected = torch.from_numpy(rows).float() * layout.discrete
-    torch.testing.assert_close(shares, expected)
-    width = ((columns["alpha"] * student.factors) ** 2 + columns["sigma"] ** 2).sqrt()
-    scores = (
-        student.factors
-        * (columns["alpha"] * student.factors * x_t / width - columns["sigma"] * v)
-        / width
-    )
-    torch.testing.assert_close(
-        scores[:, layout.scores], data[:, layout.scores], atol=1e-4, rtol=1e-4
-    )
+    torch.testing.assert_close(shares, rows * layout.discrete)
+    scale = columns["alpha"] * factors
+    sigma = columns["sigma"]
+    width = (scale**2 + sigma**2).sqrt()
+    ends = factors * (scale * x_t / width - sigma * v) / width
+    numbers = layout.scores
+    torch.testing.assert_close(ends[:, numbers], data[:, numbers], atol=1e-4, rtol=1e-4)
 
 
 def test_the_input_of_a_block_moves_with_the_length_of_the_jump(mixed):
-    student = student_of_table(method_of(mixed).denoiser)
+    student = student_for(mixed)
     seen = []
     student.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     x_t = torch.randn(20, student.layout.size)
     t = torch.full((20,), 0.8)
     for to in (0.8, 0.3):
-        student.estimate(x_t, over(student.columns("v", t, torch.full_like(t, to)), x_t))
-    moved = (seen[1] - seen[0])[:, : student.layout.size]
+        columns = student.columns("v", t, torch.full_like(t, to))
+        student.estimate(x_t, over(columns, x_t))
+    standing, moving = seen
+    moved = (moving - standing)[:, : student.layout.size]
     expected = 0.5 * x_t / np.hypot(0.2, 0.8) * student.layout.discrete
     torch.testing.assert_close(moved, expected)
 
 
 def test_half_of_the_trajectories_are_given_columns_of_other_rows(mixed):
-    denoiser = method_of(mixed).denoiser
-    store = Trajectories(Flow(denoiser, "dpm", 4, "time"), 400)
+    store = trajectories_of(mixed, 400)
+    denoiser = store.teacher.denoiser
+    layout = denoiser.layout
     _, first, second = store.places(BlockDraws(0, 0, 64))
-    given, _ = denoiser.given(store.condition(torch.arange(400)))
     assert (first < second).all()
-    assert 0.4 < given.known.any(1).float().mean() < 0.6
-    known = given.known[:, denoiser.layout.owner]
-    ends, _ = store.at(torch.arange(400), -1)
-    rows = (ends / denoiser.factors * denoiser.layout.std + denoiser.layout.mean)[known]
-    expected = given.x.float()[known]
-    torch.testing.assert_close(rows, expected, atol=0.01, rtol=0.01)
-    assert not given.x[~known].any()
-    first = given.known[:CHUNK].any(1)
-    others = store.teacher.sample(int(first.sum()), seed=SEED + APART) * known[:CHUNK][first]
-    actual = given.x[:CHUNK][first].float()
-    torch.testing.assert_close(actual, others.float())
+    everything = torch.arange(400)
+    given, _ = denoiser.given(store.condition(everything))
+    has_given = given.known.any(1)
+    assert 0.4 < has_given.float().mean() < 0.6
+    known = given.known[:, layout.owner]
+    ends, _ = store.at(everything, -1)
+    rows = ends / denoiser.factors * layout.std + layout.mean
+    x = given.x.float()
+    torch.testing.assert_close(rows[known], x[known], atol=0.01, rtol=0.01)
+    assert not x[~known].any()
+    led = has_given[:CHUNK]
+    others = store.teacher.sample(int(led.sum()), seed=SEED + APART)
+    expected = others * known[:CHUNK][led]
+    torch.testing.assert_close(x[:CHUNK][led], expected.float())
 
 
 def test_between_two_states_of_a_line_the_target_is_its_end(mixed):
-    student = student_of_table(method_of(mixed).denoiser)
-    store = Trajectories(Flow(method_of(mixed).denoiser, "dpm", 4, "time"), 64)
+    student = student_for(mixed)
+    store = trajectories_of(mixed, 64)
     store.fill()
     store.condition_known.zero_()
     layout = student.layout
-    rows = torch.from_numpy(mixed.space.encoded(mixed.train.table_values[:64])).float()
+    rows = encoded_rows(mixed, 64)
     data = (rows - layout.mean) / layout.std
-    times = torch.tensor(store.times)[None, :, None]
-    store.states = (1 - times) * data[:, None] + times * torch.randn_like(data)[:, None]
-    ((_, loss),) = TableDistillation(student, store).losses(
-        None, StepContext(BlockDraws(0, 0, 64), samples=0, progress=0.0)
-    )
+    times = torch.tensor(store.times).view(1, -1, 1)
+    noise = torch.randn_like(data)
+    store.states = (1 - times) * data[:, None] + times * noise[:, None]
+    ((_, loss),) = TableDistillation(student, store).losses(None, context())
     which, first, second = store.places(BlockDraws(0, 0, 64).stream("trajectories"))
+    assert (second < 4).any()
     x_t, t = store.at(which, first)
-    columns = over(student.columns("v", t, store.at(which, second)[1]), x_t)
-    errors = student.errors(
-        student.estimate(x_t, columns), rows[which], student.target(data[which], x_t, columns)[1]
-    )
-    assert bool((second < 4).any())
+    _, s = store.at(which, second)
+    columns = over(student.columns("v", t, s), x_t)
+    _, target = student.target(data[which], x_t, columns)
+    errors = student.errors(student.estimate(x_t, columns), rows[which], target)
     expected = (errors.indicators + errors.scores).mean()
     torch.testing.assert_close(loss, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_given_columns_have_no_loss(mixed):
-    student = student_of_table(method_of(mixed).denoiser)
-    store = Trajectories(Flow(method_of(mixed).denoiser, "dpm", 4, "time"), 64)
+    student = student_for(mixed)
+    store = trajectories_of(mixed, 64)
     method = TableDistillation(student, store)
     assert method.learns == "samples"
     store.fill()
     store.condition_known[:, student.layout.size :] = 1.0
-    ((player, loss),) = method.losses(
-        None, StepContext(BlockDraws(0, 0, 64), samples=0, progress=0.0)
-    )
-    assert (player, loss.item()) == ("map", 0.0)
+    ((player, loss),) = method.losses(None, context())
+    assert player == "map"
+    assert loss == 0
 
 
 def test_a_distilled_table_has_the_kinds_of_its_file(tmp_path, monkeypatch, capsys):
@@ -191,35 +219,33 @@ def test_a_distilled_table_has_the_kinds_of_its_file(tmp_path, monkeypatch, caps
     """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text(CSV)
-    code = main(
-        ["train", "flow", "--data", "t.csv", "--size", "tiny", "--steps", "40", "--out", "flow"]
-    )
-    assert code == 0
-    words = ["--trajectories", "512", "--teacher-steps", "8"]
-    code = main(["distil", "flow", "--steps", "40", "--out", "map", *words])
-    assert code == 0
-    file = [line.split(",") for line in CSV.split()[1:]]
-    kinds, counts = ({row[place] for row in file} for place in (0, 2))
-    for calls in ("1", "2", "4"):
-        out = f"{calls}.csv"
-        code = main(
-            ["sample", "map", "--n", "300", "--steps", calls, "--given", "size=3", "--out", out]
-        )
-        assert code == 0
-        rows = [line.split(",") for line in (tmp_path / out).read_text().splitlines()[1:]]
-        assert {row[0] for row in rows} <= kinds
-        assert {row[1] for row in rows} == {"3"}
-        assert {row[2] for row in rows} <= counts
-        assert all(0 <= float(row[3]) <= 90.25 for row in rows)
-        assert 0.5 < np.mean([row[3] == "0" for row in rows]) < 0.85
-        assert {row[5] for row in rows} == {"", "x", "y"}
-        assert 0.1 < np.mean([row[5] == "" for row in rows]) < 0.45
+    answer(capsys, "train flow --data t.csv --size tiny --steps 40 --out flow")
+    answer(capsys, "distil flow --steps 40 --out map --trajectories 512 --teacher-steps 8")
+    known = columns_of(CSV)
+    for calls in (1, 2, 4):
+        out = tmp_path / f"{calls}.csv"
+        answer(capsys, f"sample map --n 300 --steps {calls} --given size=3 --out {out}")
+        kind, size, count, paid, _, note = columns_of(out.read_text())
+        assert set(kind) <= set(known[0])
+        assert set(size) == {"3"}
+        assert set(count) <= set(known[2])
+        amounts = paid.astype(float)
+        assert amounts.min() >= 0
+        assert amounts.max() <= 90.25
+        assert 0.5 < (paid == "0").mean() < 0.85
+        assert set(note) == {"", "x", "y"}
+        assert 0.1 < (note == "").mean() < 0.45
     run = pf.load("map")
     assert run.transport.calls == 1
     imputed = pf.impute(run, tmp_path / "t.csv", only="note")
-    names = set(imputed.cells()["note"].values())
-    assert names <= {"x", "y"}
+    notes = imputed.cells()["note"].values()
+    assert set(notes) <= {"x", "y"}
     capsys.readouterr()
+
+
+def columns_of(text):
+    """The cells of a table below its header, by column."""
+    return np.loadtxt(io.StringIO(text), dtype=str, delimiter=",", skiprows=1, unpack=True)
 
 
 def test_a_score_is_compared_as_sampling_uses_it(mixed):
@@ -228,27 +254,30 @@ def test_a_score_is_compared_as_sampling_uses_it(mixed):
     """
     denoiser = method_of(mixed).denoiser
     student = student_of_table(denoiser)
-    layout = student.layout
-    rows = torch.from_numpy(mixed.space.encoded(mixed.train.table_values[:50])).float()
-    x_t = torch.randn(len(rows), layout.size)
+    rows = encoded_rows(mixed, 50)
+    x_t = torch.randn(len(rows), student.layout.size)
     t = torch.full((len(rows),), 0.8)
-    for model, right in ((student, True), (denoiser, False)):
-        columns = over(model.columns("v", t, 0 * t), x_t)
-        estimate = model.estimate(x_t, columns)
-        data = model.jump(x_t, t, 0 * t) if model.jumps else model.predict("data", x_t, t)
+    now = 0 * t
+
+    def largest_error(model, data):
+        columns = over(model.columns("v", t, now), x_t)
         _, v = model.target(data, x_t, columns)
-        assert (model.errors(estimate, rows, v).scores.max() < 1e-6) == right
+        return model.errors(model.estimate(x_t, columns), rows, v).scores.max()
+
+    assert largest_error(student, student.jump(x_t, t, now)) < 1e-6
+    assert largest_error(denoiser, denoiser.predict("data", x_t, t)) >= 1e-6
 
 
 def test_what_does_not_fit_a_table_is_refused_by_name(mixed, tmp_path):
-    run = pf.fit(
-        pf.recipes.flow(mixed.space, "tiny"), mixed, steps=1, out=tmp_path / "flow", progress=False
-    )
+    recipe = pf.recipes.flow(mixed.space, "tiny")
+    run = pf.fit(recipe, mixed, steps=1, out=tmp_path / "flow", progress=False)
     for name in ("trajectories", "teacher_steps"):
         with pytest.raises(UsageError, match=f"`{name}` must be at least 1, got 0"):
             distil(run, steps=1, settings={name: 0}, data=mixed, progress=False)
+    finish = with_frozen("finish", {"teacher": run})
+    moons = pf.data.load("moons")
     with pytest.raises(UsageError, match=r"finish does not support tables"):
-        with_frozen("finish", {"teacher": run})(pf.data.load("moons").space)
+        finish(moons.space)
 
 
 def test_settings_and_recipes_that_tables_do_not_have_are_refused(mixed):

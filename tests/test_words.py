@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 from torch.utils.data import (
     DataLoader,
     Dataset,
@@ -63,7 +63,7 @@ train flow | --stpes               | --steps
 """
 
 
-@pytest.mark.parametrize(("verb", "option", "ours"), cases(OPTIONS))
+@pytest.mark.parametrize(("verb", "option", "ours"), read_cases(OPTIONS))
 def test_an_option_of_another_library_leads_to_ours(verb, option, ours, capsys):
     assert shell(f"{verb} {option} 1") == 2
     expected = f'Unknown option {option}. Did you mean "{ours}"?'
@@ -87,7 +87,7 @@ train flow --epsilon 1         | Differential privacy
 """
 
 
-@pytest.mark.parametrize(("command", "says"), cases(COMMANDS))
+@pytest.mark.parametrize(("command", "says"), read_cases(COMMANDS))
 def test_a_word_of_another_library_leads_to_ours(command, says, capsys):
     assert shell(command) == 2
     assert says in capsys.readouterr().err

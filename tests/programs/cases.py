@@ -15,12 +15,3 @@ def class_labels(classes):
     if classes:
         return {"label": Label.numbered(classes)}
     return {}
-
-
-def text_table(text):
-    """Read a table of cases: one row per line, cells between bars, without outer blanks."""
-    rows = []
-    for line in text.strip().splitlines():
-        cells = line.split("|")
-        rows.append([cell.strip() for cell in cells])
-    return rows

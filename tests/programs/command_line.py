@@ -1,6 +1,7 @@
 """Commands as a person gives them, in a folder with runs."""
 
 import contextlib
+import shlex
 
 import numpy as np
 
@@ -12,24 +13,31 @@ TINY = ["--size", "tiny", "--steps", "4", "--batch", "64"]
 def furnish(folder):
     """Put a table and one finished run of each kind into a folder."""
     rows = np.random.default_rng(0).normal(size=(60, 3))
-    text = "height,weight,count,kind\n" + "".join(
-        f"{a:.3f},{b:.3f},{int(c * 5)},{'xy'[i % 2]}\n" for i, (a, b, c) in enumerate(rows)
-    )
-    (folder / "table.csv").write_text(text)
+    lines = ["height,weight,count,kind"]
+    for number, (height, weight, count) in enumerate(rows):
+        kind = "xy"[number % 2]
+        lines.append(f"{height:.3f},{weight:.3f},{int(count * 5)},{kind}")
+    (folder / "table.csv").write_text("\n".join(lines) + "\n")
     (folder / "plain").write_text("a file without an ending")
     with contextlib.chdir(folder):
-        assert main(["train", "flow", "--out", "flow", *TINY]) == 0
-        assert main(["train", "gan", "--out", "gan", *TINY]) == 0
-        assert (
-            main(
-                ["train", "flow", "--data", "table.csv", "--target", "kind", "--out", "rows", *TINY]
-            )
-            == 0
-        )
+        for model in (
+            "flow --out flow",
+            "gan --out gan",
+            "flow --data table.csv --target kind --out rows",
+        ):
+            assert main(["train", *shlex.split(model), *TINY]) == 0
 
 
-def run(capsys, *words):
-    code = main(list(words))
+def run(capsys, line, *more):
+    """The exit code and both outputs of a command: a line, and words that follow it."""
+    code = main([*shlex.split(line), *more])
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     return code, out, err
+
+
+def answer(capsys, line, *more):
+    """What a command that succeeds prints."""
+    code, out, err = run(capsys, line, *more)
+    assert code == 0, err
+    return out

@@ -7,7 +7,7 @@ import functools
 import json
 
 import numpy as np
-from programs.text_tables import cases
+from programs.text_tables import read_cases
 
 from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.joined import aggregated
@@ -27,7 +27,7 @@ coverage    | Coverage         | higher | 0.960   | 0.010
 near_copies | Near-copies      | lower  | 0.004   | 0.003
 sharpness   | Sharpness        | target | 1.0     | 0.01
 """
-ABOUT = {name: tuple(about) for name, *about in cases(METRICS)}
+ABOUT = {name: tuple(about) for name, *about in read_cases(METRICS)}
 """Name, direction and real-data score of each metric, with its standard deviation."""
 SCORES = """
 flow     | 0.13 | 0.0004 | 0.79 | 0.77 | 0.98 | 0.95  | 0.003 | 1.02
@@ -36,7 +36,7 @@ gan      | 0.44 | 0.0035 | 0.75 | 0.68 | 0.9  | 0.88  | 0.004 | 0.98
 vae      | 0.92 | 0.0081 | 0.74 | 0.69 | 1.1  | 0.79  | 0.0   | 0.88
 baseline | 1.9  | 0.02   | 0.5  | 0.7  | 0.5  | 0.74  | 0.0   | 1.3
 """
-VALUES = {name: dict(zip(ABOUT, scores, strict=True)) for name, *scores in cases(SCORES)}
+VALUES = {name: dict(zip(ABOUT, scores, strict=True)) for name, *scores in read_cases(SCORES)}
 BASE = VALUES.pop("baseline")
 FAMILIES = {"flow": "flow matching", "ddpm": "diffusion", "gan": "GAN", "vae": "VAE"}
 SPREADS = {"near_copies": 0.001, "kid": 0.0002}
@@ -140,7 +140,7 @@ ddpm | 402314 | 20 | DDIM | 20
 gan  | 388120 | 1  | null | null
 vae  | 410442 | 1  | null | null
 """
-COSTS = {name: costs for name, *costs in cases(MODELS)}
+COSTS = {name: costs for name, *costs in read_cases(MODELS)}
 """Parameters, calls of a network, solver and steps of each model."""
 TRAINED = """{
     "seconds": 60.2,

@@ -27,31 +27,25 @@ def rows(n, seed, missing=0.1):
 
 
 def table(generated, reference, target="y"):
-    return Table(
-        generated,
-        reference,
-        ("x", "w", "c", "y"),
-        KINDS,
-        ((), (), ("a", "b", "d"), ("no", "yes")),
-        target,
-    )
+    names = ("x", "w", "c", "y")
+    categories = ((), (), ("a", "b", "d"), ("no", "yes"))
+    return Table(generated, reference, names, KINDS, categories, target)
+
+
+def _points(values):
+    """Coordinates of rows: their values, missing ones as 9."""
+    return np.nan_to_num(values, nan=9.0).astype(np.float32)
 
 
 def samples_of(generated, reference, training=None, **more):
     """Samples whose coordinates are the values, missing ones as 9."""
-    points = [np.nan_to_num(side, nan=9.0).astype(np.float32) for side in (generated, reference)]
     if training is None:
-        training = points[1]
-    else:
-        training = np.nan_to_num(training, nan=9.0).astype(np.float32)
-    return Samples(
-        *points,
-        training,
-        *(p.astype(float) for p in points),
-        (4,),
-        table=table(generated, reference),
-        **more,
-    )
+        training = reference
+    x = _points(generated)
+    y = _points(reference)
+    z = _points(training)
+    values = table(generated, reference)
+    return Samples(x, y, z, x.astype(float), y.astype(float), (4,), table=values, **more)
 
 
 EXAMPLES = 240
@@ -60,9 +54,16 @@ EXAMPLES = 240
 def _rows(random):
     number = random.standard_normal(EXAMPLES)
     other = number + random.standard_normal(EXAMPLES)
-    category = np.searchsorted([-0.5, 0.5], number + 0.5 * random.standard_normal(EXAMPLES))
+    score = number + 0.5 * random.standard_normal(EXAMPLES)
+    category = np.searchsorted([-0.5, 0.5], score)
     positive = np.asarray(other > 0, int)
     return np.column_stack([number, other, np.eye(3)[category], np.eye(2)[positive]])
+
+
+def _classes(x):
+    """Which half of its own sample a row's first number is in."""
+    first = x[:, 0]
+    return (first > np.median(first)).astype(int)
 
 
 def _values(x):
@@ -75,19 +76,19 @@ def _values(x):
 def table_samples():
     """Samples of a good model of rows with two numbers, a category and a boolean target."""
     generator = random(3)
-    parts = [_rows(generator) for _ in range(3)]
-    generated, reference, training = map(_values, parts)
+    x = _rows(generator)
+    y = _rows(generator)
+    z = _rows(generator)
     table = Table(
-        generated,
-        reference,
+        _values(x),
+        _values(y),
         ("number", "other", "category", "target"),
         ("number", "number", "category", "boolean"),
         ((), (), ("low", "middle", "high"), ("no", "yes")),
         "target",
-        training=training,
+        training=_values(z),
     )
-    x, y, z = (part.astype(np.float32) for part in parts)
-    classes = [(side[:, 0] > np.median(side[:, 0])).astype(int) for side in (x, y)]
+    x, y, z = np.float32([x, y, z])
     return Samples(
         x,
         y,
@@ -96,18 +97,16 @@ def table_samples():
         y.astype(float),
         (7,),
         table=table,
-        generated_classes=classes[0],
-        reference_classes=classes[1],
+        generated_classes=_classes(x),
+        reference_classes=_classes(y),
         classes=2,
     )
 
 
 def far(samples):
     """One row far from all data, n times."""
-    points = np.full_like(samples.generated, 9 * np.abs(samples.reference).max())
-    return replace(
-        samples,
-        generated=points,
-        generated_features=points.astype(float),
-        table=replace(samples.table, generated=_values(points)),
-    )
+    largest = np.abs(samples.reference).max()
+    points = np.full_like(samples.generated, 9 * largest)
+    values = replace(samples.table, generated=_values(points))
+    features = points.astype(float)
+    return replace(samples, generated=points, generated_features=features, table=values)
