@@ -54,6 +54,3 @@ def done(capsys, *words):
 
 def pixels(name):
     return np.asarray(Image.open(name))
-
-
-MANY = ["--solver", "heun", "--steps", "100", "--grid", "log_snr"]

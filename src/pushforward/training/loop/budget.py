@@ -95,7 +95,8 @@ class Budget:
         if less:
             raise UsageError(
                 f"{folder} is already trained for {step:,} steps ({seconds:,.1f} seconds), so the "
-                "budget leaves nothing to do. It includes the steps already done: give more."
+                f"budget `{self.argument}` leaves nothing to do. The budget includes the steps "
+                "already done: give more."
             )
 
     def __str__(self) -> str:
@@ -104,6 +105,14 @@ class Budget:
         if self.samples is not None:
             return f"--samples {self.samples}"
         return f"--budget {self.seconds:g}s"
+
+    @property
+    def argument(self) -> str:
+        """Return the argument of `pushforward.resume`, such as ``steps=100``."""
+        name, value = str(self).removeprefix("--").split()
+        if name == "budget":
+            return f'budget="{value}"'
+        return f"{name}={value}"
 
 
 @dataclass(frozen=True)
