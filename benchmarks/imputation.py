@@ -35,7 +35,6 @@ from tables import read
 
 import pushforward as pf
 from pushforward.tables import Number
-from pushforward.tables.metrics.table import rows_at
 
 HIDDEN = 0.3
 DRAWS = 39
@@ -150,10 +149,10 @@ def measured(
     space = run.transport.space
     rng = np.random.default_rng(trial)
     fields = space.fields
-    every = np.asarray(rows_at(data.held_out, slice(None)))
+    every = data.held_out.table_values
     true = every[rng.permutation(len(every))[: given.rows]]
     gaps, mask = hidden(true, rng)
-    training = np.asarray(rows_at(data.train, slice(None)))
+    training = data.train.table_values
     known = training[rng.permutation(len(training))[: given.known]]
     std = np.nanstd(training, axis=0)
     std = np.where(std > 0, std, 1.0)

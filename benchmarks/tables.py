@@ -51,7 +51,7 @@ from pushforward.data.core.named_set import folder
 from pushforward.evaluation.evaluator import Evaluator
 from pushforward.tables.baselines import RowMixture, drawn_rows
 from pushforward.tables.metrics.nearest_rows import fidelity
-from pushforward.tables.metrics.table import embedded, rows_at, table_of
+from pushforward.tables.metrics.table import embedded, table_of
 from pushforward.tables.metrics.trees import utility
 from pushforward.tables.reading.reader import read_rows
 
@@ -157,7 +157,7 @@ def test_rows(name: str, data: Any) -> Any:
     run the held-out rows.
     """
     if smoking():
-        return rows_at(data.held_out, slice(None))
+        return data.held_out.table_values
     if name != "adult":
         return None
     lines = (folder() / "tables" / "adult.test").read_text().splitlines()
@@ -177,7 +177,7 @@ def against_training_rows(name: str, data: Any, samples: np.ndarray | None) -> d
     """
     import xgboost
 
-    known = rows_at(data.train, slice(None))
+    known = data.train.table_values
     space = data.space
     pair = halves(known) if samples is None else (samples, known)
     facts: dict[str, Any] = {

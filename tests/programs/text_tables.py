@@ -1,11 +1,11 @@
 """Cases of tests and series of numbers, written as text."""
 
 import ast
+import contextlib
+import json
 import re
 
 import pytest
-
-JSON = {"true": True, "false": False, "null": None}
 
 
 def cases(text):
@@ -51,9 +51,7 @@ def _cells(line):
 
 
 def _value(cell):
-    if cell in JSON:
-        return JSON[cell]
-    try:
-        return ast.literal_eval(cell)
-    except (SyntaxError, ValueError):
-        return cell
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(SyntaxError, ValueError):
+            return read(cell)
+    return cell

@@ -230,7 +230,8 @@ class Series:
     @property
     def points(self) -> np.ndarray:
         """The finite points in order, (2, n)."""
-        points = np.array([self.x, self.y], dtype=float)
+        pairs = list(zip(self.x, self.y, strict=False))  # one is empty if it is not known
+        points = np.array(pairs, dtype=float).reshape(-1, 2).T
         return points[:, np.isfinite(points).all(0)]
 
     def draw(self, axes: Axes) -> None:

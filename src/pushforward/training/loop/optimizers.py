@@ -83,8 +83,7 @@ class PlayerOptimizer:
         for optimizer, _ in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * rate
-        places = {(p.device.type, hasattr(p, "device_mesh")) for p in self.parameters}
-        waits = bool(self._matrices) or places != {("cuda", False)}
+        waits = _waits(self)
         for optimizer, _ in self._optimizers:
             if waits and not finite:
                 break
@@ -145,6 +144,11 @@ def _wide_kernels(module: nn.Module) -> set[int]:
         if kernel.requires_grad and min(len(kernel), kernel[0].numel()) >= NARROWEST:
             wide.add(id(kernel))
     return wide
+
+
+def _waits(player: PlayerOptimizer) -> bool:
+    places = {(p.device.type, hasattr(p, "device_mesh")) for p in player.parameters}
+    return bool(player._matrices) or places != {("cuda", False)}
 
 
 def _matrix(kernel: Tensor) -> Tensor:
