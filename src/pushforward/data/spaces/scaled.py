@@ -54,6 +54,11 @@ class ScaledSpace(Space):
     axis: ClassVar[int] = 0  # the side along which units differ
 
     def __post_init__(self) -> None:
+        numbers = {"shape": int, "mean": float, "std": float, "low": float, "high": float}
+        for name, kind in numbers.items():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, tuple(kind(v) for v in value))
         object.__setattr__(self, "conditions", checked(self.conditions))
         given = [getattr(self, name) for name in ("mean", "std", "low", "high")]
         lengths = {len(values) for values in given if values is not None}
@@ -175,6 +180,8 @@ class VectorSpace(ScaledSpace):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "columns", tuple(map(str, self.columns)))
+        object.__setattr__(self, "integer", tuple(map(int, self.integer)))
         if self.columns and len(self.columns) != self.shape[0]:
             raise DataError(
                 f"{len(self.columns)} column names do not match {self.shape[0]} columns."
