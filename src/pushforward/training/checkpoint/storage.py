@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import os
 import re
 import shutil
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # the number of the format of checkpoints that is written and read
 BESIDE = 1 << 16  # bytes of a checkpoint beside its tensors, at most
-KEPT = 2  # newest checkpoints that are kept
 THREADS = 4  # files of a checkpoint that are hashed at once
 PREFIX = "step_"  # how the name of every checkpoint begins; digits follow
 LATEST = "latest.json"
@@ -132,12 +130,14 @@ def save(
     step: int,
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
-    after: float = math.inf,
+    keep: int = 2,
+    after: int | None = None,
     held: Container[int] = (),
 ) -> None:
     """Write ``folder/step_NNNNNN``; prune older checkpoints, and those of given-up steps.
 
     Args:
+        keep: Number of newest checkpoints that are kept.
         after: Step of the checkpoint before; those of later steps are given up.
         held: Steps whose checkpoints are kept.
     """
@@ -148,11 +148,11 @@ def save(
         commit(temporary, final)
     remaining = []
     for path in all_in(folder):
-        if path != final and step_of(path) > after:
+        if path != final and after is not None and step_of(path) > after:
             _remove(path)
         elif step_of(path) not in held:
             remaining.append(path)
-    for old in remaining[:-KEPT]:
+    for old in remaining[:-keep]:
         if old != final:
             _remove(old)
 
