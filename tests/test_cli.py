@@ -20,7 +20,9 @@ from programs import forking
 from programs.command_line import TINY, answer, run
 from programs.text_tables import cases
 
+import pushforward as pf
 from pushforward.cli import main
+from pushforward.cli.comparison import write_live_page
 
 
 @cases("""
@@ -243,6 +245,20 @@ def test_compare_trains_in_turns_with_seeds(here, capsys):
     code, _, err = run(capsys, "compare toys --live")
     assert code == 2
     assert "--live" in err, "a report holds no models"
+
+
+def test_a_model_keeps_its_number_on_a_live_page_without_the_others(here, tmp_path):
+    run = pf.load("flow")
+    comparison = pf.compare({"a": run, "b": run}, n=40, repeats=1)
+    _, second = comparison.models
+    report = pf.Report(comparison)
+    report.save_all(tmp_path)
+    write_live_page(report, tmp_path, {second.name: run})
+    live = (tmp_path / "live.html").read_text()
+    descriptions = re.search('id="descriptions">(.*?)</script>', live)[1]
+    (about,) = json.loads(descriptions)
+    assert about["name"] == second.name
+    assert about["number"] == 1
 
 
 def signs(page):
