@@ -264,7 +264,7 @@ class TableDenoiser(Denoiser):
         if "span" in columns:
             noisy = noisy + columns["span"] * scaled * layout.discrete
             drawn = gumbel(scaled.clamp(-FARTHEST, FARTHEST))
-            own = own + columns["span"] * drawn * layout.discrete
+            own = own + columns["span"] * drawn
         reach = columns["alpha"] * self.factors / self._width(columns)
         features = self.features(noisy, given, reach)
         output = call(self.network, features, self._times(columns, x_t), condition)
