@@ -260,9 +260,8 @@ def power(rows: np.ndarray) -> tuple[float, list[float]]:
     if ratios.max() < RATIO:
         return float(ratios.max()), [float("nan")] * said.shape[2]
     upper = int(np.argmax(ratios >= RATIO))
-    if (
-        upper == 1
-    ):  # where models share noise, the least step may exceed the ratio: its power is reported
+    # where models share noise, the least step may exceed the ratio: its power is reported
+    if upper == 1:
         return float(ratios.max()), said[:, 1].mean(0).tolist()
     weight = (RATIO - ratios[upper - 1]) / (ratios[upper] - ratios[upper - 1])
     seen = (1 - weight) * said[:, upper - 1].mean(0) + weight * said[:, upper].mean(0)

@@ -76,9 +76,8 @@ def main(words: list[str]) -> None:
     parser.add_argument("--runs", help="folder of the runs; default runs/DATA-benchmark")
     given = parsed(parser, words, models=["gan"], seconds=0.02, seeds=1, n=60, every=0.01, jobs=1)
     given.runs = given.runs or f"runs/{given.data}-benchmark"
-    judge = Evaluator(
-        load(given.data), given.n, 1, NAMES
-    )  # the classifier and the floors, which each training finds
+    # finds the classifier and the real-data scores, which each training uses
+    judge = Evaluator(load(given.data), given.n, 1, NAMES)
     cases = [(name, seed, given) for name in given.models for seed in range(given.seeds)]
     if given.jobs > 1:
         rows = each(run_case, cases, given.jobs)

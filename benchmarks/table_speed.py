@@ -88,9 +88,8 @@ class Process:
 
     def _answered(self, line: str) -> str:
         if self.started is None:
-            with (
-                torch.no_grad()
-            ):  # the program turns gradients off, for the process that it takes for its own
+            # the program turns gradients off, for the process that it takes for its own
+            with torch.no_grad():
                 return printed_by(PROGRAM, [], self.source, line)
         assert self.started.stdin is not None
         assert self.started.stdout is not None

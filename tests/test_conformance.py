@@ -298,9 +298,8 @@ def test_mistakes_in_methods_are_named(mistake, says):
 
 
 def test_a_loss_that_draws_for_itself_is_named(monkeypatch):
-    monkeypatch.setattr(
-        torch, "manual_seed", lambda seed: None
-    )  # an own generator, which nothing reseeds
+    # as with a generator of its own, which nothing reseeds
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: None)
     with pytest.raises(Broken, match="batch, now and weights"):
         check_method(lambda space: Moments(space, "random"), space_data((5,), labels=False))
 

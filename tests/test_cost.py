@@ -113,8 +113,8 @@ def test_a_comparison_times_its_models_in_turns(monkeypatch, busy):
     comparison = compare(models, data, n=30, repeats=1, curve=False)
     for model in comparison.models:
         assert model.sampling.seconds_per_sample == pytest.approx(1e-4, rel=0.01)
-    verdict = " ".join(Report(comparison).verdict)
-    assert "times as long" not in verdict
+    findings = " ".join(Report(comparison).findings)
+    assert "times as long" not in findings
 
 
 def test_a_fixed_time_per_call_is_not_taken_for_the_time_per_sample(monkeypatch):

@@ -110,7 +110,7 @@ def test_a_checkpoint_has_no_steps_that_the_log_loses_with_the_power(tmp_path):
         trainer = prepare(
             recipe_for("flow", data), data, steps=6, out=run, checkpoint_every=2, progress=progress
         )
-        trainer.checkpointer.beside = False
+        trainer.checkpointer.background = False
         trainer.advance()
     assert disk.stopped
     assert latest(run / "checkpoints").name == "step_000002"

@@ -92,7 +92,7 @@ def test_what_an_ancestor_has_seen_is_said_in_the_verdict_down_the_chain(data, t
         new = fitted(other, tmp_path / f"new-{run.name}")
         comparison = pf.compare({"it": run, "new": new}, other, repeats=1, curve=False)
         report = pf.Report(comparison)
-        (said,) = [sentence for sentence in report.verdict if "held-out examples" in sentence]
+        (said,) = [sentence for sentence in report.findings if "held-out examples" in sentence]
         assert said.startswith("it: 5 of the 24 held-out examples of swapped")
         for ancestor in ancestors:
             assert str(ancestor.folder) in said

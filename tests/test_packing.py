@@ -328,9 +328,8 @@ def same(left, right):
     "options", [{}, {"resize": 4}, {"limit": 20, "seed": 3}, {"labelled": False}], ids=str
 )
 def test_it_is_the_same_data_set(folder, options, monkeypatch):
-    monkeypatch.setattr(
-        images, "BLOCK", 1 if not options else 9
-    )  # blocks that need one, three and four channels
+    # blocks that need one, three and four channels
+    monkeypatch.setattr(images, "BLOCK", 9 if options else 1)
     there = pf.data.load(folder, stream=True, **options)
     here = pf.data.load(folder, stream=False, **options)
     assert there.train.on_disk

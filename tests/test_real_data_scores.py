@@ -77,7 +77,7 @@ def test_floors_are_reproducible_cached_and_made_anew_when_damaged(
 
     first = floors()
     assert first == floors(cache=False)
-    (path,) = (tmp_path / "floors").iterdir()
+    (path,) = (tmp_path / "real_data_scores").iterdir()
     content = path.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr("pushforward.evaluation.scores._redrawn", None)

@@ -116,7 +116,7 @@ def test_an_error_beside_training_ends_it_at_the_next_step(tmp_path, monkeypatch
         out=tmp_path / "run",
         progress=At(),
     )
-    trainer.progress.works = {"step_3": trainer.checkpointer.join}
+    trainer.progress.works = {"step_3": trainer.checkpointer.finish_write}
     with pytest.raises(
         CheckpointError, match=r"step_000002 could not be written: No space left.*is intact"
     ):
@@ -167,7 +167,7 @@ def test_the_lock_is_given_back_after_the_write(tmp_path, monkeypatch):
 
 def test_no_process_is_forked_in_the_middle_of_a_write():
     done = []
-    written = saving.beside(lambda: (time.sleep(0.05), done.append(1)))
+    written = saving.in_background(lambda: (time.sleep(0.05), done.append(1)))
     child = os.fork()
     if child == 0:
         os._exit(len(done))

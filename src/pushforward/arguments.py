@@ -10,6 +10,8 @@ from typing import Any
 
 from pushforward.errors import UsageError, suggestion, unknown
 
+BATCH = 256  # examples that are sampled or scored at a time by default
+
 
 def whole(name: str, value: Any, least: int | None = None) -> int:
     """Validate an integer, at least ``least``, and return it."""

@@ -29,8 +29,8 @@ SMOOTH = 3  # Scatter plots are drawn this many times too large and shrunk, so t
 
 
 # The colours of models on every page, in their order: Okabe and Ito's palette without yellow and
-# black, which vanish on one of
-# the two backgrounds
+# black, which vanish on one of the two
+# backgrounds
 PALETTE = (
     ".e0 { --c: #0072b2; } .e1 { --c: #d55e00; } .e2 { --c: #009e73; } .e3 { --c: #cc79a7; } "
     ".e4 { --c: #e69f00; }\n.e5 { --c: #56b4e9; } .base { --c: #8a8a8e; }\n"

@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterable
 
 # On each line a name of this library, and words for it elsewhere: verbs and functions, options,
-# recipes, what a network predicts,
-# features, solvers and metrics. A word may stand for several names: those that can be used in the
-# place of the mistake are
-# suggested.
+# recipes, what a network predicts, features, solvers and metrics. A word may stand for several
+# names: those that can be used in the place of the mistake are suggested.
 _WORDS = """
 sample            create draw gen generate infer inference predict synth synthesise synthesize
 train             fit learn training

@@ -64,7 +64,7 @@ def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = Tru
         trainer = prepare(
             recipe_for("flow", data), data, steps=steps, checkpoint_every=every, out=folder
         )
-    trainer.checkpointer.beside = beside
+    trainer.checkpointer.background = beside
     with patch.object(storage, "save", saved):
         trainer.advance()
 

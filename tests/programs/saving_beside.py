@@ -110,7 +110,9 @@ def waiting(kind, folder):
 
     def work(rank):
         save = Checkpointer.save
-        Checkpointer.save = lambda own, state, requests=(), beside=False: save(own, state, requests)
+        Checkpointer.save = lambda own, state, requests=(), background=False: save(
+            own, state, requests
+        )
         return fitted(kind, folder / f"waiting-{kind}")
 
     return work
@@ -121,7 +123,7 @@ def refused(kind, folder, name):
 
     def work(rank):
         writes(name, full)
-        computed = after_three_steps(lambda trainer: trainer.checkpointer.join())
+        computed = after_three_steps(lambda trainer: trainer.checkpointer.finish_write())
         code = fitted(kind, folder / f"refused-{kind}-{name}")
         print(f"{len(computed)} steps, saved {trainers[-1].checkpointer.step}")
         return code

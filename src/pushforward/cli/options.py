@@ -26,7 +26,7 @@ from cyclopts import (
 from cyclopts.validators import Number
 
 from pushforward import synonyms
-from pushforward.arguments import given_in
+from pushforward.arguments import BATCH, given_in
 from pushforward.errors import UsageError, suggestion
 from pushforward.registries import RECIPES
 
@@ -333,7 +333,7 @@ class Loading:
 
     raw: Raw = False
     plugin: Plugins = ()
-    batch: int = 256
+    batch: int = BATCH
     device: Device = "auto"
     precision: Precision = "float32"
 

@@ -48,12 +48,11 @@ BLOCK = 1024  # examples that are read at a time
 FITTED = 64  # Training examples on which the bound's decoder is fitted
 CODES = 500  # Latents per example for importance sampling
 # Examples whose likelihood is estimated from latents at most unless more are asked for: an example
-# costs hundreds of decodings
-# where an iterative model's costs 16 network calls, and beyond these the standard error is small
+# costs hundreds of decodings where an iterative model's costs 16 network calls, and beyond these
+# the standard error is small
 EXAMPLES = 1_000
 # Codes that are decoded at a time: what convolutions make of more of them leaves the processor's
-# cache (measured in float32: a
-# quarter slower at 2,048, 3 to 5 times slower at 12,500)
+# cache (measured in float32: a quarter slower at 2,048, 3 to 5 times slower at 12,500)
 WEIGHED = 512
 # Of the error over new samples: the parts of them that train a classifier each, and the samples of
 # a part at least
@@ -344,8 +343,7 @@ def accuracy_score(model: Model, data: Dataset, n: int | None, seed: int, batch:
 
 
 # Functions from model, data, n (None for the default), seed and batch size to a score. They take
-# long, so they are computed only
-# on request.
+# long, so they are computed only on request.
 MODEL_METRICS: Mapping[str, Callable[[Model, Dataset, int | None, int, int], Score]] = {
     "bpd": bits_score,
     "cas": accuracy_score,

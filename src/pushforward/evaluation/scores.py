@@ -292,7 +292,7 @@ def real_data_path(folder: Path, key: str, n: int, redraws: int, choice: Choice)
     own = {Path(inspect.getfile(part)) for part in parts}
     for file in sorted({*own, *Path(inspect.getfile(Samples)).parent.glob("*.py")}):
         words.update(hashlib.sha256(file.read_bytes()).digest())
-    return folder / "floors" / f"{words.hexdigest()[:32]}.json"
+    return folder / "real_data_scores" / f"{words.hexdigest()[:32]}.json"
 
 
 def reference_examples(count: int, n: int, seed: int = 0) -> np.ndarray:
@@ -316,9 +316,8 @@ def _known(
 ) -> dict[str, Any]:
     dataset = encoder.data
     truth: Any = dataset.truth
-    if isinstance(
-        truth, Stack
-    ):  # the classifier of the channels reads the mode of each flat example
+    if isinstance(truth, Stack):
+        # the classifier of the channels reads the mode of each flat example
         shape = features.space.shape
         truth = SimpleNamespace(
             modes=truth.modes, read=lambda x: features.classify(x.reshape(-1, *shape))

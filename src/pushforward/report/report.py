@@ -57,8 +57,8 @@ class Report:
         return answers(self.comparison)
 
     @property
-    def verdict(self) -> list[str]:
-        """The findings as sentences."""
+    def findings(self) -> list[str]:
+        """The sentences of all findings."""
         from pushforward.report.findings import findings
 
         return [finding.text for finding in findings(self.comparison)]

@@ -180,10 +180,8 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
                 "`flops` cannot count. Use `steps`, `samples` or `seconds`."
             )
         while len(counts) < 2 or (len(counts) < PERIOD and counts[0] != counts[1]):
-            with (
-                sdpa_kernel(SDPBackend.MATH),
-                _Counter() as counter,
-            ):  # attention as products that all devices count
+            # attention as matrix products, which all devices count
+            with sdpa_kernel(SDPBackend.MATH), _Counter() as counter:
                 _step(trainer)
             trainer.state.advance(0.0)
             counts.append(counter.total)

@@ -50,8 +50,7 @@ class Flow(Transport):
         solver: Solver, or name of a solver, such as "heun" or "dpm:3".
         steps: Number of steps.
         grid: Name in `pushforward.solvers.solver.GRIDS`, None for the default of the
-        solver, or N + 1
-            falling times ending with 0.
+            solver, or N + 1 falling times ending with 0.
 
     Raises:
         UsageError: If steps, grid or solver do not suit the model.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from pushforward.arguments import whole
+from pushforward.arguments import BATCH, whole
 from pushforward.conditions.kind import Request
 from pushforward.data.spaces import Space
 from pushforward.denoisers.denoiser import Condition, condition_at, condition_on
@@ -20,8 +20,6 @@ from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import Diverged, UsageError
 from pushforward.runtime import facts as facts_table
 from pushforward.transports.redrawing import Chunk, RejectionSampler
-
-BATCH = 256  # samples that `Transport.sample` draws at a time
 
 # Conditions as users give them, by name or column: one value for all samples, or one for each
 ConditionLike = Mapping[str, float | str | Sequence[float] | Sequence[str] | Tensor] | None
@@ -93,9 +91,8 @@ class Transport(nn.Module, ABC):
 
         Args:
             n: Number of samples.
-            condition: Conditions, for example ``{"label": "cat"}``, or n values in a
-            list or tensor.
-                Missing conditions are drawn with the frequencies of the training data.
+            condition: Conditions, for example ``{"label": "cat"}``, or n values in a list or
+                tensor. Missing conditions are drawn with the frequencies of the training data.
             seed: Seed of the first sample, any integer.
             batch: Batch size.
             conditions: Further conditions by name, such as ``label=3``.

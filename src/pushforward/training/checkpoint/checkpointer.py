@@ -44,7 +44,7 @@ if hasattr(os, "register_at_fork"):  # a process is not forked in the middle of 
     os.register_at_fork(before=lambda: wait_for(list(_writing)))
 
 
-def beside(work: Callable[[], Any]) -> Future[None]:
+def in_background(work: Callable[[], Any]) -> Future[None]:
     """Run work in a separate thread; the future holds its error."""
     thread = ThreadPoolExecutor(1, "pushforward-save")
     future = thread.submit(work)
@@ -82,8 +82,8 @@ class Checkpointer:
 
     def __post_init__(self) -> None:
         self.step = -1
-        self.beside = True
-        self.refused = False
+        self.background = True
+        self.failed_anywhere = False
         self.weights_step: int | None = None
         self._seconds = 0.0
         self._before = (self.step, self._seconds)
@@ -107,12 +107,12 @@ class Checkpointer:
         elif state.step in numbers_in(requests, Action.CHECKPOINT):
             self.save(state, requests)
         elif self.due() and not numbers_in(requests, Action.WITHHOLD):
-            self.save(state, requests, beside=not self.clock.done)
+            self.save(state, requests, background=not self.clock.done)
 
     def save(
-        self, state: TrainState, requests: Iterable[CallbackRequest] = (), beside: bool = False
+        self, state: TrainState, requests: Iterable[CallbackRequest] = (), background: bool = False
     ) -> None:
-        """Write a checkpoint of the current step; with ``beside``, during the next steps.
+        """Write a checkpoint of the current step; with ``background``, during the next steps.
 
         Raises:
             Diverged: If a weight is not finite; earlier checkpoints are kept.
@@ -125,7 +125,7 @@ class Checkpointer:
             if self.writes:
                 self.journal.sync()
                 kept = numbers_in(requests, Action.CHECKPOINT)
-                self._write(tensors, kept, beside and self.beside and self.step >= 0)
+                self._write(tensors, kept, background and self.background and self.step >= 0)
             self._before = (self.step, self._seconds)
             self.step = state.step
             self._seconds = state.seconds
@@ -143,11 +143,11 @@ class Checkpointer:
                     gathered[group][name] = value.to("cpu")
         return gathered
 
-    def _write(self, tensors: Groups, kept: list[int], meanwhile: bool) -> None:
-        if meanwhile:
+    def _write(self, tensors: Groups, kept: list[int], background: bool) -> None:
+        if background:
             memory = free_memory()
-            meanwhile = memory is None or bytes_of(tensors.values()) <= SHARE * memory
-        if meanwhile:
+            background = memory is None or bytes_of(tensors.values()) <= SHARE * memory
+        if background:
             tensors = _copied(tensors)
         content = {
             "format_version": FORMAT,
@@ -168,12 +168,12 @@ class Checkpointer:
             after=self.step,
             held=kept,
         )
-        if meanwhile:
-            self._written = beside(work)
+        if background:
+            self._written = in_background(work)
         else:
             work()
 
-    def join(self) -> BaseException | None:
+    def finish_write(self) -> BaseException | None:
         """Wait for a pending write and return its error, which stays for `wait`."""
         error = None if self._written is None else self._written.exception()
         if error is not None:
@@ -182,14 +182,14 @@ class Checkpointer:
 
     def close(self, say: Callable[[str], None]) -> None:
         """Wait for pending writes, and report an error as a warning."""
-        error = self.join()
+        error = self.finish_write()
         if error is not None:
             say(f"warning: {error}")
         self._written = None
 
     def wait(self) -> None:
         """Wait for a pending write and raise its error; all processes must call this."""
-        error = self.join()
+        error = self.finish_write()
         self._written = None
         words = self.processes.failure(None if error is None else str(error))
         if words is None:
@@ -200,16 +200,16 @@ class Checkpointer:
         raise CheckpointError(words) from error
 
     @property
-    def failed(self) -> bool:
+    def write_failed(self) -> bool:
         """Return whether a pending write has failed in this process."""
         if self._written is None or not self._written.done():
             return False
         return self._written.exception() is not None
 
-    def check(self) -> None:
+    def check_write(self) -> None:
         """Raise the error of a failed write, like `wait`, but without waiting."""
-        if self.refused or (self.processes.count == 1 and self.failed):
-            self.refused = False
+        if self.failed_anywhere or (self.processes.count == 1 and self.write_failed):
+            self.failed_anywhere = False
             self.wait()
 
     def restore(self, state: TrainState, stored: Checkpoint) -> None:

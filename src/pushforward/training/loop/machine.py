@@ -84,9 +84,8 @@ def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> i
         return int(torch.cuda.max_memory_allocated(device)) - before
     if torch.autograd._profiler_enabled():
         return None
-    os.environ.setdefault(
-        "KINETO_LOG_LEVEL", "99"
-    )  # the profiler's library prints when it starts and stops
+    # the profiler's library prints when it starts and stops
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with torch.autograd.profiler.profile(profile_memory=True) as profiler:
         work()
     results = profiler.kineto_results

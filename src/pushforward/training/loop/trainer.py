@@ -86,6 +86,79 @@ class Trainer:
         CheckpointError: If another training run uses the folder, or writing fails.
     """
 
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Dataset,
+        budget: Budget,
+        *,
+        out: RunLock,
+        settings: Settings | None = None,
+        progress: Watcher | None = None,
+        observers: Sequence[Observer] | None = None,
+        processes: Processes | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.processes = processes or Processes()
+        check_fit(recipe, data, budget, self.settings.checkpoint_every, self.processes.count)
+        content = out.content
+        self.recipe = recipe if content is not None else with_ancestors(recipe)
+        self.data = data
+        self.budget = budget
+        self.training = recipe.training
+        self.device = torch.device(self.settings.device)
+        self.precision = resolve_precision(self.training.precision, self.device)
+        self.stop = 0
+        self._agreed_stop = 0
+        described = spec.describe(recipe.method)  # sharding changes the modules' classes
+        self.state = self._initial_state(recipe.method)
+        self.clock = Clock(self.state, budget, self.training.batch)
+        self._set_up_step()
+        self.holding = out
+        self.folder = out.folder
+        writes = out.writes
+        self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
+        watcher = progress or Silent()
+        if observers is None:
+            observers = self._standard_observers(watcher)
+        observers = [*observers, self.threads]
+        readers = [observer.row for observer in observers]
+        self.journal = Journal(self.folder / "metrics.jsonl", readers, writes)
+        self.callbacks = Callbacks(observers, self.journal, watcher, self.clock, self.processes)
+        if content is not None:
+            read_parts(self.folder, content, self.method, self.device)
+        self.sampler = sampler_of(
+            self.method,
+            data,
+            self.training.batch,
+            settings=self.settings,
+            folder=self.folder,
+            keep=writes,
+        )
+        self.store = Store(self.method, self.folder, writes, self.precision, self.processes)
+        self.clock.budget = budget.after(self.store.seconds)
+        self._compare(described)
+        if content is None:
+            content = begin(self.holding, self.recipe, data, budget, self.settings, described)
+            content = self.processes.first(content)
+        self.content = content
+        facts = {
+            "budget": asdict(budget),
+            "spec_sha256": digest(content),
+            "precision": self.precision,
+            "batch": self.training.batch,
+            **self.store.state(),
+        }
+        self.checkpointer = Checkpointer(
+            self.folder / "checkpoints",
+            self.clock,
+            self.processes,
+            writes=writes,
+            every=self.settings.checkpoint_every,
+            facts=facts,
+            journal=self.journal,
+        )
+
     def advance(self, seconds: float = math.inf) -> StopReason:
         """Train until the budget is used up, until `stop` is set, or for about ``seconds``.
 
@@ -102,7 +175,7 @@ class Trainer:
             until = self.state.seconds + seconds
             requests = self.callbacks.requests(self._view(self.clock.progress, elapsed=0.0))
             while (reason := self._stop_reason(requests, until)) is None:
-                self.checkpointer.check()
+                self.checkpointer.check_write()
                 progress = self.clock.progress
                 started = time.perf_counter()
                 for number in numbers_in(requests, Action.THREADS):
@@ -187,79 +260,6 @@ class Trainer:
         raise DataError(
             f"{words} Step {self.checkpointer.step:,} is saved. Restore the data, then resume: "
             f"{resume_command(self.folder, self.content)}"
-        )
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        data: Dataset,
-        budget: Budget,
-        *,
-        out: RunLock,
-        settings: Settings | None = None,
-        progress: Watcher | None = None,
-        observers: Sequence[Observer] | None = None,
-        processes: Processes | None = None,
-    ) -> None:
-        self.settings = settings or Settings()
-        self.processes = processes or Processes()
-        check_fit(recipe, data, budget, self.settings.checkpoint_every, self.processes.count)
-        content = out.content
-        self.recipe = recipe if content is not None else with_ancestors(recipe)
-        self.data = data
-        self.budget = budget
-        self.training = recipe.training
-        self.device = torch.device(self.settings.device)
-        self.precision = resolve_precision(self.training.precision, self.device)
-        self.stop = 0
-        self._agreed_stop = 0
-        described = spec.describe(recipe.method)  # sharding changes the modules' classes
-        self.state = self._initial_state(recipe.method)
-        self.clock = Clock(self.state, budget, self.training.batch)
-        self._set_up_step()
-        self.holding = out
-        self.folder = out.folder
-        writes = out.writes
-        self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
-        watcher = progress or Silent()
-        if observers is None:
-            observers = self._standard_observers(watcher)
-        observers = [*observers, self.threads]
-        readers = [observer.row for observer in observers]
-        self.journal = Journal(self.folder / "metrics.jsonl", readers, writes)
-        self.callbacks = Callbacks(observers, self.journal, watcher, self.clock, self.processes)
-        if content is not None:
-            read_parts(self.folder, content, self.method, self.device)
-        self.sampler = sampler_of(
-            self.method,
-            data,
-            self.training.batch,
-            settings=self.settings,
-            folder=self.folder,
-            keep=writes,
-        )
-        self.store = Store(self.method, self.folder, writes, self.precision, self.processes)
-        self.clock.budget = budget.after(self.store.seconds)
-        self._compare(described)
-        if content is None:
-            content = begin(self.holding, self.recipe, data, budget, self.settings, described)
-            content = self.processes.first(content)
-        self.content = content
-        facts = {
-            "budget": asdict(budget),
-            "spec_sha256": digest(content),
-            "precision": self.precision,
-            "batch": self.training.batch,
-            **self.store.state(),
-        }
-        self.checkpointer = Checkpointer(
-            self.folder / "checkpoints",
-            self.clock,
-            self.processes,
-            writes=writes,
-            every=self.settings.checkpoint_every,
-            facts=facts,
-            journal=self.journal,
         )
 
     def _initial_state(self, method: Method) -> TrainState:
@@ -358,19 +358,20 @@ class Trainer:
             return StopReason.BUDGET
         if numbers_in(requests, Action.STOP):
             return StopReason.REQUEST
-        if self.stop if self.processes.count == 1 else self._agreed_stop:
+        stopping = self.stop if self.processes.count == 1 else self._agreed_stop
+        if stopping:
             return StopReason.SIGNAL
         if self.state.seconds >= until:
             return StopReason.TURN
         return None
 
     def _exchanged(self, elapsed: float) -> float:
-        elapsed, stop, refused = self.processes.together(
-            elapsed, self.stop, self.checkpointer.failed
+        elapsed, stop, failed = self.processes.together(
+            elapsed, self.stop, self.checkpointer.write_failed
         )
         self._agreed_stop = stop
         self.stop = stop or self.stop
-        self.checkpointer.refused = refused
+        self.checkpointer.failed_anywhere = failed
         return elapsed
 
     def _begin(self) -> None:
@@ -440,12 +441,12 @@ class Trainer:
         self.callbacks.close(status or ("finished" if self.done else "stopped"))
         self.holding.close()
 
-    def save(self, beside: bool = False) -> None:
-        """Write a checkpoint of the current step; with ``beside``, during the next steps."""
+    def save(self, background: bool = False) -> None:
+        """Write a checkpoint of the current step; with ``background``, during the next steps."""
         self.holding.reopen()
         self.journal.flush(self.done)
         requests = self.callbacks.requests(self._view(self.clock.progress))
-        self.checkpointer.save(self.state, requests, beside)
+        self.checkpointer.save(self.state, requests, background)
 
     def restore(self, stored: Checkpoint) -> None:
         """Restore a checkpoint, which becomes the newest."""

@@ -98,9 +98,8 @@ class RunLock:
 
     def discard(self) -> None:
         """Remove the folder of a run that could not be set up, and restore an earlier run."""
-        with contextlib.suppress(
-            OSError
-        ):  # another run has come into a folder; the first error is the one to report
+        # another run has come into a folder; the first error is the one to report
+        with contextlib.suppress(OSError):
             if self.folder in self.made:
                 remove(self.folder)
             if self.replaced is not None:

@@ -1,13 +1,13 @@
-"""Does real data's floor say what a perfect model would score? Floors beside real examples that
+"""Do real-data scores say what a perfect model would score? They stand beside real examples that
 nothing has seen.
 
-    python benchmarks/floors.py [--cases digits ...] [--keep FOLDER]
+    python benchmarks/real_data_scores.py [--cases digits ...] [--keep FOLDER]
 
 For each split of the data into training, held-out and unseen examples, the unseen examples are
-scored exactly as samples of a model would be, and the floor is drawn as
-`pushforward.evaluation.scores.floors` draws it. "Before" is the rule until version 0.2: the
-features are fitted on all training examples, and the floor is drawn from the same. Differences are
-paired by split.
+scored exactly as samples of a model would be, and the real-data score is drawn as
+`pushforward.evaluation.scores.real_data_scores` draws it. "Before" is the rule until version 0.2:
+the features are fitted on all training examples, and the real-data score is drawn from the same.
+Differences are paired by split.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def mixture(count: int, draw: np.random.Generator, labelled: bool) -> tuple[Spli
 
 
 def run_case(case: str, seed: int, rule: str) -> dict[str, Any]:
-    """Scores of unseen examples and the floors, of one split under one rule."""
+    """Scores of unseen examples and the real-data scores, of one split under one rule."""
     train, n = SIZES[case]
     rows, classes = rows_of(case, train + 2 * n, seed)
     parts = [
@@ -90,11 +90,11 @@ def run_case(case: str, seed: int, rule: str) -> dict[str, Any]:
     chosen = halves(data) if rule == "after" else Halves(everything, everything)
     features = fit_on(data, chosen, (kind_of(data), named(kind_of(data))))
     unseen = score(parts[2].data_units(), data, features, n=n)
-    floor = real_data_scores(data, features, n=n, cache=False)
+    real = real_data_scores(data, features, n=n, cache=False)
     scores = {
-        name: (floor[name].value, unseen[name].value, floor[name].spread)
+        name: (real[name].value, unseen[name].value, real[name].spread)
         for name in unseen
-        if name in floor
+        if name in real
     }
     return {
         "case": case,
@@ -119,16 +119,16 @@ def remembered(
 
 
 def compare(rows: list[dict[str, Any]], name: str) -> tuple[list[float], list[float], float, float]:
-    """Floors, unseen examples, the mean difference over its standard error, and over the spread of
-    one split.
+    """Real-data scores, unseen examples, the mean difference over its standard error, and over the
+    spread of one split.
     """
-    floor, unseen = ([row["scores"][name][part] for row in rows] for part in (0, 1))
-    gaps = np.subtract(floor, unseen).tolist()
+    real, unseen = ([row["scores"][name][part] for row in rows] for part in (0, 1))
+    gaps = np.subtract(real, unseen).tolist()
     mean = float(np.mean(gaps))
     spread = deviation(gaps)
     if spread == 0:
-        return floor, unseen, 0.0 if mean == 0 else np.inf, 0.0 if mean == 0 else np.inf
-    return floor, unseen, mean / (spread / np.sqrt(len(gaps))), mean / spread
+        return real, unseen, 0.0 if mean == 0 else np.inf, 0.0 if mean == 0 else np.inf
+    return real, unseen, mean / (spread / np.sqrt(len(gaps))), mean / spread
 
 
 @benchmark
@@ -159,10 +159,10 @@ def report(rows: list[dict[str, Any]], cases: list[str]) -> None:
         "n",
         "score",
         "unseen, before",
-        "floor, before",
+        "real data, before",
         "off by",
         "unseen, after",
-        "floor, after",
+        "real data, after",
         "off by",
     ]
     body = []
@@ -176,7 +176,7 @@ def report(rows: list[dict[str, Any]], cases: list[str]) -> None:
         for name in mine["after"][0]["scores"]:
             cells = [case, str(len(mine["after"])), f"{mine['after'][0]['n']:,}", name]
             for rule, some in mine.items():
-                floor, unseen, errors, wide = compare(some, name)
+                real, unseen, errors, wide = compare(some, name)
                 counts[rule] = [
                     counts[rule][0] + 1,
                     counts[rule][1] + (abs(errors) > 2),
@@ -184,17 +184,16 @@ def report(rows: list[dict[str, Any]], cases: list[str]) -> None:
                 ]
                 cells += [
                     mean_and_spread(unseen),
-                    mean_and_spread(floor),
+                    mean_and_spread(real),
                     f"{errors:+.1f}{' **!**' if abs(errors) > 2 else ''}",
                 ]
             body.append(cells)
             spreads += _ratios(mine["after"], name)
     text = table(head, body)
-    text += "\n\nMeans ± standard deviations over splits. A floor is a real-data score. "
+    text += "\n\nMeans ± standard deviations over splits. "
     text += (
-        '"Off by" is the mean difference between floor and unseen examples divided by its '
-        "standard "
-        "error, paired by split. "
+        '"Off by" is the mean difference between real-data scores and unseen examples divided by '
+        "its standard error, paired by split. "
     )
     text += (
         "Values above two are marked with !; with so few splits, they occur by chance in 8 to "
@@ -220,13 +219,12 @@ def report(rows: list[dict[str, Any]], cases: list[str]) -> None:
         )
         text += f"{wide} by more than two standard deviations of the difference in one split."
     text += (
-        "\n- Stated standard deviation of a floor relative to that of unseen examples over "
-        "splits: "
-        "median "
+        "\n- Stated standard deviation of a real-data score relative to that of unseen examples "
+        "over splits: median "
     )
     text += f"{np.median(spreads):.2f}."
     write(
-        "floors",
+        "real_data_scores",
         "Real-data scores compared with unseen real examples",
         text,
         rows,
