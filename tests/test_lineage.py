@@ -76,6 +76,11 @@ def test_a_run_is_not_judged_on_what_it_was_trained_on(data, run):
         pf.evaluate(run, swapped(data, 3), metrics=["bpd"])
     assert warnings_of(run, data) == ()
 
+    older = pf.load(run.folder)
+    object.__setattr__(older, "seen", Seen())
+    assert unseen_warnings(older, data) == (), "its own data are known without hashes"
+    assert unseen_warnings(older, swapped(data, 1))
+
 
 def warnings_of(model, data):
     (result,) = pf.evaluate(model, data, repeats=1, metrics=["energy"]).models

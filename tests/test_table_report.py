@@ -119,8 +119,11 @@ def test_a_table_has_scores_of_real_data(comparison):
 
 
 def test_an_attack_on_a_model_has_more_samples_than_are_compared(comparison):
-    needed = DATA.space.samples_needed(10, len(DATA.train))
+    space = DATA.space
+    needed = space.samples_needed(10, len(DATA.train))
     assert needed == 2 * len(DATA.train)
+    assert space.samples_needed(10, 30_000) == 30_000, "a predictor learns from as many"
+    assert space.samples_needed(10, 90_000) == 50_000
     assert needed > comparison.settings.n
     scores = comparison["copy"].scores
     assert scores["membership"].value > 0.8
