@@ -33,7 +33,7 @@ from pushforward.report.samples import code_chart
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.training.api import prepare, reopen
 from pushforward.training.loop import model_setup as preparing
-from pushforward.training.loop.model_setup import prepared
+from pushforward.training.loop.model_setup import prepare_inputs
 from pushforward.training.monitor.health import FixedNoise, sampled
 from pushforward.training.recipe_argument import code_space
 from pushforward.transports import Autoencoder, Latent, with_inner
@@ -480,7 +480,7 @@ def test_encoding_through_the_latent_space_and_back(tmp_path):
     z = fine.encode(x)
     again = data.space.to_data(fine(z))
     torch.testing.assert_close(again, x, rtol=0, atol=2e-2)
-    moments = prepared(recipe.method, data)["x"]
+    moments = prepare_inputs(recipe.method, data)["x"]
     assert moments.shape == (len(data.train), 34)
 
 

@@ -143,7 +143,7 @@ def save(
     """
     final = folder / step_name(step)
     check_space(final, bytes_of(tensors.values()))
-    with staged(final) as temporary:
+    with staging(final) as temporary:
         fill(temporary, tensors, state)
         commit(temporary, final)
     remaining = []
@@ -158,7 +158,7 @@ def save(
 
 
 @contextlib.contextmanager
-def staged(final: Path) -> Iterator[Path]:
+def staging(final: Path) -> Iterator[Path]:
     """Context with a temporary checkpoint folder, removed unless `commit` publishes it."""
     folder = final.parent
     with disk(final):
