@@ -13,7 +13,7 @@ from pushforward.arguments import given_in, refuse_unknown, whole
 from pushforward.conditions.kind import names_of
 from pushforward.data import Space
 from pushforward.denoisers import AtScale, Autoguided, Guided, Thresholded
-from pushforward.denoisers.denoiser import Predictor, trained
+from pushforward.denoisers.denoiser import Predictor, trained_denoiser
 from pushforward.errors import UsageError
 from pushforward.numbers import counted
 from pushforward.solvers import Solver
@@ -194,7 +194,7 @@ def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
     if "weaker_scale" in given and "weaker" not in given:
         raise UsageError("`weaker_scale` needs a weaker run for guidance: `weaker=RUN`.")
     if "scale" in given:
-        inner = trained(denoiser)
+        inner = trained_denoiser(denoiser)
         if inner is None or inner.preconditioning.guidance is None:
             if isinstance(denoiser, Guided):  # its scale is replaced
                 interval = interval or denoiser.interval

@@ -57,7 +57,7 @@ from pushforward.transports import (
 from pushforward.transports.redrawing import (
     MEASURED,
     Tally,
-    counted,
+    counting_draws,
     named_constraints,
     unmet_kept,
     warn_unmet,
@@ -422,7 +422,7 @@ class Evaluator:
         """
         transport = transport_of(model)
         run = model if isinstance(model, Run) else None
-        with counted() as tally:
+        with counting_draws() as tally:
             scores, agreement = self.scores(transport, name)
         sampling = sampling or self.sampling({name: transport})[name]
         sampling = replace(sampling, refused=tally.share if tally.drawn else None)

@@ -20,7 +20,7 @@ from pushforward.conditions.columns import Numbers
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
 from pushforward.denoisers import Autoguided, Guided, Thresholded
-from pushforward.denoisers.denoiser import Predictor, guidance_range, neutral, trained
+from pushforward.denoisers.denoiser import Predictor, guidance_range, neutral, trained_denoiser
 from pushforward.denoisers.guidance import AtScale
 from pushforward.draws import key
 from pushforward.editing.given_data import Truncated
@@ -284,7 +284,7 @@ def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:
     scales = guidance_range(denoiser)
     if scales is not None:
         return denoiser, neutral(scales)
-    known = trained(denoiser)
+    known = trained_denoiser(denoiser)
     free = denoiser.space.conditions and (known is None or known.unconditional)
     if free and not isinstance(denoiser, (Autoguided, Thresholded)):
         return Guided(denoiser), 1.0

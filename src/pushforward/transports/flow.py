@@ -18,7 +18,7 @@ from pushforward.denoisers.denoiser import (
     call,
     check_predictor,
     has_jump,
-    trained,
+    trained_denoiser,
 )
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
@@ -102,7 +102,7 @@ class Flow(Transport):
         if self.grid:
             return self.grid
         if self.solver.jumps:
-            sampling = getattr(trained(self.denoiser), "sampling", None)
+            sampling = getattr(trained_denoiser(self.denoiser), "sampling", None)
             learned = getattr(sampling, "grid", None)
             if learned:
                 return learned
@@ -121,7 +121,7 @@ class Flow(Transport):
     @property
     def source(self) -> Source | None:
         """Return the noise source; None for standard normal noise."""
-        inner = trained(self.denoiser)
+        inner = trained_denoiser(self.denoiser)
         if inner is None:
             return None
         return inner.source
