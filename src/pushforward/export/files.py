@@ -25,7 +25,7 @@ from pushforward.denoisers.guidance import AtScale
 from pushforward.draws import key
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import PushforwardError, UsageError
-from pushforward.export.onnx_file import LARGE, library, one_call, stepped
+from pushforward.export.onnx_file import LARGE, library, one_call_graph, stepwise_graph
 from pushforward.export.parity import (
     BAR,
     LEARNED,
@@ -191,14 +191,14 @@ def graph(
         if scale is not None:
             default["scale"] = scale
         transport = with_inner(transport, flows[solver][steps])
-        model = stepped(transport, flows, scale=scale is not None, way=way, half=half)
+        model = stepwise_graph(transport, flows, scale=scale is not None, way=way, half=half)
     elif solvers or steps_up_to is not None:
         raise UsageError(
             "This model samples in one call, without a solver. Leave out `solvers` and "
             "`steps_up_to`."
         )
     else:
-        model = one_call(transport, half=half)
+        model = one_call_graph(transport, half=half)
     description = describe(transport, flows, default, name)
     model.producer_name = "pushforward"
     content = model.SerializeToString() + _compact(description)
