@@ -394,7 +394,7 @@ def test_the_share_of_refused_draws_and_constraints_of_others_are_reported(monke
     )
     monkeypatch.setattr(evaluator, "pictures_of", lambda *parts: None)
     monkeypatch.setattr(evaluator, "unseen_warnings", lambda *parts: ())
-    result, _ = evaluator.Evaluator.judge(judge, "flow", transport, curve=False)
+    result, _ = evaluator.Evaluator.evaluate(judge, "flow", transport, curve=False)
     assert 0.3 < result.sampling.refused < 0.7
     (warning,) = [text for text in result.warnings if "constraint" in text]
     assert '"a >= 3", "a >= 500"' in warning
@@ -418,7 +418,7 @@ def test_samplings_score_the_values_of_rows_in_other_coordinates(monkeypatch):
 
     monkeypatch.setattr(evaluator, "score", score)
     judge = SimpleNamespace(draw=lambda *parts: (None, None, rows), data=None, features=None)
-    _, samplings = evaluator.Evaluator.sampled(judge, None, ["energy"], 3, 2, 9.0)
+    _, samplings = evaluator.Evaluator.score_samplings(judge, None, ["energy"], 3, 2, 9.0)
     assert len(samplings) == 2
     assert seen == [rows] * 2
 
@@ -432,11 +432,13 @@ def test_a_curve_has_as_many_samplings_as_the_scores(monkeypatch):
         solver=Euler(), steps=4, grid="time", calls=4, with_solver=lambda *parts: flow
     )
 
-    def sampled(sampler, metrics, n, repeats, seconds):
+    def score_samplings(sampler, metrics, n, repeats, seconds):
         drawn.append(repeats)
         return {}, [None] * repeats
 
-    judge = SimpleNamespace(sampled=sampled, n=3, say=str, plan=SimpleNamespace(sweep=9.0))
+    judge = SimpleNamespace(
+        score_samplings=score_samplings, n=3, say=str, plan=SimpleNamespace(sweep=9.0)
+    )
     scores = {"energy": Score(1.0, values=(1.0, 2.0, 0.0))}
     points = curves.quality_curve(judge, flow, scores, (1, 2), "flow")
     assert [point.steps for point in points] == [1, 2, 4]
