@@ -396,7 +396,7 @@ def announce(trainer: Trainer) -> None:
 def closing_notes(run: Run, examples: int) -> list[str]:
     """Return notes on problems of a finished run with ``examples`` training examples."""
     from pushforward.training.loop.budget import PASSES, STEPS, Budget
-    from pushforward.training.monitor.alarms import lost
+    from pushforward.training.monitor.alarms import ending_alarm
     from pushforward.training.runs.log import in_words
 
     rows = run.losses()
@@ -404,7 +404,7 @@ def closing_notes(run: Run, examples: int) -> list[str]:
     skipped = in_words(rows)
     if skipped:
         notes.append(f"{skipped}. If there are many, use a lower --lr or --precision float32.")
-    alarm = lost(rows)
+    alarm = ending_alarm(rows)
     step = run.state["step"]
     passes = run.state["samples"] / max(1, examples)
     if alarm:

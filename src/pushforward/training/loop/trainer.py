@@ -44,7 +44,7 @@ from pushforward.training.loop.optimizers import Average, PlayerOptimizer
 from pushforward.training.loop.signals import interruptible
 from pushforward.training.loop.state import Clock, TrainState, check_weights
 from pushforward.training.loop.step import Rounds, Statistics, StepResult
-from pushforward.training.monitor.health import FixedNoise, Variety
+from pushforward.training.monitor.health import Diversity, FixedNoise
 from pushforward.training.monitor.standard_callbacks import Alarms, Pictures, Tracked
 from pushforward.training.monitor.threads import Threads
 from pushforward.training.runs.folder import RunLock
@@ -296,7 +296,7 @@ class Trainer:
         batch = self.training.batch
         observers = [
             FixedNoise(self.data, batch),
-            Variety(self.data),
+            Diversity(self.data),
             Alarms(self.folder, watcher),
             Pictures(watcher),
         ]
