@@ -131,14 +131,14 @@ def save(
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
     keep: int = 2,
-    after: int | None = None,
+    previous: int | None = None,
     held: Container[int] = (),
 ) -> None:
     """Write ``folder/step_NNNNNN``; prune older checkpoints, and those of given-up steps.
 
     Args:
         keep: Number of newest checkpoints that are kept.
-        after: Step of the checkpoint before; those of later steps are given up.
+        previous: Step of the previous checkpoint; those of later steps are given up.
         held: Steps whose checkpoints are kept.
     """
     final = folder / step_name(step)
@@ -148,7 +148,7 @@ def save(
         commit(temporary, final)
     remaining = []
     for path in all_in(folder):
-        if path != final and after is not None and step_of(path) > after:
+        if path != final and previous is not None and step_of(path) > previous:
             _remove(path)
         elif step_of(path) not in held:
             remaining.append(path)
