@@ -15,7 +15,7 @@ from pushforward.data import Space
 from pushforward.denoisers import AtScale, Autoguided, Guided, Thresholded
 from pushforward.denoisers.denoiser import Predictor, trained_denoiser
 from pushforward.errors import UsageError
-from pushforward.numbers import counted
+from pushforward.numbers import plural
 from pushforward.solvers import Solver
 from pushforward.transports import ConditionLike, Flow, Transport, has_steps, inner_of, with_inner
 
@@ -149,7 +149,7 @@ def configure(
     solver = solvers.as_solver(given["solver"]) if "solver" in given else flow.solver
     if flow.solver.jumps and not solver.jumps and "steps" not in given:
         raise UsageError(
-            f"{name} jumps to the data in {counted(flow.steps, 'step')}, but "
+            f"{name} jumps to the data in {plural(flow.steps, 'step')}, but "
             f"`solver={given['solver']}` needs more. Pass `steps` as well, such as `steps=8`."
         )
     denoiser = _guided(flow.denoiser, given)

@@ -24,7 +24,7 @@ from pushforward.evaluation.scores import real_data_scores
 from pushforward.evaluation.trajectories import trajectory_of
 from pushforward.metrics import Score
 from pushforward.metrics.score import Scores
-from pushforward.numbers import counted, duration
+from pushforward.numbers import duration, plural
 from pushforward.paths import same_source
 from pushforward.solvers import Jump
 from pushforward.training import Run
@@ -63,7 +63,7 @@ class _PointSampler:
     repeats: int
 
     def sample(self, transport: Transport, words: str) -> _SampledPoint:
-        self.evaluator.say(f"{words}, {counted(transport.calls, 'call')}")
+        self.evaluator.say(f"{words}, {plural(transport.calls, 'call')}")
         scores: Scores = {}
         samplings: list[Tensor] = []
         with suppress(Diverged):

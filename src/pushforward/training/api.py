@@ -21,7 +21,7 @@ from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
 from pushforward.files import check_absent, disk, sweep
 from pushforward.methods.method import Method
-from pushforward.numbers import counted
+from pushforward.numbers import plural
 from pushforward.plugins import files_of, load as load_plugin
 from pushforward.recipes import Recipe
 from pushforward.registries import own_name
@@ -384,7 +384,7 @@ def student(
     if not has_steps(flow) or has_jump(flow.denoiser):
         raise UsageError(
             f"{run.folder} is a {run.spec['recipe']}, which already samples in "
-            f"{counted(flow.calls, 'call')}. Distillation needs a model that samples in many "
+            f"{plural(flow.calls, 'call')}. Distillation needs a model that samples in many "
             "steps: flow, ddpm or edm."
         )
     if not 1 <= whole("calls", calls) <= flow.calls:
