@@ -134,8 +134,11 @@ class Run:
         """Return a sentence if the budget is not used up; empty otherwise."""
         newest = latest(self.folder / "checkpoints")
         words = None if newest is None else unfinished(newest, self.spec.get("budget") or {})
-        broke_off = any("broke off" in text for text in self.warnings)
-        if not words or broke_off or ending_alarm(self.losses()):
+        if (
+            not words
+            or any("broke off" in text for text in self.warnings)
+            or ending_alarm(self.losses())
+        ):
             return ()
         return (
             f"training is unfinished: {words}. Resume it first: "
