@@ -41,7 +41,7 @@ from pushforward.files import replacing
 from pushforward.training import Run, Trainer
 from pushforward.training.api import prepare, reopen
 from pushforward.training.loop.machine import machine, seeded
-from pushforward.training.loop.trainer import salvaged
+from pushforward.training.loop.trainer import salvage
 from pushforward.training.runs.log import read
 from pushforward.training.runs.spec_file import digest
 
@@ -209,7 +209,7 @@ def watched(
         trainer.advance()
     except Diverged as error:
         diverged = str(error)
-        salvaged(trainer, error)
+        salvage(trainer, error)
     alarms = [
         alarm
         for row in read(out / "metrics.jsonl")

@@ -40,7 +40,7 @@ import pushforward as pf
 from pushforward.errors import Diverged
 from pushforward.evaluation import Evaluator
 from pushforward.training import Trainer
-from pushforward.training.loop.trainer import salvaged
+from pushforward.training.loop.trainer import salvage
 
 NAMES = ["stacked_modes", "stacked_kl"]
 PUBLISHED = [
@@ -103,7 +103,7 @@ def run_case(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
                 trainer.save()
                 judged(trainer, judge)
     except Diverged as error:
-        run = salvaged(trainer, error)
+        run = salvage(trainer, error)
         diverged = str(error)
         trainer.state.step = run.state["step"]
         trainer.state.seconds = run.state["seconds"]

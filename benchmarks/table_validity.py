@@ -32,7 +32,7 @@ import pushforward as pf
 from pushforward.data.core.named_set import folder
 from pushforward.tables.reading.string_columns import MISSING
 from pushforward.transports import Transport
-from pushforward.transports.redrawing import counted
+from pushforward.transports.redrawing import counting_draws
 
 CONSTRAINTS = {"adult": ["`capital-gain` * `capital-loss` <= 0"], "shoppers": ["ExitRates >= 0"]}
 """What the rows of a table meet; the first is an equation in disguise: one of the two columns is 0.
@@ -111,7 +111,7 @@ def measured(name: str, data: Any, model: str, transport: Transport, rows: int) 
     """Draw, count what is wrong, and time it."""
     space = transport.space
     began = time.process_time()
-    with counted() as tally:
+    with counting_draws() as tally:
         parts = [x for x, _ in transport.stream(rows, seed=0, batch=BATCH)]
     seconds = time.process_time() - began
     real = cells(space, [data.train.x])

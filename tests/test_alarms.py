@@ -433,7 +433,7 @@ def test_measuring_a_map_changes_no_bit(tmp_path, monkeypatch):
     monkeypatch.setattr(health, "interval", lambda batch: 2)
     for name in ("with", "without"):
         if name == "without":
-            monkeypatch.setattr(FixedNoise, "look", lambda self, moment: {})
+            monkeypatch.setattr(FixedNoise, "observe", lambda self, moment: {})
         pf.fit(recipe_for("meanflow", data), data, steps=8, out=tmp_path / name)
         checkpoint = latest(tmp_path / name / "checkpoints")
         finals.append(load(checkpoint).tensors)

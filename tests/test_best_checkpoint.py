@@ -76,11 +76,11 @@ def measured(monkeypatch):
         10: health(0.2, 0.2, 0.2),
     }
 
-    def look(self, moment):
+    def observe(self, moment):
         return healths.get(moment.step, {})
 
     monkeypatch.setattr(FixedNoise, "due", lambda self, moment: moment.step % 2 == 0)
-    monkeypatch.setattr(FixedNoise, "look", look)
+    monkeypatch.setattr(FixedNoise, "observe", observe)
     monkeypatch.setattr(FixedNoise, "decides", True)
 
 

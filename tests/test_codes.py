@@ -33,8 +33,8 @@ from pushforward.report.samples import code_chart
 from pushforward.testing import assert_same, final_state, space_data
 from pushforward.training.api import prepare, reopen
 from pushforward.training.loop import model_setup as preparing
-from pushforward.training.loop.model_setup import prepared
-from pushforward.training.monitor.health import FixedNoise, sampled
+from pushforward.training.loop.model_setup import prepare_inputs
+from pushforward.training.monitor.health import FixedNoise, sample_in_batches
 from pushforward.training.recipe_argument import code_space
 from pushforward.transports import Autoencoder, Latent, with_inner
 
@@ -465,7 +465,7 @@ def test_health_reads_samples_in_the_autoencoder_s_units():
     transport = method.transport()
     with torch.no_grad():
         x = transport(z[:5], None)
-    samples = sampled(method.transport(), *fixed._starts)
+    samples = sample_in_batches(method.transport(), *fixed._starts)
     torch.testing.assert_close(samples[:5], double.to_data(x), rtol=0, atol=1e-4)
 
 
@@ -480,7 +480,7 @@ def test_encoding_through_the_latent_space_and_back(tmp_path):
     z = fine.encode(x)
     again = data.space.to_data(fine(z))
     torch.testing.assert_close(again, x, rtol=0, atol=2e-2)
-    moments = prepared(recipe.method, data)["x"]
+    moments = prepare_inputs(recipe.method, data)["x"]
     assert moments.shape == (len(data.train), 34)
 
 

@@ -30,7 +30,7 @@ from pushforward.training.checkpoint.storage import (
 from pushforward.training.checkpoint.tensors import load
 from pushforward.training.runs import folder as folders, log
 
-SAVES = {"one stays": {"step": 3, "keep": 1}, "after an older one": {"step": 2, "after": 1}}
+SAVES = {"one stays": {"step": 3, "keep": 1}, "after an older one": {"step": 2, "previous": 1}}
 """Saves into a folder that holds the checkpoints of steps 1 and 2; the last is of a training that
 went on from step 1.
 """
@@ -51,7 +51,7 @@ def test_after_every_change_of_the_disk_a_whole_state_is_there(kind, power, fold
     """As a process is killed, or, where what was not flushed is lost, as the power fails."""
     options = SAVES[kind]
     old = 2.0
-    if "after" in options:
+    if "previous" in options:
         write_latest(folder, "step_000001")
         old = 1.0
     values = []
@@ -68,7 +68,7 @@ def test_after_every_change_of_the_disk_a_whole_state_is_there(kind, power, fold
         if last % 3 == 0:
             (crashed / ".tmp-1-latest.json").write_text("{")  # of another process
             with Disk():
-                save(crashed, 9, 9.0, keep=1, after=options.get("after"))
+                save(crashed, 9, 9.0, keep=1, previous=options.get("previous"))
             names = sorted(path.name for path in crashed.iterdir())
             assert names == ["latest.json", "step_000009"]
         shutil.rmtree(crashed)

@@ -14,7 +14,7 @@ import pushforward as pf
 from pushforward.conditions.kind import hidden
 from pushforward.data import Batch, ImageSpace
 from pushforward.denoisers import Denoiser, FlowMap, Preconditioning
-from pushforward.denoisers.denoiser import SCALE, trained
+from pushforward.denoisers.denoiser import SCALE, trained_denoiser
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.evaluation.curves import teacher_of
@@ -46,7 +46,7 @@ def teacher(request, moons, tmp_path_factory):
 
 
 def test_a_student_starts_as_its_teacher_whatever_the_second_time(teacher):
-    denoiser = trained(teacher.transport.denoiser)
+    denoiser = trained_denoiser(teacher.transport.denoiser)
     student = student_of(denoiser)
     low, high = student.path.ends
     t = torch.linspace(low + 0.01, high - 0.01, 2000)

@@ -48,10 +48,10 @@ from pushforward.denoisers.denoiser import SCALE
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.export import Unlike, graph
+from pushforward.export.dense_program import RowLayout, dense
 from pushforward.export.onnx_file import OPSET
 from pushforward.export.parity import by_torch, distances, feeds_of, session
 from pushforward.export.program import End, GivenNoise, Sampler, TableRow, exported, inputs_of
-from pushforward.export.tables import RowLayout, dense
 from pushforward.files import replacing, replacing_files
 from pushforward.registries import SOLVERS
 from pushforward.samples import write_samples
@@ -168,8 +168,8 @@ def test_the_loop_does_what_torchs_scan_does_bit_for_bit(every_solver):
     made = every_solver
     flow = made.flows["dpm"][12]
     flows = itertools.chain.from_iterable(by.values() for by in made.flows.values())
-    layout = RowLayout.of(dense(each.table) for each in flows)
-    arrays = dense(flow.table)
+    layout = RowLayout.of(dense(each.program) for each in flows)
+    arrays = dense(flow.program)
     model_session = opened(made)
     place = list(made.flows).index("dpm")
     feeds = feeds_of(model_session, flow, 4, 0, True, place)
@@ -580,7 +580,7 @@ ARRAYS = "dpm heun unipc:3 euler ancestral predictorcorrector:2 dpm:3 rk4 churn"
 def test_arrays_do_what_the_table_does(name):
     """In float64, where the layout has more slots and noises than the table needs."""
     flow = Flow(denoiser().double(), solvers.named(name), 5)
-    arrays = dense(flow.table)
+    arrays = dense(flow.program)
     columns = RowLayout.of([arrays]).columns
     layout = RowLayout(columns, 8, 4)
     noise = torch.randn(len(arrays.point) + 1, 4, 3, *SMALL).double()

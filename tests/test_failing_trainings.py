@@ -134,7 +134,7 @@ def test_a_broken_training_leaves_the_others_theirs(tmp_path):
     assert "not finite" in warning
     assert "step 2" in warning
     assert torch.isfinite(flow.transport.sample(4)).all()
-    result, _ = Evaluator(DATA, repeats=1).judge("flow", flow, curve=False)
+    result, _ = Evaluator(DATA, repeats=1).evaluate("flow", flow, curve=False)
     assert result.warnings == flow.warnings
 
 

@@ -34,7 +34,7 @@ def test_measuring_changes_no_bit(tmp_path, monkeypatch):
     monkeypatch.setattr(health, "interval", lambda batch: 5)
     for name in ("with", "without"):
         if name == "without":
-            monkeypatch.setattr(FixedNoise, "look", lambda self, moment: {})
+            monkeypatch.setattr(FixedNoise, "observe", lambda self, moment: {})
             monkeypatch.setattr(steps, "NORMS", 10**9)
             monkeypatch.setattr(observers, "landscape", lambda method, data: {})
         torch.manual_seed(1)

@@ -118,7 +118,7 @@ def test_training_draws_its_samples(trained):
     """As its observer does when it is due, which it is in no training of the tests but few."""
     run = trained.run
     moment = StateView(run.folder, 2, 0.5, 1.0, trained.whole.method, run.method, trained.data)
-    assert Pictures().look(moment) == {}
+    assert Pictures().observe(moment) == {}
     drawn = {path.suffix for path in (run.folder / "samples").glob("step_000002.*")}
     shape = trained.data.space.shape
     pictured = len(shape) == 3 or shape == (2,)

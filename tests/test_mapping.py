@@ -25,7 +25,7 @@ from pushforward.methods.flow_map_targets import (
 from pushforward.paths import VP, Linear, LogitNormal
 from pushforward.sampling_options import configure
 from pushforward.solvers import Jump
-from pushforward.solvers.solver import stepped
+from pushforward.solvers.solver import run_steps
 from pushforward.testing import assert_same, final_state
 from pushforward.training.api import prepare, reopen
 from pushforward.transports import Flow
@@ -292,7 +292,7 @@ def jumping():
 def last_state(flow, z, draws=None):
     """The last of the states between the steps of a flow."""
     start = flow._at_start(z)
-    *_, (_, state) = stepped(flow.solver, flow.denoiser, start, flow.times, None, draws)
+    *_, (_, state) = run_steps(flow.solver, flow.denoiser, start, flow.times, None, draws)
     return state
 
 

@@ -41,7 +41,7 @@ class Looks(Observer):
     def due(self, moment):
         return moment.step % 2 == 0
 
-    def look(self, moment):
+    def observe(self, moment):
         self.steps.append(moment.step)
         return self.does(moment)
 

@@ -22,7 +22,7 @@ from pushforward.evaluation import evaluate
 from pushforward.evaluation.models import health_of
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.report.findings import findings
-from pushforward.training.monitor.alarms import Watch
+from pushforward.training.monitor.alarms import AlarmMonitor
 
 METRICS = {
     "digits": ["near_copies", "copying", "class_distance", "sharpness", "manifold", "distinct"],
@@ -133,7 +133,7 @@ def logged(**measures):
     """The verdict on a training of 700 steps with these measures, each a number or a function of
     the step.
     """
-    watch = Watch()
+    monitor = AlarmMonitor()
     rows = []
     for step in range(1, 701):
         health = {}
@@ -143,7 +143,7 @@ def logged(**measures):
             if value is not None:
                 health[name] = value
         row = {"step": step, "health": health}
-        alarms = [dataclasses.asdict(alarm) for alarm in watch.read(row)]
+        alarms = [dataclasses.asdict(alarm) for alarm in monitor.read(row)]
         rows.append({**row, "alarm": alarms})
     health, alarms = health_of(SimpleNamespace(losses=lambda: rows))
     model = ModelResult("model", health=health, alarms=alarms)

@@ -22,7 +22,7 @@ from pushforward.training import Budget, Progress
 from pushforward.training.api import prepare, reopen
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop import model_setup as preparing
-from pushforward.training.loop.model_setup import Store, prepared
+from pushforward.training.loop.model_setup import TrajectoryStore, prepare_inputs
 from pushforward.training.recipe_argument import with_frozen
 
 
@@ -106,7 +106,7 @@ def test_batches_hold_what_was_prepared_of_their_examples(changes, tmp_path):
     data = data_of()
     trainer = prepare(recipe(data, **changes), data, steps=3, out=tmp_path / "run", seed=1)
     trainer.advance()
-    fields = prepared(trainer.method, data)
+    fields = prepare_inputs(trainer.method, data)
     seen = trainer.method.seen
     _, places = trainer.sampler.positions(0, 3 * 128)
     together = {}
@@ -124,10 +124,10 @@ def test_batches_hold_what_was_prepared_of_their_examples(changes, tmp_path):
 def test_what_is_drawn_is_keyed_by_the_example_s_place(monkeypatch):
     data = data_of()
     method = recipe(data).method
-    whole = prepared(method, data)
+    whole = prepare_inputs(method, data)
     monkeypatch.setattr(preparing, "CHUNK", 70)
     monkeypatch.setattr(preparing, "_last", None)
-    parts = prepared(method, data)
+    parts = prepare_inputs(method, data)
     for name, values in whole.items():
         assert torch.equal(values, parts[name]), name
     z = whole["z"]
@@ -166,9 +166,11 @@ def test_a_run_that_is_killed_ends_in_the_same_bits(cache, tmp_path, monkeypatch
 
 def test_settings_and_weights_of_frozen_parts_tell_prepared_inputs_apart():
     data = data_of(n=70)
-    first = prepared(recipe(data).method, data)
-    assert prepared(recipe(data).method, data) is first, "the same again is not computed again"
-    scaled = prepared(recipe(data, scale=2.0).method, data)
+    first = prepare_inputs(recipe(data).method, data)
+    assert prepare_inputs(recipe(data).method, data) is first, (
+        "the same again is not computed again"
+    )
+    scaled = prepare_inputs(recipe(data, scale=2.0).method, data)
     assert torch.equal(scaled["x"], 2 * first["x"])
 
 
@@ -186,7 +188,7 @@ def test_modules_that_are_neither_frozen_nor_trained_tell_prepared_inputs_apart(
     torch.manual_seed(0)
     first = Scaled(Affine(17), Shift(), data.space, 1.0, Affine(17))
     second = Scaled(Affine(17), Shift(), data.space, 1.0, Affine(17))
-    assert not torch.equal(prepared(first, data)["x"], prepared(second, data)["x"])
+    assert not torch.equal(prepare_inputs(first, data)["x"], prepare_inputs(second, data)["x"])
 
 
 @pytest.fixture
@@ -250,11 +252,11 @@ def test_a_training_that_is_killed_among_its_trajectories_goes_on_with_the_next(
     assert result.training.trajectory_seconds == run.state["store_seconds"]
     assert result.other_parameters == {}, "the trajectories have no parameters"
     again = reopen(cut, data=moons, steps=4)
-    assert again.store.whole
-    assert again.store.trajectories.ready == 50
+    assert again.trajectory_store.whole
+    assert again.trajectory_store.trajectories.ready == 50
     again.close()
-    again.store.trajectories.ready = 0
-    shared = Store(again.method, cut, processes=Second())
+    again.trajectory_store.trajectories.ready = 0
+    shared = TrajectoryStore(again.method, cut, processes=Second())
     assert shared.trajectories.ready == 32, "what one process cannot read is missing in all"
     assert not shared.whole
 
@@ -262,7 +264,7 @@ def test_a_training_that_is_killed_among_its_trajectories_goes_on_with_the_next(
 class Second(Processes):
     """One of two processes, of which the other can read two parts."""
 
-    def gathered(self, value):
+    def gather(self, value):
         return [2, value]
 
 
@@ -275,17 +277,17 @@ def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_a_quarter(
     recipe = with_frozen("distil", {"teacher": flow})(moons.space, trajectories=80)
     given = Budget(seconds=12)
     trainer = prepare(recipe, moons, seconds=12, out=tmp_path / "run")
-    left = trainer.store.completed("run", given, Progress(interval=0), lambda: False)
+    left = trainer.trajectory_store.complete("run", given, Progress(interval=0), lambda: False)
     assert left == Budget(seconds=9)
-    assert trainer.store.trajectories.ready == 48
-    assert trainer.store.whole
+    assert trainer.trajectory_store.trajectories.ready == 48
+    assert trainer.trajectory_store.whole
     assert "60 %  48/80 teacher trajectories  0:03" in capsys.readouterr().err
     trainer.save()
     trainer.close()
     resumed = reopen(tmp_path / "run", data=moons)
     assert resumed.clock.budget == left
     assert resumed.budget == given, "what was given, as a finished run states it"
-    assert resumed.store.trajectories.ready == 48
+    assert resumed.trajectory_store.trajectories.ready == 48
     resumed.close()
 
 

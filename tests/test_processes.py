@@ -17,7 +17,7 @@ from pushforward.errors import UsageError
 from pushforward.training.api import reopen
 from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import load
-from pushforward.training.distributed.processes import Processes, called
+from pushforward.training.distributed.processes import Processes, find_shardable
 
 CODE = "from pathlib import Path; from programs.distributed import main; main(Path.cwd())"
 
@@ -174,16 +174,16 @@ def test_networks_of_a_player_are_sharded_one_by_one():
 
     data = space_data((17,), labels=True, n=300)
     vae = pf.recipes.vae(data.space, "tiny").method
-    networks = called("autoencoder", vae.players["autoencoder"])
+    networks = find_shardable("autoencoder", vae.players["autoencoder"])
     assert networks == [vae.encoder, vae.decoder]
-    assert called("encoder", vae.encoder) == [vae.encoder]
+    assert find_shardable("encoder", vae.encoder) == [vae.encoder]
     generator = Shifted()
-    assert called("generator", generator) == [generator], "with its own weight"
+    assert find_shardable("generator", generator) == [generator], "with its own weight"
     with pytest.raises(UsageError, match='"prior" has no forward pass'):
-        called("prior", vae.prior)
+        find_shardable("prior", vae.prior)
     spectral = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(2, 2))
     with pytest.raises(UsageError, match="spectral norms"):
-        called("critic", spectral)
+        find_shardable("critic", spectral)
 
 
 @pytest.mark.parametrize("kind", ["reduced", "sharded"])

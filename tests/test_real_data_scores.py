@@ -15,7 +15,7 @@ from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import fit_features, halves
 from pushforward.evaluation.intervals import deviation, ratio
-from pushforward.evaluation.scores import compared, real_data_scores, score
+from pushforward.evaluation.scores import real_data_scores, sample_count, score
 from pushforward.metrics import Score
 from pushforward.metrics.two_sample import frechet_distance
 
@@ -80,7 +80,7 @@ def test_floors_are_reproducible_cached_and_made_anew_when_damaged(
     (path,) = (tmp_path / "real_data_scores").iterdir()
     content = path.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr("pushforward.evaluation.scores._redrawn", None)
+        patch.setattr("pushforward.evaluation.scores._score_redraws", None)
         assert floors() == first
         for other in ({"n": 149}, {"redraws": 3}, {"metrics": ["kid"]}):
             with pytest.raises(TypeError):
@@ -112,14 +112,14 @@ def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled, fea
 
 
 def test_how_many_rows_are_compared(labelled):
-    assert compared(labelled) == 200
-    assert compared(labelled, 77) == 77
+    assert sample_count(labelled) == 200
+    assert sample_count(labelled, 77) == 77
     for wrong in (1, 201):
         with pytest.raises(UsageError, match="between 2 and 200"):
-            compared(labelled, wrong)
+            sample_count(labelled, wrong)
     single = Split(labelled.held_out.x[:1])
     with pytest.raises(DataError, match="1 held-out"):
-        compared(dataclasses.replace(labelled, held_out=single))
+        sample_count(dataclasses.replace(labelled, held_out=single))
 
 
 TWO_MODES = Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2)
@@ -131,12 +131,12 @@ def test_how_many_rows_are_compared_where_few_are_trained_on(labelled):
     """
     train = Split(labelled.train.x[:90])
     few = dataclasses.replace(labelled, train=train)
-    assert compared(few) == 23
-    assert compared(few, 44) == 44
+    assert sample_count(few) == 23
+    assert sample_count(few, 44) == 44
     with pytest.raises(UsageError, match=r"between 2 and 44, .*45 training examples"):
-        compared(few, 45)
+        sample_count(few, 45)
     toy = dataclasses.replace(few, truth=TWO_MODES)
-    assert compared(toy) == 45
+    assert sample_count(toy) == 45
 
 
 def test_samples_that_are_not_finite_are_counted(labelled, features):

@@ -27,7 +27,7 @@ from programs.reporting import (
 from programs.text_tables import read_cases
 from scipy.special import stdtrit
 
-from pushforward.evaluation.joined import joined
+from pushforward.evaluation.joined import join
 from pushforward.evaluation.results import (
     Comparison,
     ModelResult,
@@ -336,7 +336,7 @@ def test_times_of_joined_reports_rank_nobody():
     protocol = Protocol("it", "it", 20)
     flow = compared({"flow": (0.2, 0.9, 0.1)}, protocol=protocol)
     gan = compared({"gan": (0.9, 0.9, 0.001)}, protocol=protocol)
-    both = joined({"flow": flow, "gan": gan})
+    both = join({"flow": flow, "gan": gan})
     assert both.settings.timed == (("flow",), ("gan",))
     assert "cannot be compared" in answered(both)["Speed"]
     assert "in different sessions" in " ".join(limits(both))

@@ -125,7 +125,7 @@ class Beside(Processes):
         self.what = what
         self.calls = 0
 
-    def added(self, tensors):
+    def sum(self, tensors):
         self.calls += 1
         other = self.other("loss")
         return [tensor + other for tensor in tensors]

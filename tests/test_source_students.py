@@ -23,7 +23,7 @@ from pushforward.paths import Linear, Source
 from pushforward.testing import space_data
 from pushforward.training.api import distil
 from pushforward.training.loop.callbacks import StateView
-from pushforward.training.monitor.health import FixedNoise, Variety, starts_of
+from pushforward.training.monitor.health import Diversity, FixedNoise, starts_of
 from pushforward.training.recipe_argument import with_frozen
 from pushforward.transports import Flow
 
@@ -127,15 +127,15 @@ def test_what_decides_in_training_starts_at_training_examples(teacher, student, 
     assert from_training(noise, source)
     jumps = FixedNoise(moons, 64)
     method = student.method
-    jumps.look(moment_of(method, moons))
+    jumps.observe(moment_of(method, moons))
     assert from_training(jumps._starts[0], source)
     assert len(noise.unique(dim=0)) == 50, "no start stands twice"
-    variety = Variety(moons)
+    diversity = Diversity(moons)
     sampled = []
     transport = student.transport
     forward = transport.forward
     transport.forward = lambda z, *others: sampled.append(z) or forward(z, *others)
-    variety._prepare(Guard(samples=64), transport)
+    diversity._prepare(Guard(samples=64), transport)
     assert from_training(torch.cat(sampled), source)
 
 

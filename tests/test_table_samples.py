@@ -36,7 +36,7 @@ from pushforward.transports.redrawing import (
     MEASURED,
     RejectionSampler,
     Tally,
-    counted,
+    counting_draws,
     unmet_kept,
     warn_unmet,
     without_rejection,
@@ -163,7 +163,7 @@ def rough(space):
 def test_samples_meet_constraints_and_depend_on_their_own_seed_alone(tmp_path):
     free = rough(space_of(tmp_path))
     bound = rough(space_of(tmp_path, "end >= start"))
-    with counted() as tally:
+    with counting_draws() as tally:
         x = bound.sample(60, seed=5)
     start, end, _ = bound.space.values(x).T
     plain = free.sample(60, seed=5)
@@ -220,7 +220,7 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
 def test_drawing_ends_where_there_is_no_hope(monkeypatch, hopeless):
     monkeypatch.setattr(f"{REDRAWING}.HOPELESS", 60)
     says = r'0 of 60 generated rows satisfy the constraint "a == b"\. .* compute it'
-    with counted() as tally, pytest.raises(Diverged, match=says):
+    with counting_draws() as tally, pytest.raises(Diverged, match=says):
         hopeless.sample(70, batch=10)
     assert tally.drawn == 60
     assert tally.refused == 60
@@ -229,7 +229,7 @@ def test_drawing_ends_where_there_is_no_hope(monkeypatch, hopeless):
 def test_samples_that_break_a_constraint_may_be_kept(monkeypatch, hopeless):
     monkeypatch.setattr(f"{REDRAWING}.HOPELESS", 60)
     monkeypatch.setattr(f"{REDRAWING}.TURNS", 2)
-    with counted() as tally, unmet_kept():
+    with counting_draws() as tally, unmet_kept():
         x = hopeless.sample(70, batch=20)
     broken = int((~hopeless.space.valid(x)).sum())
     assert len(x) == 70
@@ -273,7 +273,7 @@ def test_rows_that_meet_no_constraint_are_counted_over_all_batches(tmp_path, mon
     space = space_of(tmp_path, "end >= start", "end >= 0 * start")
     model = Seldom(Noise(), space, space.shape)
     says = r'5 of 12 samples satisfy .* "end >= start" and'
-    with counted() as tally, pytest.raises(Diverged, match=says):
+    with counting_draws() as tally, pytest.raises(Diverged, match=says):
         sampled(model)
     assert tally.drawn == 12 + 4 * 7
     assert tally.refused == 5 * 7
@@ -284,7 +284,7 @@ def test_draws_of_several_processes_are_counted_together(tmp_path):
     redrawing = RejectionSampler(space, 40)
     x = rough(space).sample(20)
     redrawing.drawn(lambda condition, draws: x, None, ExampleDraws(0, 20))
-    with counted() as tally:
+    with counting_draws() as tally:
         redrawing.join(lambda own: [2 * own[0], own[1] + 3, own[2] + 1])
         redrawing.join(lambda own: [2 * count for count in own])
     assert redrawing.tally == Tally(40, 3, 1)
@@ -324,7 +324,7 @@ def test_which_samples_are_drawn_again_is_the_same_in_batches_of_any_size(monkey
     samples = []
     drawn = []
     for batch in (50, 256, 600):
-        with counted() as tally, unmet_kept():
+        with counting_draws() as tally, unmet_kept():
             samples.append(transport.sample(600, seed=3, batch=batch))
         drawn.append(tally.drawn)
     first = samples[0]
@@ -360,7 +360,7 @@ def test_a_model_of_a_table_from_the_command_line(tmp_path, monkeypatch, capsys)
 
 
 def test_a_model_that_never_meets_its_constraints_is_measured_in_a_bounded_number_of_draws():
-    with counted() as tally, unmet_kept():
+    with counting_draws() as tally, unmet_kept():
         at_least(2000).sample(30, batch=7)
     draws = 30 * (1 + MEASURED)
     assert tally == Tally(draws, draws, 30)
@@ -394,7 +394,7 @@ def test_the_share_of_refused_draws_and_constraints_of_others_are_reported(monke
     )
     monkeypatch.setattr(evaluator, "pictures_of", lambda *parts: None)
     monkeypatch.setattr(evaluator, "unseen_warnings", lambda *parts: ())
-    result, _ = evaluator.Evaluator.judge(judge, "flow", transport, curve=False)
+    result, _ = evaluator.Evaluator.evaluate(judge, "flow", transport, curve=False)
     assert 0.3 < result.sampling.refused < 0.7
     (warning,) = [text for text in result.warnings if "constraint" in text]
     assert '"a >= 3", "a >= 500"' in warning
@@ -418,7 +418,7 @@ def test_samplings_score_the_values_of_rows_in_other_coordinates(monkeypatch):
 
     monkeypatch.setattr(evaluator, "score", score)
     judge = SimpleNamespace(draw=lambda *parts: (None, None, rows), data=None, features=None)
-    _, samplings = evaluator.Evaluator.sampled(judge, None, ["energy"], 3, 2, 9.0)
+    _, samplings = evaluator.Evaluator.score_samplings(judge, None, ["energy"], 3, 2, 9.0)
     assert len(samplings) == 2
     assert seen == [rows] * 2
 
@@ -432,11 +432,13 @@ def test_a_curve_has_as_many_samplings_as_the_scores(monkeypatch):
         solver=Euler(), steps=4, grid="time", calls=4, with_solver=lambda *parts: flow
     )
 
-    def sampled(sampler, metrics, n, repeats, seconds):
+    def score_samplings(sampler, metrics, n, repeats, seconds):
         drawn.append(repeats)
         return {}, [None] * repeats
 
-    judge = SimpleNamespace(sampled=sampled, n=3, say=str, plan=SimpleNamespace(sweep=9.0))
+    judge = SimpleNamespace(
+        score_samplings=score_samplings, n=3, say=str, plan=SimpleNamespace(sweep=9.0)
+    )
     scores = {"energy": Score(1.0, values=(1.0, 2.0, 0.0))}
     points = curves.quality_curve(judge, flow, scores, (1, 2), "flow")
     assert [point.steps for point in points] == [1, 2, 4]

@@ -19,7 +19,7 @@ from pushforward.errors import UsageError
 from pushforward.networks import MLP
 from pushforward.paths import VE, VP, Linear
 from pushforward.solvers import DPM, Euler, Heun, Solver
-from pushforward.solvers.solver import noise_of, stepped as steps_of
+from pushforward.solvers.solver import noise_of, run_steps
 from pushforward.testing import ring
 from pushforward.transports import Flow
 
@@ -31,7 +31,7 @@ SOLVERS = """
 
 def stepped(flow, x, draws):
     """The solve by the solver's own steps."""
-    return list(steps_of(flow.solver, flow.denoiser, x, flow.times, None, draws))
+    return list(run_steps(flow.solver, flow.denoiser, x, flow.times, None, draws))
 
 
 def both(flow):
@@ -58,8 +58,8 @@ def test_a_table_does_what_the_steps_do(path, name):
     assert [t for t, _ in steps] == times
     for (_, state), (_, expected) in zip(table, steps, strict=True):
         assert_same(state, expected)
-    assert flow.table.calls(flow.denoiser) == flow.calls
-    assert flow._counted() == flow.calls
+    assert flow.program.calls(flow.denoiser) == flow.calls
+    assert flow._count_calls() == flow.calls
 
 
 @pytest.mark.parametrize("inner", [Heun(), solvers.Ancestral(), solvers.UniPC()])
@@ -129,7 +129,7 @@ def test_a_step_that_is_not_affine_is_run_as_it_is_and_says_so(solver):
     expected = Flow(ring(Linear()), Euler(), 3)(z)
     torch.testing.assert_close(x, expected, rtol=1e-5, atol=1e-5)
     with pytest.raises(UsageError, match="as a table"):
-        _ = flow.table
+        _ = flow.program
     assert flow.calls == 3
 
 
@@ -139,7 +139,7 @@ def test_an_adaptive_solver_has_no_table_and_needs_no_warning():
         flow = Flow(ring(Linear()), solvers.Adaptive(), 2)
         flow.sample(1)
     with pytest.raises(UsageError, match="chooses its own steps"):
-        _ = flow.table
+        _ = flow.program
 
 
 class Fading(Solver):
@@ -215,13 +215,13 @@ def test_a_setting_that_is_changed_in_place_has_another_table():
     before = check_changed(flow.denoiser, "interval", "interval", (0.1, 2.0))
     before = check_changed(flow.denoiser.denoiser, "scale", "weaker_scale", 1.0)
     check_changed(flow.solver, "eta", "eta", 0.2)
-    assert flow.eval().table is flow.train().table
+    assert flow.eval().program is flow.train().program
 
 
 @pytest.mark.parametrize("name", ["dpm", "unipc:3", "rk4", "predictorcorrector"])
 def test_registers_are_dropped_so_that_memory_does_not_grow_with_the_steps(name):
     held = {0}
-    for row in Flow(ring(VP()), solvers.named(name), 40).table.rows:
+    for row in Flow(ring(VP()), solvers.named(name), 40).program.rows:
         held.update(row.noises)
         held.update(update.register for update in row.updates)
         if row.call is not None:

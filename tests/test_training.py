@@ -82,7 +82,7 @@ class Consumer(Observer):
     def due(self, moment):
         return True
 
-    def look(self, moment):
+    def observe(self, moment):
         torch.rand(3), np.random.rand(3)
         ExampleDraws(0, 2, "train").normal((3,))
         return {}

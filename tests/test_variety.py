@@ -21,7 +21,7 @@ from pushforward.training import Silent
 from pushforward.training.api import reopen
 from pushforward.training.loop.callbacks import StateView
 from pushforward.training.monitor.alarms import alarms
-from pushforward.training.monitor.health import Variety
+from pushforward.training.monitor.health import Diversity
 
 
 def collapses(monkeypatch, after):
@@ -190,13 +190,13 @@ def rows_of(width):
 
 
 def test_measures_are_the_metrics_own_beside_the_reference():
-    watch = Variety(DATA)
-    same = watch.look(moment(1.0, 0, 0.2))
+    watch = Diversity(DATA)
+    same = watch.observe(moment(1.0, 0, 0.2))
     assert same["coverage_ratio"] == 1
     assert same["coverage_limit"] == 0.97
     assert same["recall_ratio"] == 1
     assert same["recall_limit"] == 0.95
-    narrow = watch.look(moment(0.2, 0, 0.2))
+    narrow = watch.observe(moment(0.2, 0, 0.2))
     assert narrow.keys() == same.keys()
     real = real_rows()
     before = prdc(rows_of(1.0), real)
@@ -208,9 +208,9 @@ def test_measures_are_the_metrics_own_beside_the_reference():
 
 
 def test_samples_that_are_not_finite_have_lost_all_variety():
-    watch = Variety(DATA)
-    watch.look(moment(1.0, 0, 0.2))
-    lost = watch.look(moment(float("inf"), 0.2, 0.4))
+    watch = Diversity(DATA)
+    watch.observe(moment(1.0, 0, 0.2))
+    lost = watch.observe(moment(float("inf"), 0.2, 0.4))
     for name in ("coverage", "recall"):
         assert lost[f"{name}_ratio"] == 0
         assert lost[f"{name}_limit"] > 0.5
@@ -224,9 +224,9 @@ def test_samples_of_the_reference_are_drawn_once(monkeypatch):
         return Cloud(1.0)
 
     monkeypatch.setattr(Played, "reference", reference)
-    watch = Variety(DATA)
+    watch = Diversity(DATA)
     for progress in (0.2, 0.4):
-        watch.look(moment(1.0, 0, progress))
+        watch.observe(moment(1.0, 0, progress))
     assert len(drawn) == 1
 
 
@@ -234,8 +234,8 @@ def test_a_fall_that_chance_explains_does_not_count():
     """A wider cloud covers some examples and loses others: the limit is two standard errors of the
     paired difference below 1.
     """
-    watch = Variety(DATA)
-    measures = watch.look(moment(1.4, 0, 0.2))
+    watch = Diversity(DATA)
+    measures = watch.observe(moment(1.4, 0, 0.2))
     real = real_rows()
     before = reached(rows_of(1.0), real)["coverage"]
     after = reached(rows_of(1.4), real)["coverage"]
@@ -247,7 +247,7 @@ def test_a_fall_that_chance_explains_does_not_count():
 
 
 def test_checks_fall_at_equal_shares_of_training():
-    watch = Variety(DATA)
+    watch = Diversity(DATA)
     guard = Guard(checks=4)
     due = []
     for step in range(10):

@@ -66,7 +66,7 @@ def decimals_of(value: float, std: float | None) -> int:
     return _decimals(std, 2 if leading < 2.95 else 1)
 
 
-def measured(mean: Any, spread: Any = None, decimals: int | None = None) -> tuple[str, str]:
+def mean_and_std(mean: Any, spread: Any = None, decimals: int | None = None) -> tuple[str, str]:
     """Format a mean and its standard deviation with the same decimals."""
     value = finite(mean)
     std = finite(spread)
@@ -87,7 +87,9 @@ def _fixed(x: float, decimals: int) -> str:
     return text.replace("-", "")
 
 
-def bounded(mean: float, interval: Sequence[float], decimals: int | None = None) -> tuple[str, str]:
+def mean_and_interval(
+    mean: float, interval: Sequence[float], decimals: int | None = None
+) -> tuple[str, str]:
     """Format a mean and its interval with the same decimals."""
     low, high = interval
     if decimals is None:
@@ -116,10 +118,10 @@ def count(x: Any) -> str:
     return f"{round(value):,}"
 
 
-def counted(x: Any, noun: str) -> str:
+def plural(x: Any, noun: str) -> str:
     """Format a number with its noun: 1 call, 1,000 calls."""
-    plural = "" if x == 1 else "s"
-    return f"{count(x)} {noun}{plural}"
+    ending = "" if x == 1 else "s"
+    return f"{count(x)} {noun}{ending}"
 
 
 DURATIONS = (

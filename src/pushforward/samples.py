@@ -24,7 +24,7 @@ from pushforward.pictures import columns_picture, grid_picture, write_gif
 from pushforward.registries import at
 from pushforward.runtime import display, in_notebook
 from pushforward.transports import BATCH, ConditionLike, Transport, has_steps, inner_of
-from pushforward.transports.redrawing import Chunk, counted, warn_unmet
+from pushforward.transports.redrawing import Chunk, counting_draws, warn_unmet
 from pushforward.transports.transport import shared_stream, writes_samples
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def drawn_from(
     ``attrs["drawn_again"]`` of a pandas frame is the fraction of draws that violated a constraint.
     """
     check_fill(transport.space, fill or {})
-    with counted() as tally:
+    with counting_draws() as tally:
         x = transport.sample(n, condition, seed=seed, batch=batch)
     frame = transport.space.frame(x, fill)
     if frame is None:

@@ -13,9 +13,9 @@ from pushforward.arguments import given_in, refuse_unknown, whole
 from pushforward.conditions.kind import names_of
 from pushforward.data import Space
 from pushforward.denoisers import AtScale, Autoguided, Guided, Thresholded
-from pushforward.denoisers.denoiser import Predictor, trained
+from pushforward.denoisers.denoiser import Predictor, trained_denoiser
 from pushforward.errors import UsageError
-from pushforward.numbers import counted
+from pushforward.numbers import plural
 from pushforward.solvers import Solver
 from pushforward.transports import ConditionLike, Flow, Transport, has_steps, inner_of, with_inner
 
@@ -149,7 +149,7 @@ def configure(
     solver = solvers.as_solver(given["solver"]) if "solver" in given else flow.solver
     if flow.solver.jumps and not solver.jumps and "steps" not in given:
         raise UsageError(
-            f"{name} jumps to the data in {counted(flow.steps, 'step')}, but "
+            f"{name} jumps to the data in {plural(flow.steps, 'step')}, but "
             f"`solver={given['solver']}` needs more. Pass `steps` as well, such as `steps=8`."
         )
     denoiser = _guided(flow.denoiser, given)
@@ -194,7 +194,7 @@ def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
     if "weaker_scale" in given and "weaker" not in given:
         raise UsageError("`weaker_scale` needs a weaker run for guidance: `weaker=RUN`.")
     if "scale" in given:
-        inner = trained(denoiser)
+        inner = trained_denoiser(denoiser)
         if inner is None or inner.preconditioning.guidance is None:
             if isinstance(denoiser, Guided):  # its scale is replaced
                 interval = interval or denoiser.interval

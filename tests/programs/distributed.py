@@ -21,7 +21,7 @@ from pushforward.training import Budget, Trainer
 from pushforward.training.checkpoint.tensors import unsharded
 from pushforward.training.distributed.processes import Group
 from pushforward.training.loop.budget import Settings
-from pushforward.training.loop.trainer import finished
+from pushforward.training.loop.trainer import finish_run
 from pushforward.training.runs.folder import RunLock, claim
 
 STEPS = {"flow": 20, "gan": 20, "vae": 3, "vqvae": 3}
@@ -89,7 +89,7 @@ def work(rank, folder):
             shards = sum(p.to_local().numel() for p in parameters if hasattr(p, "to_local"))
             rest = sum(p.numel() for p in parameters if not hasattr(p, "to_local"))
             if kind == "sharded":
-                run = finished(trainer)
+                run = finish_run(trainer)
                 content = {
                     "shards": shards,
                     "whole": rest,

@@ -18,7 +18,7 @@ import numpy as np
 
 import pushforward as pf
 from pushforward.errors import PushforwardError
-from pushforward.evaluation.comparison import stored as results_in
+from pushforward.evaluation.comparison import read_comparison
 from pushforward.evaluation.models import moments_of
 from pushforward.files import read_json
 from pushforward.testing import recipe_for, space_data
@@ -117,7 +117,7 @@ def _names_data(run):
 
 def reported(run):
     """Read the results that lie in a run's folder."""
-    results_in(run / "report.json")
+    read_comparison(run / "report.json")
 
 
 READERS = (reported, loaded, resumed)

@@ -197,7 +197,7 @@ def compare(
 
 
 def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comparison]]:
-    from pushforward.evaluation.comparison import stored
+    from pushforward.evaluation.comparison import read_comparison
     from pushforward.evaluation.models import stored_file
 
     if len(set(models)) < len(models):
@@ -212,7 +212,7 @@ def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comp
         known = name in RECIPES or name.endswith(".py")
         file = None if known else stored_file(name)
         if file is not None:
-            reports[name] = stored(file)
+            reports[name] = read_comparison(file)
         elif known:
             fresh.append(name)
         elif Path(name).is_dir():
@@ -268,12 +268,12 @@ def _sweep(budgeting: Budgeting) -> tuple[Budgeting, list[float]]:
 def _shared_data(
     runs: Sequence[tuple[str, Run]], data: str | None, reading: Reading, condition: str | None
 ) -> Dataset:
-    from pushforward.evaluation.models import check_model, data_of, informed
+    from pushforward.evaluation.models import check_model, data_of, most_informed
 
     if data or not runs:
         loaded = source(data or "digits", reading, condition)
     else:
-        loaded = data_of(informed(dict(runs)))
+        loaded = data_of(most_informed(dict(runs)))
     for name, run in runs:
         check_model(name, run, loaded)
     return loaded
@@ -284,10 +284,10 @@ def _check_protocol(
 ) -> None:
     from pushforward.evaluation.evaluator import Evaluator
     from pushforward.evaluation.results import check_same
-    from pushforward.evaluation.scores import compared
+    from pushforward.evaluation.scores import sample_count
     from pushforward.extractors import check_spaces
 
-    compared(data, n)
+    sample_count(data, n)  # refuses an n that the data does not allow
     check_spaces(features, data)
     if not reports:
         return
@@ -383,11 +383,11 @@ def _report(
     live: bool = False,
     **options: Any,
 ) -> None:
-    from pushforward.evaluation import compare as evaluate_all
+    from pushforward.evaluation import compare as compare_models
     from pushforward.report import Report
     from pushforward.training import Run
 
-    report = Report(evaluate_all(models, data, commands=[command()], tell=tell, **options))
+    report = Report(compare_models(models, data, commands=[command()], tell=tell, **options))
     show_report(report, folder, json, full)
     if live:
         runs = {name: model for name, model in models.items() if isinstance(model, Run)}

@@ -53,7 +53,7 @@ from pushforward.cli.sampling import (
     target_of,
 )
 from pushforward.errors import UsageError
-from pushforward.numbers import counted
+from pushforward.numbers import plural
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -402,7 +402,7 @@ def invert(
     condition = condition_of(loaded, label, given)
     search = editing.Search(steps, starts)
     batch = max(starts, loading.batch)
-    say(f"searching for the z of {counted(count, 'image')} ...")
+    say(f"searching for the z of {plural(count, 'image')} ...")
     with precision_of(loading):
         found = editing.invert(loaded.transport, x, condition, search, seed=seed, batch=batch)
     _write_inversion(target, loaded.space, images, x, found, placing.zoom)

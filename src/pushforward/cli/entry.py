@@ -32,7 +32,7 @@ from pushforward.cli.inputs import load_plugins
 from pushforward.cli.options import Lasting, as_options, call, say
 from pushforward.errors import CheckpointError, GroupError, PushforwardError, UsageError
 from pushforward.runtime import launched
-from pushforward.training.loop.signals import ending_signals, handled
+from pushforward.training.loop.signals import ending_signals, handling
 
 HELP = {"--help", "-h"}
 TRAINING = ("train", "resume", "distil")
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        handled(ending_signals(), _end),
+        handling(ending_signals(), _end),
         _warnings_as_sentences(),
     ):
         try:
@@ -304,10 +304,10 @@ def run_in_group(words: Sequence[str]) -> None:
             "Download first, with one process and --steps 1."
         )
     from pushforward.runtime import device_named
-    from pushforward.training.distributed.processes import joined, leave
+    from pushforward.training.distributed.processes import join_group, leave
     from pushforward.transports.transport import spreading
 
-    processes = joined(device_named(_option(words, "--device") or "auto"))
+    processes = join_group(device_named(_option(words, "--device") or "auto"))
     try:
         with silent(unless=speaks()), processes.phase(f"pushforward {words[0]}"), spreading():
             call(words)

@@ -240,9 +240,9 @@ def report(
     stored_report = folder / "report.json"
     if stored_report.is_file() and not (folder / "spec.json").exists():
         from pushforward import Report
-        from pushforward.evaluation.comparison import stored
+        from pushforward.evaluation.comparison import read_comparison
 
-        show_report(Report(stored(stored_report)), folder, json, full, save=False)
+        show_report(Report(read_comparison(stored_report)), folder, json, full, save=False)
         return
     check_run(run)
     from pushforward import Report, load

@@ -85,7 +85,7 @@ def sample(
     """
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward.samples import draw_to
-    from pushforward.transports.redrawing import counted, named_constraints
+    from pushforward.transports.redrawing import counting_draws, named_constraints
 
     for sentence in loaded.unfinished:
         say(f"{loaded.folder}, step {loaded.state['step']:,}: {sentence}")
@@ -93,7 +93,7 @@ def sample(
     filled = column_values("--fill", fill)
     _say_left_out(loaded.space, filled)
     condition = condition_of(loaded, label, given)
-    with precision_of(loading), counted() as tally:
+    with precision_of(loading), counting_draws() as tally:
         draw_to(
             target,
             loaded.transport,

@@ -201,7 +201,7 @@ def train_one(trainer: Trainer) -> Run:
     """Announce and train a model."""
     try:
         announce(trainer)
-        return _trained(trainer)
+        return _train(trainer)
     except KeyboardInterrupt:
         if trainer.clock.step:
             raise
@@ -210,7 +210,7 @@ def train_one(trainer: Trainer) -> Run:
         ) from None
 
 
-def _trained(trainer: Trainer) -> Run:
+def _train(trainer: Trainer) -> Run:
     say_estimate([trainer])
     (run,) = train_all([trainer])
     for note in closing_notes(run, len(trainer.data.train)):
@@ -225,7 +225,7 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Ru
     """
     from pushforward.training.api import train_in_turns
     from pushforward.training.loop.signals import interruptible
-    from pushforward.training.loop.trainer import finished
+    from pushforward.training.loop.trainer import finish_run
 
     starting = STOPWATCH.lap()
     before = _spent(trainers)
@@ -238,7 +238,7 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Ru
         else:
             for trainer in trainers:
                 trainer.advance()
-            runs = [finished(trainer) for trainer in trainers]
+            runs = [finish_run(trainer) for trainer in trainers]
     # one of several processes got the signal, and all have stopped
     number = max((trainer.stop for trainer in trainers), default=0)
     if number and not all(trainer.done for trainer in trainers):
@@ -263,7 +263,7 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None) -> list[Ru
 def _spent(trainers: Sequence[Trainer]) -> dict[str, float]:
     return {
         "in training steps": sum(trainer.clock.seconds for trainer in trainers),
-        "for teacher trajectories": sum(trainer.store.seconds for trainer in trainers),
+        "for teacher trajectories": sum(trainer.trajectory_store.seconds for trainer in trainers),
     }
 
 
@@ -331,7 +331,7 @@ def resume(
         say(f"{folder} is finished at {step} ({trainer.budget}). To train longer, give more")
     else:
         say(f"resuming {folder} at {step}")
-    report_run(_trained(trainer), json)
+    report_run(_train(trainer), json)
 
 
 def print_recipe_help(name: str) -> None:
@@ -396,7 +396,7 @@ def announce(trainer: Trainer) -> None:
 def closing_notes(run: Run, examples: int) -> list[str]:
     """Return notes on problems of a finished run with ``examples`` training examples."""
     from pushforward.training.loop.budget import PASSES, STEPS, Budget
-    from pushforward.training.monitor.alarms import lost
+    from pushforward.training.monitor.alarms import ending_alarm
     from pushforward.training.runs.log import in_words
 
     rows = run.losses()
@@ -404,7 +404,7 @@ def closing_notes(run: Run, examples: int) -> list[str]:
     skipped = in_words(rows)
     if skipped:
         notes.append(f"{skipped}. If there are many, use a lower --lr or --precision float32.")
-    alarm = lost(rows)
+    alarm = ending_alarm(rows)
     step = run.state["step"]
     passes = run.state["samples"] / max(1, examples)
     if alarm:

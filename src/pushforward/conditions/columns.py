@@ -83,6 +83,8 @@ class Columns(ConditionKind):
                 f"There are no examples of {', '.join(self.columns)} to draw from. Specify their "
                 "values."
             )
+        # Example i of m is at the place (i + 1/2) / m, and those within the bounds are first <= i <
+        # end, so i = first + floor((u - low) / (high - low) (end - first))
         table = torch.tensor(self.examples, dtype=torch.float32)
         first, end = (bounds * len(table) - 0.5).ceil().long().unbind(1)
         low, high = bounds.unbind(1)

@@ -471,7 +471,7 @@ class FlowMap(Denoiser):
         return self.evaluate(self.prediction, x_t, columns, condition)
 
 
-def trained(denoiser: Predictor) -> Denoiser | None:
+def trained_denoiser(denoiser: Predictor) -> Denoiser | None:
     """Return the trained denoiser inside guidance and path wrappers; None for other predictors."""
     inner: object = denoiser
     while inner is not None and not isinstance(inner, Denoiser):
@@ -481,7 +481,7 @@ def trained(denoiser: Predictor) -> Denoiser | None:
 
 def guidance_range(denoiser: Predictor) -> Sequence[float] | None:
     """Return the guidance scales for which a map was distilled, if any."""
-    inner = trained(denoiser)
+    inner = trained_denoiser(denoiser)
     if inner is None:
         return None
     return inner.preconditioning.guidance

@@ -27,7 +27,7 @@ from pushforward.denoisers.denoiser import (
     mapped,
     rising,
     shaped,
-    trained,
+    trained_denoiser,
     without_scale,
 )
 from pushforward.errors import UsageError
@@ -96,7 +96,7 @@ class Guided(Wrapped):
         super().__init__(denoiser)
         if not denoiser.space.conditions:
             raise UsageError("Guidance needs a model trained with labels or other conditions.")
-        inner = trained(denoiser)
+        inner = trained_denoiser(denoiser)
         if inner is not None and not inner.unconditional:
             raise UsageError(
                 "Guidance needs an unconditional branch, and this model was built without one "

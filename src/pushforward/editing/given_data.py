@@ -18,7 +18,7 @@ from pushforward.denoisers.denoiser import (
     TimeColumns,
     blend,
     evaluate,
-    trained,
+    trained_denoiser,
 )
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
@@ -41,7 +41,7 @@ def condition_of_data(flow: Flow, condition: ConditionLike) -> ConditionLike:
     check_complete(kinds, condition)
     if condition is not None or not kinds:
         return condition
-    inner = trained(flow.denoiser)
+    inner = trained_denoiser(flow.denoiser)
     if inner is not None and not inner.unconditional:
         raise UsageError("This model has no unconditional branch. Pass the data's label.")
     return {mask_of(name): torch.tensor(True) for name in kinds}

@@ -21,7 +21,7 @@ from pushforward.data.readers.reader import is_frame
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.curves import CURVE_STEPS, with_curves, with_steps_curve, with_sweep
 from pushforward.evaluation.evaluator import Evaluator, Tell, learns
-from pushforward.evaluation.joined import TRAINING, aggregated, joined
+from pushforward.evaluation.joined import TRAINING, aggregated, join
 from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
 from pushforward.evaluation.models import (
     Model,
@@ -30,9 +30,9 @@ from pushforward.evaluation.models import (
     data_of,
     fitting,
     health_of,
-    informed,
     landscapes_of,
-    loaded,
+    load_model,
+    most_informed,
     named_models,
     stored_file,
     unseen_warnings,
@@ -40,7 +40,7 @@ from pushforward.evaluation.models import (
 from pushforward.evaluation.pictures import given_pictures, real_pictures
 from pushforward.evaluation.results import REPEATS, Comparison, ModelResult
 from pushforward.evaluation.samples import ExternalSamples, given_samples
-from pushforward.evaluation.scores import compared
+from pushforward.evaluation.scores import sample_count
 from pushforward.extractors import Spaces, named_extractors
 from pushforward.files import read_whole
 from pushforward.metrics.score import Choice, check_metrics, chosen
@@ -112,13 +112,13 @@ def compare(
     for name, model in named.items():
         file = stored_file(model) if isinstance(model, (str, Path)) else None
         if file is not None:
-            earlier[name] = stored(file)
+            earlier[name] = read_comparison(file)
         elif isinstance(model, Comparison):
             earlier[name] = model
         else:
-            fresh[name] = loaded(model)
+            fresh[name] = load_model(model)
     if not fresh:
-        return _joined_rows(earlier, commands, seeds)
+        return _join_rows(earlier, commands, seeds)
     if earlier and n is None:
         n = next(iter(earlier.values())).protocol.n
     if whole("seeds", seeds, 1) > 1 and not any(map(TRAINING.fullmatch, fresh)):
@@ -126,33 +126,33 @@ def compare(
             f"`seeds={seeds}` combines models whose names differ in the seed at the end, such as "
             f"flow-0 and flow-1, got {listing(fresh)}. Rename them, or pass a list of runs."
         )
-    data = data_of(informed(fresh)) if data is None else dataset_of(data)
+    data = data_of(most_informed(fresh)) if data is None else dataset_of(data)
     if "real" in fresh:
         raise UsageError('The name "real" is reserved for real data. Rename the model.')
     for name, model in fresh.items():
         check_model(name, model, data)
     shorter = shorter or {}
     size = fitting(fresh.values(), data, n)
-    judge = Evaluator(data, size, _most(repeats), spaces=features, tell=tell)
+    evaluator = Evaluator(data, size, _most(repeats), spaces=features, tell=tell)
     planned = [*fresh.values(), *chain.from_iterable(shorter.values())]
-    _plan(judge, planned, n, repeats, thorough)
-    comparison = _scored(judge, fresh, curve)
+    _plan(evaluator, planned, n, repeats, thorough)
+    comparison = _score_models(evaluator, fresh, curve)
     settings = replace(comparison.settings, budget=budget, seeds=1)
     comparison = replace(comparison, settings=settings, commands=tuple(commands))
     if seeds > 1 or lists:
         comparison = aggregated(comparison)
     if shorter:
-        comparison = with_sweep(judge, comparison, shorter)
-    comparison = _took(judge, comparison)
+        comparison = with_sweep(evaluator, comparison, shorter)
+    comparison = _with_duration(evaluator, comparison)
     if earlier:
-        return _joined_rows({**earlier, "the models": comparison}, commands, seeds)
+        return _join_rows({**earlier, "the models": comparison}, commands, seeds)
     return comparison
 
 
-def _joined_rows(
+def _join_rows(
     comparisons: Mapping[str, Comparison], commands: Sequence[str], seeds: int
 ) -> Comparison:
-    comparison = joined(comparisons)
+    comparison = join(comparisons)
     commands = tuple(dict.fromkeys([*comparison.commands, *commands]))
     comparison = replace(comparison, commands=commands)
     if seeds > 1:
@@ -160,51 +160,51 @@ def _joined_rows(
     return comparison
 
 
-def _scored(
-    judge: Evaluator, models: Mapping[str, Model], curve: bool | Sequence[int]
+def _score_models(
+    evaluator: Evaluator, models: Mapping[str, Model], curve: bool | Sequence[int]
 ) -> Comparison:
     transports = {name: transport_of(model) for name, model in models.items()}
-    sampling = judge.sampling(transports)
+    sampling = evaluator.sampling(transports)
     results = []
-    pictures = {"real": real_pictures(judge.data)}
+    pictures = {"real": real_pictures(evaluator.data)}
     for name, model in models.items():
-        result, drawn = judge.judge(name, model, curve=bool(curve), sampling=sampling[name])
+        result, drawn = evaluator.evaluate(name, model, curve=bool(curve), sampling=sampling[name])
         if curve:
             counts = CURVE_STEPS if curve is True else curve
-            result, drawn = with_curves(judge, model, result, drawn, counts)
+            result, drawn = with_curves(evaluator, model, result, drawn, counts)
         if isinstance(model, Run):
             health, alarms = health_of(model)
             result = replace(result, health=health, alarms=alarms)
             drawn = replace(drawn, landscapes=landscapes_of(model))
         pictures[name] = drawn
         results.append(result)
-    comparison = judge.comparison(results, baselines=True)
+    comparison = evaluator.comparison(results, baselines=True)
     return replace(
         comparison,
-        title=f"{', '.join(models)} on {judge.data.name}",
+        title=f"{', '.join(models)} on {evaluator.data.name}",
         created=datetime.date.today().isoformat(),
         pictures=pictures,
     )
 
 
 def _plan(
-    judge: Evaluator,
+    evaluator: Evaluator,
     models: Sequence[Model],
     n: int | None,
     repeats: int | None,
     thorough: bool,
 ) -> None:
-    words = judge.plan.words
+    words = evaluator.plan.words
     if not thorough and launched().count == 1:
-        expected = judge.save_time(models, n, repeats)
-        words = f"{judge.plan.words}, which takes up to about {duration(expected, 2)}"
-    judge.say(words)
+        expected = evaluator.save_time(models, n, repeats)
+        words = f"{evaluator.plan.words}, which takes up to about {duration(expected, 2)}"
+    evaluator.say(words)
 
 
-def _took(judge: Evaluator, comparison: Comparison) -> Comparison:
-    seconds = time.perf_counter() - judge.began
-    if judge.tell is not None:
-        judge.tell(f"measuring took {duration(seconds, 2)}")
+def _with_duration(evaluator: Evaluator, comparison: Comparison) -> Comparison:
+    seconds = time.perf_counter() - evaluator.began
+    if evaluator.tell is not None:
+        evaluator.tell(f"measuring took {duration(seconds, 2)}")
     plan = replace(comparison.settings.plan, took=seconds)
     return replace(comparison, settings=replace(comparison.settings, plan=plan))
 
@@ -265,7 +265,7 @@ def evaluate(
         if seed:
             raise UsageError(f"`seed={seed}` does not apply to existing samples. Omit it.")
         return _of_samples(model, data, n, repeats, metrics, features, thorough, plugins, tell)
-    model = loaded(model)
+    model = load_model(model)
     data = data_of(model) if data is None else dataset_of(data)
     name = "model"
     if isinstance(model, Run):
@@ -281,7 +281,7 @@ def evaluate(
     only_model = bool(of_model) and not of_samples
     size = 0
     if not only_model:
-        size = compared(data, fitting([model], data, n), learns(data, features))
+        size = sample_count(data, fitting([model], data, n), learns(data, features))
     if of_model and tell is not None:
         tell(
             f"measuring {' and '.join(of_model)} (with many examples, this takes minutes; a "
@@ -291,15 +291,15 @@ def evaluate(
     if only_model:
         result = replace(own.models[0], name=name, warnings=unseen_warnings(model, data))
         return replace(own, models=(result,))
-    judge = Evaluator(data, size, most, of_samples, seed, batch, features, tell)
-    _plan(judge, [model], n, repeats, thorough)
-    result, pictures = judge.judge(name, model, curve=False)
-    _check_scored(judge, of_samples, result)
+    evaluator = Evaluator(data, size, most, of_samples, seed, batch, features, tell)
+    _plan(evaluator, [model], n, repeats, thorough)
+    result, pictures = evaluator.evaluate(name, model, curve=False)
+    _check_scored(evaluator, of_samples, result)
     if metrics is None:
-        result, pictures = with_steps_curve(judge, model, result, pictures)
+        result, pictures = with_steps_curve(evaluator, model, result, pictures)
     if own.models:
         result = replace(result, scores={**result.scores, **own.models[0].scores})
-    comparison = _took(judge, judge.comparison([result], baselines=True))
+    comparison = _with_duration(evaluator, evaluator.comparison([result], baselines=True))
     return replace(
         comparison,
         metrics={**comparison.metrics, **own.metrics},
@@ -339,18 +339,18 @@ def _of_samples(
     most = _most(repeats)
     given = given_samples(samples, data)
     if n is None:
-        n_compared = min(len(given), compared(data))
+        n_compared = min(len(given), sample_count(data))
     else:
         n_compared = n
-    size = compared(data, n_compared, learns(data, features))
+    size = sample_count(data, n_compared, learns(data, features))
     if len(given) < size:
         raise UsageError(
             f"`n` must be at most {len(given)}, the number of existing samples, got {size}."
         )
     most = max(1, min(most, len(given) // size))
-    judge = Evaluator(data, size, most, metrics, spaces=features, tell=tell)
-    _plan(judge, [], n, repeats, thorough)
-    scores, agreement = judge.scores(given)
+    evaluator = Evaluator(data, size, most, metrics, spaces=features, tell=tell)
+    _plan(evaluator, [], n, repeats, thorough)
+    scores, agreement = evaluator.scores(given)
     result = ModelResult(
         given.name,
         scores=scores,
@@ -358,22 +358,22 @@ def _of_samples(
         given=True,
         warnings=(*given.notes, *warnings),
     )
-    _check_scored(judge, requested, result)
+    _check_scored(evaluator, requested, result)
     pictures = {"real": real_pictures(data), given.name: given_pictures(given, data)}
-    comparison = replace(judge.comparison([result], baselines=True), pictures=pictures)
-    return _took(judge, comparison)
+    comparison = replace(evaluator.comparison([result], baselines=True), pictures=pictures)
+    return _with_duration(evaluator, comparison)
 
 
-def _check_scored(judge: Evaluator, metrics: Sequence[str] | None, result: ModelResult) -> None:
+def _check_scored(evaluator: Evaluator, metrics: Sequence[str] | None, result: ModelResult) -> None:
     refused = []
     for name in metrics or ():
         ((_, scores),) = chosen([name])
-        if not {*scores} & {*result.scores, *judge.unscored}:
+        if not {*scores} & {*result.scores, *evaluator.unscored}:
             refused.append(name)
     if refused:
         raise UsageError(
-            f"{', '.join(refused)} cannot be computed for {judge.data.name} with n = {judge.n}. "
-            "Request other metrics: pushforward list metrics."
+            f"{', '.join(refused)} cannot be computed for {evaluator.data.name} with n = "
+            f"{evaluator.n}. Request other metrics: pushforward list metrics."
         )
 
 
@@ -393,7 +393,7 @@ def _without_training(wanted: Choice, refuse: bool) -> list[str]:
     return others
 
 
-def stored(path: str | Path) -> Comparison:
+def read_comparison(path: str | Path) -> Comparison:
     """Load results from a file of `pushforward.Report.save` or ``--json``, without pictures."""
     try:
         return Comparison.from_json(read_whole(Path(os.path.realpath(path)), MOST))

@@ -24,7 +24,7 @@ from pushforward.evaluation.scores import real_data_scores
 from pushforward.evaluation.trajectories import trajectory_of
 from pushforward.metrics import Score
 from pushforward.metrics.score import Scores
-from pushforward.numbers import counted, duration
+from pushforward.numbers import duration, plural
 from pushforward.paths import same_source
 from pushforward.solvers import Jump
 from pushforward.training import Run
@@ -58,22 +58,24 @@ class _SampledPoint:
 
 @dataclass
 class _PointSampler:
-    judge: Evaluator
+    evaluator: Evaluator
     n: int
     repeats: int
 
     def sample(self, transport: Transport, words: str) -> _SampledPoint:
-        self.judge.say(f"{words}, {counted(transport.calls, 'call')}")
+        self.evaluator.say(f"{words}, {plural(transport.calls, 'call')}")
         scores: Scores = {}
         samplings: list[Tensor] = []
         with suppress(Diverged):
-            scores, samplings = self.judge.sampled(transport, SCORES, self.n, self.repeats)
+            scores, samplings = self.evaluator.score_samplings(
+                transport, SCORES, self.n, self.repeats
+            )
         flow = inner_of(transport)
         assert isinstance(flow, Flow)
         return _SampledPoint(transport, samplings, CurvePoint(flow.steps, transport.calls, scores))
 
     def beside(self, sampled: _SampledPoint, teacher: Sequence[Tensor]) -> CurvePoint:
-        to_model = self.judge.data.space.to_model
+        to_model = self.evaluator.data.space.to_model
         squares = []
         for x, y in zip(sampled.samplings, teacher, strict=False):
             squares.append((to_model(x) - to_model(y)).square().mean())
@@ -84,7 +86,7 @@ class _PointSampler:
 
 
 def quality_curve(
-    judge: Evaluator,
+    evaluator: Evaluator,
     transport: Transport,
     scores: Mapping[str, Score],
     counts: Sequence[int],
@@ -111,14 +113,16 @@ def quality_curve(
     repeats = max((len(score.values) for score in scores.values()), default=1)
     for steps in rest:
         other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
-        judge.say(f"{name}, number of steps: {steps}")
+        evaluator.say(f"{name}, number of steps: {steps}")
         began = time.perf_counter()
-        seconds = judge.plan.sweep / len(rest)
-        measured, samplings = judge.sampled(other, CURVE_SCORES, judge.n, repeats, seconds)
+        seconds = evaluator.plan.sweep / len(rest)
+        measured, samplings = evaluator.score_samplings(
+            other, CURVE_SCORES, evaluator.n, repeats, seconds
+        )
         points.append(CurvePoint(steps, other.calls, measured))
         now = time.perf_counter()
         each = (now - began) / len(samplings)
-        if now - started + 2 * each > judge.plan.sweep:
+        if now - started + 2 * each > evaluator.plan.sweep:
             break
     return tuple(sorted(points, key=lambda point: point.steps or 0))
 
@@ -147,7 +151,7 @@ def teacher_of(model: Model) -> Flow | None:
 
 
 def steps_curve_of(
-    judge: Evaluator, model: Model, seconds: float | None = None, name: str = "a map"
+    evaluator: Evaluator, model: Model, seconds: float | None = None, name: str = "a map"
 ) -> StepsCurve | None:
     """Score a flow map with 1, 2, 4, 8 and 16 calls, and its teacher from the same noise.
 
@@ -180,12 +184,12 @@ def steps_curve_of(
     affordable_samples = None
     if seconds is not None:
         calls = sum(each.calls for each in [*transports, *taught, *by_run])
-        affordable_samples = SWEEPS * judge.plan.sweep / (seconds * calls)
+        affordable_samples = SWEEPS * evaluator.plan.sweep / (seconds * calls)
     repeats = None if starts(transport) is None else 1  # a flow from a data set is sampled once
-    sampler = _PointSampler(judge, *affordable(judge, affordable_samples, repeats))
-    real = judge.real_data_scores
-    if sampler.n != judge.n or not set(SCORES) <= real.keys():
-        real = real_data_scores(judge.data, judge.features, n=sampler.n, metrics=SCORES)
+    sampler = _PointSampler(evaluator, *affordable(evaluator, affordable_samples, repeats))
+    real = evaluator.real_data_scores
+    if sampler.n != evaluator.n or not set(SCORES) <= real.keys():
+        real = real_data_scores(evaluator.data, evaluator.features, n=sampler.n, metrics=SCORES)
     known = [name for name in SCORES if name in real]
     steps_curve = replace(
         steps_curve,
@@ -195,10 +199,10 @@ def steps_curve_of(
             name: Score(real[name].value, real[name].spread, n=real[name].n) for name in known
         },
     )
-    return _measured(sampler, steps_curve, transports, taught, by_run, name)
+    return _measure_points(sampler, steps_curve, transports, taught, by_run, name)
 
 
-def _measured(
+def _measure_points(
     sampler: _PointSampler,
     steps_curve: StepsCurve,
     transports: Sequence[Transport],
@@ -245,11 +249,11 @@ def _measured(
 
 
 def affordable(
-    judge: Evaluator, samples: float | None, repeats: int | None = None
+    evaluator: Evaluator, samples: float | None, repeats: int | None = None
 ) -> tuple[int, int]:
     """Choose the numbers of samples and samplings per point for a number of samples."""
-    most = min(judge.n, SIZES[-1])
-    repeats = repeats or judge.repeats
+    most = min(evaluator.n, SIZES[-1])
+    repeats = repeats or evaluator.repeats
     if samples is None:
         return most, repeats
     if samples >= most:
@@ -297,7 +301,7 @@ def pair_of(model: Model) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def with_curves(
-    judge: Evaluator,
+    evaluator: Evaluator,
     model: Model,
     result: ModelResult,
     pictures: Pictures,
@@ -307,34 +311,34 @@ def with_curves(
     transport = transport_of(model)
     name = result.name
     seconds = result.sampling.seconds_per_sample
-    points = quality_curve(judge, transport, result.scores, counts, name)
+    points = quality_curve(evaluator, transport, result.scores, counts, name)
     if has_levels(transport):
-        judge.say(f"{name}, trajectories")
-    trajectory = trajectory_of(transport, judge.data, judge.seed, seconds)
+        evaluator.say(f"{name}, trajectories")
+    trajectory = trajectory_of(transport, evaluator.data, evaluator.seed, seconds)
     result = replace(result, curve=points, trajectory=trajectory)
-    return with_steps_curve(judge, model, result, pictures)
+    return with_steps_curve(evaluator, model, result, pictures)
 
 
 def with_steps_curve(
-    judge: Evaluator, model: Model, result: ModelResult, pictures: Pictures
+    evaluator: Evaluator, model: Model, result: ModelResult, pictures: Pictures
 ) -> tuple[ModelResult, Pictures]:
     """Add the steps curve and the pictures of its teacher to the result of a flow map."""
-    steps_curve = steps_curve_of(judge, model, result.sampling.seconds_per_call, result.name)
+    steps_curve = steps_curve_of(evaluator, model, result.sampling.seconds_per_call, result.name)
     if steps_curve is None:
         return result, pictures
     return replace(result, steps_curve=steps_curve), replace(pictures, pair=pair_of(model))
 
 
 def with_sweep(
-    judge: Evaluator, comparison: Comparison, runs: Mapping[str, Sequence[Run]]
+    evaluator: Evaluator, comparison: Comparison, runs: Mapping[str, Sequence[Run]]
 ) -> Comparison:
     """Add the scores of shorter training runs, by name of the model, to a comparison."""
     sweep = {}
     for name, shorter in runs.items():
         points = []
         for run in shorter:
-            check_model(name, run, judge.data)
-            points.append(_sweep_point(judge, name, run))
+            check_model(name, run, evaluator.data)
+            points.append(_sweep_point(evaluator, name, run))
         for model in comparison.models:
             if model.name == name:
                 points.append(_longest_point(model))
@@ -343,11 +347,13 @@ def with_sweep(
     return replace(comparison, sweep=sweep)
 
 
-def _sweep_point(judge: Evaluator, name: str, run: Run) -> SweepPoint:
+def _sweep_point(evaluator: Evaluator, name: str, run: Run) -> SweepPoint:
     seconds = run.state["seconds"]
     budget = run.spec["budget"]["seconds"]
-    judge.say(f"{name} after {duration(budget or seconds)}")
-    scores, _ = judge.sampled(run.transport, CURVE_SCORES, judge.n, judge.repeats)
+    evaluator.say(f"{name} after {duration(budget or seconds)}")
+    scores, _ = evaluator.score_samplings(
+        run.transport, CURVE_SCORES, evaluator.n, evaluator.repeats
+    )
     repeat = tuple(commands(run))
     return SweepPoint(seconds, run.state["step"], run.spec["seed"], scores, budget, repeat)
 

@@ -35,10 +35,10 @@ from pushforward.evaluation.results import (
 )
 from pushforward.evaluation.samples import ExternalSamples
 from pushforward.evaluation.scores import (
-    compared,
     labels_for,
     real_data_scores,
     reference_examples,
+    sample_count,
     score,
 )
 from pushforward.extractors import Extractor, Spaces, check_spaces, named_extractors
@@ -57,7 +57,7 @@ from pushforward.transports import (
 from pushforward.transports.redrawing import (
     MEASURED,
     Tally,
-    counted,
+    counting_draws,
     named_constraints,
     unmet_kept,
     warn_unmet,
@@ -120,7 +120,7 @@ class Evaluator:
     def __post_init__(self) -> None:
         self.began = time.perf_counter()
         self.repeats = whole("repeats", self.repeats, 1)
-        self.n = compared(self.data, self.n or None, learns(self.data, self.spaces))
+        self.n = sample_count(self.data, self.n or None, learns(self.data, self.spaces))
         extractors = _extractors(self.data, self.spaces)
         check_spaces(extractors, self.data)
         self.say("features, which are cached for the next evaluation")
@@ -318,7 +318,7 @@ class Evaluator:
         labels = torch.cat([condition["label"] for _, condition in parts])
         return x, labels.cpu().numpy(), values
 
-    def sampled(
+    def score_samplings(
         self,
         sampler: Transport,
         metrics: Sequence[str],
@@ -406,7 +406,7 @@ class Evaluator:
             further_baselines=tuple(further),
         )
 
-    def judge(
+    def evaluate(
         self,
         name: str,
         model: Model,
@@ -422,7 +422,7 @@ class Evaluator:
         """
         transport = transport_of(model)
         run = model if isinstance(model, Run) else None
-        with counted() as tally:
+        with counting_draws() as tally:
             scores, agreement = self.scores(transport, name)
         sampling = sampling or self.sampling({name: transport})[name]
         sampling = replace(sampling, refused=tally.share if tally.drawn else None)

@@ -46,7 +46,7 @@ from pushforward.extractors.extractor import state_hash
 from pushforward.files import replacing
 from pushforward.metrics.score import check_finite
 from pushforward.metrics.subsets import blocks, principal_axes
-from pushforward.numbers import counted
+from pushforward.numbers import plural
 from pushforward.runtime import laid_out
 
 Cache = (
@@ -335,7 +335,7 @@ class Features:
 
     def describe(self, n: int) -> str:
         """Describe the features for a report."""
-        kept = counted(self.dims(n), "dimension")
+        kept = plural(self.dims(n), "dimension")
         text = f"{self.extractor.describe(self._certainty)}, {kept}, scaled to unit total variance"
         if self.channels is None:
             return text

@@ -34,7 +34,7 @@ KEPT = (
 AVERAGED = ("training", "sampling", "label_agreement", "trajectory")
 
 
-def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
+def join(comparisons: Mapping[str, Comparison]) -> Comparison:
     """Join the models of comparisons with the same protocol; the first takes precedence.
 
     Models with the same name get the name of their comparison in brackets.

@@ -10,7 +10,7 @@ import numpy as np
 
 from pushforward.files import Record
 from pushforward.metrics import Score
-from pushforward.numbers import count, counted
+from pushforward.numbers import count, plural
 from pushforward.pictures import Limits
 
 Number = float | None  # None if unknown
@@ -41,7 +41,7 @@ class Plan(Record):
     @property
     def words(self) -> str:
         """Describe the plan, such as "2 samplings of 500 samples"."""
-        return f"{counted(self.repeats, 'sampling')} of {count(self.n)} samples"
+        return f"{plural(self.repeats, 'sampling')} of {count(self.n)} samples"
 
 
 @dataclass(frozen=True)

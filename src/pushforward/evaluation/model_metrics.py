@@ -22,7 +22,7 @@ from pushforward.evaluation.features import quantised
 from pushforward.evaluation.intervals import with_interval
 from pushforward.evaluation.models import Model
 from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings
-from pushforward.evaluation.scores import compared
+from pushforward.evaluation.scores import sample_count
 from pushforward.extractors.classifier import SEEN, accuracy, labelled, named, train_classifier
 from pushforward.methods import VAE, Method
 from pushforward.methods.likelihoods import HasImportanceWeights, importance_bound
@@ -312,7 +312,7 @@ def check_accuracy(model: Model, data: Dataset, n: int | None) -> int:
     check_labelled(data)
     if "label" not in transport_of(model).space.conditions:
         raise UsageError("cas needs a model trained with class labels, which this model is not.")
-    return compared(data, n)
+    return sample_count(data, n)
 
 
 def accuracy_score(model: Model, data: Dataset, n: int | None, seed: int, batch: int) -> Score:

@@ -21,7 +21,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingCost
 from pushforward.evaluation.results import ModelResult
-from pushforward.evaluation.scores import compared
+from pushforward.evaluation.scores import sample_count
 from pushforward.files import opened, read_object
 from pushforward.methods.method import training_only
 from pushforward.numbers import finite
@@ -92,7 +92,7 @@ def _trainings(name: str, model: Any) -> list[tuple[str, Any]]:
         return [(name, model)]
     pairs = []
     for place, given in enumerate(model):
-        run = loaded(given)
+        run = load_model(given)
         seed = place
         if isinstance(run, Run):
             seed = run.spec["seed"]
@@ -126,7 +126,7 @@ def stored_file(path: str | Path) -> Path | None:
     return None
 
 
-def loaded(model: Any) -> Model:
+def load_model(model: Any) -> Model:
     """Return a run or transport, or load a run from its folder."""
     if isinstance(model, str) and model in RECIPES and not Path(model).is_dir():
         raise UsageError(f'"{model}" is a recipe. Train it first: pf.fit("{model}", data).')
@@ -139,7 +139,7 @@ def loaded(model: Any) -> Model:
     return model
 
 
-def informed(models: Mapping[str, Model]) -> Model:
+def most_informed(models: Mapping[str, Model]) -> Model:
     """Return the first run with labels or other conditions, or the first model if there is none."""
     conditioned = [
         model for model in models.values() if isinstance(model, Run) and model.space.conditions
@@ -236,8 +236,8 @@ def fitting(models: Iterable[Model], data: Dataset, n: int | None) -> int:
     ``n``, or the maximum that the data and every model allow.
     """
     if n is not None:
-        return compared(data, n)
-    counts = [compared(data)]
+        return sample_count(data, n)
+    counts = [sample_count(data)]
     for model in models:
         known = starts(transport_of(model))
         if known is not None:

@@ -47,7 +47,7 @@ MOST = 10_000  # examples that are compared at most, unless more are asked for
 GOLDEN = (5**0.5 - 1) / 2
 
 
-def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
+def sample_count(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
     """Choose the number of examples per side.
 
     Args:
@@ -88,7 +88,7 @@ def score(
     Args:
         generated: Generated examples in data units, (n or more, *shape). The first n are compared;
             attacks on tables use all.
-        n: Number of examples per side; None for the result of `compared`.
+        n: Number of examples per side; None for the result of `sample_count`.
         metrics: Metrics, or names of metrics or scores; None for all that apply.
         values: Values of generated table rows, float64 (n or more, columns); None to derive them
             from coordinates, which may be rounded.
@@ -98,7 +98,7 @@ def score(
     Returns:
         Scores by name, in a fixed order.
     """
-    n = compared(dataset, n)
+    n = sample_count(dataset, n)
     if len(generated) < n:
         raise UsageError(
             f"There are {len(generated)} generated examples; expected at least n = {n}. Generate "
@@ -117,7 +117,7 @@ def score(
         **encoder.of_samples(every, n, reference, values, learned),
         generated_features=features(examples, n),
         reference_features=features(held_out, n, real=True),
-        **_known(encoder, features, classes, reference),
+        **_data_fields(encoder, features, classes, reference),
     )
     return measured(samples, choice)
 
@@ -138,7 +138,7 @@ def real_data_scores(
     metrics.
 
     Args:
-        n: Number of examples per side; None for the result of `compared`.
+        n: Number of examples per side; None for the result of `sample_count`.
         redraws: Number of draws; None for the usual number of the kind of data. Stored scores with
             this number are preferred. Expensive metrics limit the number by their attribute
             ``real_data_redraws``.
@@ -149,7 +149,7 @@ def real_data_scores(
         examples as spread. Draws share examples, so their standard deviation is divided by the
         square root of 1 - n / m, with m the number of examples that they are drawn from.
     """
-    n = compared(dataset, n)
+    n = sample_count(dataset, n)
     choice = chosen(metrics)
     usual = dataset.space.redraws
     redraws = redraws or usual
@@ -171,7 +171,7 @@ def real_data_scores(
         for redraw in range(redraws)
     ]
     drawn: dict[str, list[Score]] = {}
-    for scores in _redrawn(dataset, features, n, choice, split, picks):
+    for scores in _score_redraws(dataset, features, n, choice, split, picks):
         for name, score in scores.items():
             drawn.setdefault(name, []).append(score)
     rest = math.sqrt(1 - min(n / len(examples), 0.5))
@@ -187,7 +187,7 @@ def real_data_scores(
     return measured
 
 
-def _redrawn(
+def _score_redraws(
     dataset: Dataset,
     features: Features,
     n: int,
@@ -220,7 +220,7 @@ def _redrawn(
             generated_features=of_drawn[at],
             reference_features=of_held_out[reference],
             errors=False,
-            **_known(encoder, features, read_classes, reference),
+            **_data_fields(encoder, features, read_classes, reference),
         )
         scores: Scores = {}
         for number, (metric, names) in enumerate(choice):
@@ -311,7 +311,7 @@ def _reads_classes(choice: Choice, dataset: Dataset, features: Features) -> bool
     return wanted and features.classifies and dataset.held_out.labels is not None
 
 
-def _known(
+def _data_fields(
     encoder: Encoder, features: Features, classes: np.ndarray | None, reference: np.ndarray
 ) -> dict[str, Any]:
     dataset = encoder.data

@@ -20,12 +20,12 @@ from pushforward.conditions.columns import Numbers
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
 from pushforward.denoisers import Autoguided, Guided, Thresholded
-from pushforward.denoisers.denoiser import Predictor, guidance_range, neutral, trained
+from pushforward.denoisers.denoiser import Predictor, guidance_range, neutral, trained_denoiser
 from pushforward.denoisers.guidance import AtScale
 from pushforward.draws import key
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import PushforwardError, UsageError
-from pushforward.export.onnx_file import LARGE, library, one_call, stepped
+from pushforward.export.onnx_file import LARGE, library, one_call_graph, stepwise_graph
 from pushforward.export.parity import (
     BAR,
     LEARNED,
@@ -191,14 +191,14 @@ def graph(
         if scale is not None:
             default["scale"] = scale
         transport = with_inner(transport, flows[solver][steps])
-        model = stepped(transport, flows, scale=scale is not None, way=way, half=half)
+        model = stepwise_graph(transport, flows, scale=scale is not None, way=way, half=half)
     elif solvers or steps_up_to is not None:
         raise UsageError(
             "This model samples in one call, without a solver. Leave out `solvers` and "
             "`steps_up_to`."
         )
     else:
-        model = one_call(transport, half=half)
+        model = one_call_graph(transport, half=half)
     description = describe(transport, flows, default, name)
     model.producer_name = "pushforward"
     content = model.SerializeToString() + _compact(description)
@@ -284,7 +284,7 @@ def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:
     scales = guidance_range(denoiser)
     if scales is not None:
         return denoiser, neutral(scales)
-    known = trained(denoiser)
+    known = trained_denoiser(denoiser)
     free = denoiser.space.conditions and (known is None or known.unconditional)
     if free and not isinstance(denoiser, (Autoguided, Thresholded)):
         return Guided(denoiser), 1.0

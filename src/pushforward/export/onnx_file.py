@@ -19,15 +19,17 @@ from torch import nn
 from pushforward.data.spaces import Space
 from pushforward.denoisers.denoiser import SCALE
 from pushforward.errors import UsageError, imported
+from pushforward.export.dense_program import Dense, RowLayout, dense
 from pushforward.export.program import End, Flows, Sampler, TableRow, inputs_of, traced
-from pushforward.export.tables import Dense, RowLayout, dense
 from pushforward.transports import Flow, Transport, inner_of
 
 OPSET = 20
 IR = 10
 _DOMAIN = "pushforward"
 LARGE = 64  # numbers of a weight from which it can be stored as float16
-_MISSING = 1 << 40  # an index that Gather refuses; where tables end with it, -1 finds it
+# An index that Gather refuses. The table of two labels is [0, 1, _MISSING], so the labels 2 and -1
+# (the last entry) find it, and the next Gather fails
+_MISSING = 1 << 40
 
 _START = """
   solver_number = Max (solver, before_first)
@@ -81,17 +83,17 @@ def library() -> Any:
     return module
 
 
-def one_call(transport: Transport, *, half: bool = False) -> Any:
+def one_call_graph(transport: Transport, *, half: bool = False) -> Any:
     """Build the graph of a one-call model, as a ModelProto."""
     inputs = inputs_of(transport)
-    sampler = _converted("Sampler", Sampler(transport), inputs, {"noise": ("", "n")}, ["x"], half)
+    sampler = _convert("Sampler", Sampler(transport), inputs, {"noise": ("", "n")}, ["x"], half)
     names = _names(inputs)
     lines, tables, arguments = _checked_conditions(transport.space, names)
     lines += f"  x = {_DOMAIN}.Sampler ({', '.join(arguments)})\n"
-    return _joined([sampler], names, lines, tables, {"x": ["n", *transport.space.shape]})
+    return _assemble([sampler], names, lines, tables, {"x": ["n", *transport.space.shape]})
 
 
-def stepped(
+def stepwise_graph(
     transport: Transport,
     flows: Flows,
     *,
@@ -109,7 +111,7 @@ def stepped(
             call.
         half: Whether to store weights as float16 if that is exact.
     """
-    tables = [dense(flow.table) for several in flows.values() for flow in several.values()]
+    tables = [dense(flow.program) for several in flows.values() for flow in several.values()]
     kind = tables[0].kind
     if any((table.kind == "jump") != (kind == "jump") for table in tables):
         raise UsageError(
@@ -135,8 +137,8 @@ def stepped(
     end = {"states": states} | condition | decoder_noise
     row = TableRow(flow, layout, kind)
     parts = [
-        _converted("TableRow", row, step, axes, ["after", "state"], half),
-        _converted("End", End(transport), end, axes, ["all"], half),
+        _convert("TableRow", row, step, axes, ["after", "state"], half),
+        _convert("End", End(transport), end, axes, ["all"], half),
     ]
     shape = state_shape[1:]
     lines, checks, conditions = _checked_conditions(transport.space, _names(condition))
@@ -156,7 +158,7 @@ def stepped(
         names.append("way")
         output = ["k", *output]
     shapes = {"z": ["n", *shape], "noise": ["draws", "n", *shape], "x": output}
-    return _joined(parts, names, lines, arrays, shapes)
+    return _assemble(parts, names, lines, arrays, shapes)
 
 
 def _loop(conditions: Sequence[str], end: Sequence[str], state: str, noise: bool, way: bool) -> str:
@@ -267,7 +269,7 @@ def _names(inputs: Mapping[str, Any]) -> list[str]:
     return ["scale" if name == SCALE else name for name in names]
 
 
-def _converted(
+def _convert(
     name: str,
     module: nn.Module,
     inputs: Mapping[str, Any],
@@ -338,13 +340,15 @@ def _every_node(nodes: Iterable[Any]) -> Iterable[Any]:
                 yield from _every_node(graph.node)
 
 
-def _joined(
+def _assemble(
     functions: Sequence[Any],
     inputs: Sequence[str],
     lines: str,
     tables: Mapping[str, np.ndarray],
     shapes: Mapping[str, Sequence[str | int]],
 ) -> Any:
+    # The parser needs a signature with types, here of z alone; afterwards the declared inputs and
+    # output take its place, such as z: float[n, 3, 32, 32], steps: int64
     onnx = library()
     declare = onnx.helper.make_tensor_value_info
     types = onnx.TensorProto

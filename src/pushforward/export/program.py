@@ -15,7 +15,7 @@ from pushforward.denoisers.denoiser import SCALE, Condition, evaluate, without_s
 from pushforward.draws import Draws
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import UsageError
-from pushforward.export.tables import RowLayout
+from pushforward.export.dense_program import RowLayout
 from pushforward.plugins import line_of
 from pushforward.transports import Flow, Latent, Map, Transport, inner_of
 
@@ -53,7 +53,7 @@ class Sampler(nn.Module):
         self.transport = transport
         for part in transport.modules():
             if isinstance(part, Flow):
-                _ = part.table  # compiled before tensors are stand-ins
+                _ = part.program  # compiled before tensors are stand-ins
 
     def forward(
         self,
@@ -145,7 +145,7 @@ def noise_count(transport: Transport) -> int:
     if isinstance(inner, Truncated):
         return noise_count(inner.inner)
     if isinstance(inner, Flow):
-        return sum(len(row.noises) for row in inner.table.rows)
+        return sum(len(row.noises) for row in inner.program.rows)
     return int(isinstance(inner, Map) and inner.likelihood is not None)
 
 

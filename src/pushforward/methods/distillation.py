@@ -18,7 +18,7 @@ from pushforward.denoisers.denoiser import (
     FlowMap,
     condition_at,
     shaped,
-    trained,
+    trained_denoiser,
 )
 from pushforward.draws import Draws
 from pushforward.methods.flow_map import FlowMapMatching, Pairs, mean_velocity, straight
@@ -148,7 +148,7 @@ class Distillation(FlowMapMatching):
         self, pair: tuple[Tensor, Tensor], jumps: Tensor, condition: Condition, now: StepContext
     ) -> Tensor:
         likeness: Any = self.likeness
-        teacher: Any = trained(self.teacher.denoiser)
+        teacher: Any = trained_denoiser(self.teacher.denoiser)
         sample, wanted = pair
         which = jumps.nonzero()[:, 0]
         distance = torch.zeros_like(jumps, dtype=sample.dtype)

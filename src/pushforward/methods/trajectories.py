@@ -12,7 +12,7 @@ from pushforward.conditions.kind import hidden
 from pushforward.denoisers.denoiser import (
     SCALE,
     Condition,
-    trained,
+    trained_denoiser,
 )
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
@@ -153,7 +153,7 @@ class Trajectories(Freezing):
 
     def _conditions(self, n: int, seed: int, draws: Draws) -> Condition:
         condition = self.teacher.conditions(n, None, seed)
-        with_known = getattr(trained(self.teacher.denoiser), "with_known", None)
+        with_known = getattr(trained_denoiser(self.teacher.denoiser), "with_known", None)
         if condition is None or with_known is None:
             return condition
 

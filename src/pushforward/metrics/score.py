@@ -14,7 +14,7 @@ import numpy as np
 from pushforward.errors import DataError, Diverged, UsageError, suggestion
 from pushforward.files import Record
 from pushforward.metrics.subsets import Array
-from pushforward.numbers import measured as rounded, plain
+from pushforward.numbers import mean_and_std, plain
 from pushforward.registries import METRICS
 
 Better = Literal["lower", "higher", "target"]
@@ -108,7 +108,7 @@ class Score(Record):
 
     def __str__(self) -> str:
         """Return the value in words, such as ``0.130 ± 0.008``."""
-        value, spread = rounded(self.value, self.spread)
+        value, spread = mean_and_std(self.value, self.spread)
         if spread:
             return f"{value} ± {spread}"
         return value

@@ -11,7 +11,7 @@ from torch import nn
 from pushforward.arguments import one_of, whole
 from pushforward.data import Space
 from pushforward.denoisers import Guided
-from pushforward.denoisers.denoiser import Denoiser, FlowMap, trained
+from pushforward.denoisers.denoiser import Denoiser, FlowMap, trained_denoiser
 from pushforward.errors import UsageError
 from pushforward.methods import (
     Distillation,
@@ -306,7 +306,7 @@ def teaching_denoiser(flow: Any) -> Denoiser:
 
 
 def _denoiser(flow: Any) -> Denoiser:
-    denoiser = trained(flow.denoiser) if isinstance(flow, Flow) else None
+    denoiser = trained_denoiser(flow.denoiser) if isinstance(flow, Flow) else None
     if denoiser is None:
         raise UsageError(
             "The teacher must be a model that samples in steps (flow, ddpm, edm); got a "
@@ -331,7 +331,7 @@ def _guidance(given: float | str | Sequence[float]) -> tuple[float, ...]:
 
 
 def _student(guide: Flow, guidance: Sequence[float] | None) -> Any:
-    denoiser = trained(guide.denoiser)
+    denoiser = trained_denoiser(guide.denoiser)
     assert denoiser is not None
     return student_of(denoiser, denoiser.unconditional and denoiser is guide.denoiser, guidance)
 
@@ -408,7 +408,7 @@ def dmd(
         return student_of(first)
 
     def first_weights(method: Any) -> None:
-        real = trained(method.teacher.denoiser)
+        real = trained_denoiser(method.teacher.denoiser)
         assert real is not None
         method.fake.load_state_dict(real.state_dict())
         method.flow_map.load_state_dict(initial_map(real).state_dict())

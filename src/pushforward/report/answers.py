@@ -9,7 +9,7 @@ import numpy as np
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Score
-from pushforward.numbers import count, counted, duration_unit, listing, percent, plain, some
+from pushforward.numbers import count, duration_unit, listing, percent, plain, plural, some
 from pushforward.report.findings import findings
 from pushforward.report.model_findings import Finding, beside_real, collapsed, hardly_told, texts
 from pushforward.report.statistics import (
@@ -207,7 +207,7 @@ def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
         text = "No other problems were found"
     number = len(texts(found, "warning"))
     if number:
-        text += f", apart from {counted(number, 'warning')}"
+        text += f", apart from {plural(number, 'warning')}"
     return f"{text}."
 
 

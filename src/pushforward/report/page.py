@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
-from pushforward.numbers import counted, duration, plain, shortened
+from pushforward.numbers import duration, plain, shortened
 from pushforward.pictures import PALETTE, colour, sign
 from pushforward.report import curves, distributions, samples, steps_curves, tables
 from pushforward.report.answers import answers
@@ -46,7 +46,6 @@ def environment() -> Environment:
     templates.globals.update(
         sign=sign,
         colour=colour,
-        counted=counted,
         plain=plain,
         duration=duration,
         shortened=shortened,

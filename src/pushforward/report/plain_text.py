@@ -11,7 +11,7 @@ from itertools import combinations, starmap
 
 from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import Comparison
-from pushforward.numbers import count, counted, listing, plain, shortened, some
+from pushforward.numbers import count, listing, plain, plural, shortened, some
 from pushforward.report import steps_curves, tables
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings, warnings
@@ -80,7 +80,7 @@ def _short(comparison: Comparison, width: int) -> str:
     shown = Table(table.columns, [row for row in table.rows if row in kept])
     drawn = _table(shown, width, wrap=False) if shown else ""
     number = len(warnings(comparison))
-    warned = f"{counted(number, 'warning')}, " if number else ""
+    warned = f"{plural(number, 'warning')}, " if number else ""
     hint = f"Use --full to see {warned}all scores and limits."
     return "\n".join([*lines, "", *drawn.splitlines(), "", hint])
 
@@ -254,7 +254,7 @@ def subtitle(comparison: Comparison) -> str:
     if data.train is not None:
         parts.append(f"{count(data.train)} training and {count(data.held_out)} held-out examples")
     if data.kind == "row" and data.columns:
-        parts.append(counted(len(data.columns), "column"))
+        parts.append(plural(len(data.columns), "column"))
     else:
         grayscale = len(data.shape) == 3 and data.shape[0] == 1
         sides = data.shape[1:] if grayscale else data.shape

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from pushforward.evaluation.measurements import Field2D, Map2D
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.numbers import count, counted, percent, plain
+from pushforward.numbers import count, percent, plain, plural
 from pushforward.pictures import Limits, landscape_shares, square
 from pushforward.report.charts import Chart
 from pushforward.report.distributions import histogram_chart
@@ -100,7 +100,7 @@ def _moment(model: ModelResult) -> str:
 def _sampler(model: ModelResult) -> str:
     words = []
     if model.sampling.calls is not None:
-        words.append(counted(model.sampling.calls, "network call"))
+        words.append(plural(model.sampling.calls, "network call"))
     if model.sampling.solver:
         words.append(model.sampling.solver)
     return ", ".join(words)

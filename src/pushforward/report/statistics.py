@@ -12,7 +12,7 @@ from pushforward.evaluation.intervals import LARGE, Variation, Variations
 from pushforward.evaluation.measurements import Alarm, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import FURTHER, ROLES, Score
-from pushforward.numbers import count, counted, decimals_of, listing, measured, plain, some
+from pushforward.numbers import count, decimals_of, listing, mean_and_std, plain, plural, some
 
 # Scores and their comparison --------------------------------------------------------------------
 
@@ -391,7 +391,7 @@ def target_text(comparison: Comparison, metric: str) -> str:
     if info.target is not None:
         text = plain(factor * info.target)
     elif real_data_score is not None:
-        text, _ = measured(factor * real_data_score.value, factor * real_data_score.width)
+        text, _ = mean_and_std(factor * real_data_score.value, factor * real_data_score.width)
     else:
         return ""
     return f"{text} {info.unit}".strip()
@@ -405,9 +405,9 @@ def sampled(comparison: Comparison) -> str:
         trainings = max(trainings, len(model.trainings))
         for score in model.scores.values():
             most = max(most, len(score.values))
-    repeats = counted(min(comparison.settings.repeats or 1, most), "sampling")
+    repeats = plural(min(comparison.settings.repeats or 1, most), "sampling")
     if trainings > 1:
-        return f"{counted(trainings, 'training run')}, {repeats}"
+        return f"{plural(trainings, 'training run')}, {repeats}"
     return repeats
 
 

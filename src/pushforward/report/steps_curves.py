@@ -10,7 +10,7 @@ from pushforward.evaluation.intervals import NORMAL, Variation, Variations
 from pushforward.evaluation.measurements import CurvePoint, StepsCurve
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score
-from pushforward.numbers import aligned, count, counted, listing, plain
+from pushforward.numbers import aligned, count, listing, plain, plural
 from pushforward.report.model_findings import Finding, Findings
 from pushforward.report.statistics import (
     DIFFER,
@@ -123,7 +123,7 @@ def few_calls(comparison: Comparison) -> Findings:
         if own is None or not by_calls:
             continue
         first = by_calls[0]
-        teacher = f"its teacher, which uses {counted(own.calls, 'call')} and the same noise"
+        teacher = f"its teacher, which uses {plural(own.calls, 'call')} and the same noise"
         ratio = _ratio_text(steps_curve, metric, first, own)
         if ratio:
             scores = f"reaches {ratio} the {label} of {teacher}"
@@ -132,7 +132,7 @@ def few_calls(comparison: Comparison) -> Findings:
             scores = f"has a {label} of {figures(first.score).flat}, compared with {by_teacher}"
 
         worse = [
-            counted(point.calls, "call")
+            plural(point.calls, "call")
             for point in by_calls
             if above(steps_curve, metric, point, own)
         ]
@@ -140,7 +140,7 @@ def few_calls(comparison: Comparison) -> Findings:
             differences = f"It is significantly worse with {listing(worse)}."
         else:
             differences = "No difference is significant."
-        text = f"With {counted(first.calls, 'call')}, {model.name} {scores}. {differences}"
+        text = f"With {plural(first.calls, 'call')}, {model.name} {scores}. {differences}"
         yield Finding("verdict", text)
 
 
@@ -167,7 +167,7 @@ def more_calls_worse(comparison: Comparison) -> Findings:
         best = min(by_calls, key=lambda point: point.value)
         later = [point for point in by_calls if point.calls > best.calls]
         if any(above(steps_curve, metric, point, best) for point in later):
-            calls = counted(best.calls, "call")
+            calls = plural(best.calls, "call")
             text = (
                 f"The {label} of {model.name} gets significantly worse with more than {calls}. "
                 f"Sample with {calls}, or train longer."
@@ -185,7 +185,7 @@ def low_coverage(comparison: Comparison) -> Findings:
         by_calls = curve_scores(steps_curve.points, "coverage")
         if own is None or not by_calls or not above(steps_curve, "coverage", own, by_calls[0]):
             continue
-        calls = counted(by_calls[0].calls, "call")
+        calls = plural(by_calls[0].calls, "call")
         coverage = f"a coverage of {plain(by_calls[0].value)}"
         teacher = f"compared with {plain(own.value)} for its teacher"
         text = f"With {calls}, {model.name} has {coverage}, {teacher}."
@@ -248,14 +248,14 @@ def _steps_curve_lines(steps_curve: StepsCurve) -> list[_Line]:
         teacher = next((other for other in teachers if _calls(other) <= _calls(point)), None)
         note = ""
         if teacher is not None and teacher.calls != point.calls:
-            note = counted(teacher.calls, "call")
-        name = counted(point.calls, "call")
+            note = plural(teacher.calls, "call")
+        name = plural(point.calls, "call")
         lines.append(_Line(name, "calls", point, teacher, point.distance, note))
     shown = [*steps_curve.teacher]
     for other, name in ((steps_curve.own, "teacher"), (steps_curve.default, "teacher by default")):
         if other is not None and other not in shown:
             shown.append(other)
-            name = f"{name}: {counted(other.calls, 'call')}"
+            name = f"{name}: {plural(other.calls, 'call')}"
             lines.append(_Line(name, "baseline", None, other, other.distance))
     return lines
 
@@ -274,9 +274,9 @@ def steps_curve_note(steps_curve: StepsCurve) -> str:
     if steps_curve.own is not None and not steps_curve.finished:
         teacher = "the teacher"
         if steps_curve.solver:
-            teacher += f" ({steps_curve.solver}, {counted(steps_curve.own.calls, 'call')})"
+            teacher += f" ({steps_curve.solver}, {plural(steps_curve.own.calls, 'call')})"
         parts.append(f"Learned from {teacher}: {steps_curve.learned or 'not recorded'}.")
     if steps_curve.default is not None and steps_curve.default != steps_curve.own:
-        calls = counted(steps_curve.default.calls, "call")
+        calls = plural(steps_curve.default.calls, "call")
         parts.append(f"The teacher's default is {steps_curve.default_solver} with {calls}.")
     return " ".join(parts)

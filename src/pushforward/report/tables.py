@@ -13,15 +13,15 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score
 from pushforward.numbers import (
     aligned,
-    bounded,
     count,
-    counted,
     counts,
     duration,
     durations,
     finite,
     listing,
-    measured,
+    mean_and_interval,
+    mean_and_std,
+    plural,
 )
 from pushforward.report.statistics import (
     decimals_in,
@@ -274,9 +274,9 @@ def figures(
     unit = " %" if factor == 100 else ""
     shown = multiplied(score, factor)
     if shown.interval is not None:
-        value, interval = bounded(shown.number, shown.interval, decimals)
+        value, interval = mean_and_interval(shown.number, shown.interval, decimals)
         return Cell(value, "", note, best, interval + unit)
-    value, spread_text = measured(shown.value, shown.spread, decimals)
+    value, spread_text = mean_and_std(shown.value, shown.spread, decimals)
     if unit and not finite(spread_text):
         return Cell(value + unit, "", note, best)
     return Cell(value, spread_text and spread_text + unit, note, best)
@@ -342,7 +342,7 @@ def _sampler(model: ModelResult) -> str:
         sampler = "one call"
     if cost.steps is None:
         return sampler
-    return f"{sampler}, {counted(cost.steps, 'step')}"
+    return f"{sampler}, {plural(cost.steps, 'step')}"
 
 
 def _training_only(model: ModelResult) -> str:

@@ -1,7 +1,8 @@
 """Samples of many requests, made together: each network call moves rows of any steps and solvers.
 
 A row is one sample. What a solver does between two calls is a row of numbers
-(`pushforward.export.tables`). Rows with the fewest calls left go first, with a bonus for waiting.
+(`pushforward.export.dense_program`). Rows with the fewest calls left go first, with a bonus for
+waiting.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from pushforward.denoisers.denoiser import (
 )
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged, PushforwardError, UsageError
+from pushforward.export.dense_program import RowLayout, dense
 from pushforward.export.program import mixed
-from pushforward.export.tables import RowLayout, dense
 from pushforward.transports import Flow, Latent, Transport, inner_of
 from pushforward.transports.redrawing import HOPELESS, TURNS, named_constraints
 from pushforward.transports.transport import finite
@@ -69,11 +70,11 @@ class Schedule:
         if self.ready:
             return
         flow = Flow(*self._flow)  # not kept: its table is large
-        self.table = dense(flow.table)
+        self.table = dense(flow.program)
         self.width = flow.width
         self.noises = self.table.noises
         apart = any(place[-1] == "t" for place in self.table.columns)
-        kinds = (row.call.kind for row in flow.table.rows if row.call is not None)
+        kinds = (row.call.kind for row in flow.program.rows if row.call is not None)
         self.kinds = tuple(kind if apart or kind == "jump" else "data" for kind in kinds)
         self.ready = True
 

@@ -117,7 +117,7 @@ def noise_of(x: Tensor, draws: Draws | None) -> Tensor:
     return draws.normal(x.shape[1:]).to(x)
 
 
-def stepped(
+def run_steps(
     solver: Solver,
     denoiser: Predictor,
     x: Tensor,

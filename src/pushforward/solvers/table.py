@@ -109,7 +109,7 @@ class Row:
 
 @dataclass(frozen=True)
 class SolverProgram:
-    """Steps of a solver on a grid as numbers, built by `compile_table`."""
+    """Steps of a solver on a grid as numbers, built by `compile_program`."""
 
     rows: Sequence[Row]
 
@@ -287,7 +287,7 @@ _OPERATIONS = {
 }
 
 
-def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> SolverProgram:
+def compile_program(solver: Solver, times: Tensor, denoiser: Predictor) -> SolverProgram:
     """Compile the steps of a solver along times (N + 1,), float64, without any estimate.
 
     Raises:
@@ -433,41 +433,41 @@ class _Noise(Draws):
         raise NotAffine("it draws from another random stream")
 
 
-TABLES = 8  # tables that are kept: for a flow's own times, and for recent solves and encodings
+PROGRAMS = 8  # programs kept: for a flow's own times, and for recent solves and encodings
 
 
-class TableCache:
-    """Cache of the tables of one solver, by times, denoiser and settings.
+class ProgramCache:
+    """Cache of the programs of one solver, by times, denoiser and settings.
 
-    Replacing an attribute of solver or denoiser compiles another table. Changes inside an attribute
-    are not noticed.
+    Replacing an attribute of solver or denoiser compiles another program. Changes inside an
+    attribute are not noticed.
     """
 
     def __init__(self, solver: Solver) -> None:
         self.solver = solver
-        self._tables: dict[bytes, tuple[list[Any], SolverProgram | NotAffine]] = {}
+        self._programs: dict[bytes, tuple[list[Any], SolverProgram | NotAffine]] = {}
 
-    def table(self, denoiser: Predictor, times: Times) -> SolverProgram | NotAffine:
-        """Return the table for these times, or the reason why there is none."""
+    def program(self, denoiser: Predictor, times: Times) -> SolverProgram | NotAffine:
+        """Return the program for these times, or the reason why there is none."""
         if isinstance(times, Tensor) and times.requires_grad:
-            return self._compiled(denoiser, times.cpu())
+            return self._compile(denoiser, times.cpu())
         along = np.array(times, dtype=np.float64)
         key = along.tobytes()
         settings = [*_settings(self.solver), *_settings(denoiser)]
-        if key in self._tables:
-            known, table = self._tables[key]
+        if key in self._programs:
+            known, program = self._programs[key]
             if list(map(id, known)) == list(map(id, settings)):
-                return table
-        while len(self._tables) >= TABLES:
-            oldest = next(iter(self._tables))
-            del self._tables[oldest]
-        table = self._compiled(denoiser, torch.from_numpy(along))
-        self._tables[key] = (settings, table)
-        return table
+                return program
+        while len(self._programs) >= PROGRAMS:
+            oldest = next(iter(self._programs))
+            del self._programs[oldest]
+        program = self._compile(denoiser, torch.from_numpy(along))
+        self._programs[key] = (settings, program)
+        return program
 
-    def _compiled(self, denoiser: Predictor, times: Tensor) -> SolverProgram | NotAffine:
+    def _compile(self, denoiser: Predictor, times: Tensor) -> SolverProgram | NotAffine:
         try:
-            return compile_table(self.solver, times, denoiser)
+            return compile_program(self.solver, times, denoiser)
         except NotAffine as reason:
             if not self.solver.adaptive:
                 warn(
@@ -479,6 +479,7 @@ class TableCache:
 
 
 def _settings(part: object) -> list[Any]:
+    """List what a program depends on: it is valid while all of these are the same objects."""
     settings = [] if isinstance(part, nn.Module) else [part]
     inner = []
     for name, value in vars(part).items():

@@ -21,7 +21,7 @@ from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError
 from pushforward.files import check_absent, disk, sweep
 from pushforward.methods.method import Method
-from pushforward.numbers import counted
+from pushforward.numbers import plural
 from pushforward.plugins import files_of, load as load_plugin
 from pushforward.recipes import Recipe
 from pushforward.registries import own_name
@@ -29,12 +29,12 @@ from pushforward.runtime import device_named
 from pushforward.trackers import trackers_of
 from pushforward.training.checkpoint.storage import fault, latest, next_good, step_name
 from pushforward.training.checkpoint.tensors import load as load_checkpoint, restore
-from pushforward.training.distributed.processes import Processes, joined
+from pushforward.training.distributed.processes import Processes, join_group
 from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.display import watcher_of
 from pushforward.training.loop.machine import seeded
 from pushforward.training.loop.model_setup import mark
-from pushforward.training.loop.trainer import Trainer, finished, salvaged, trained
+from pushforward.training.loop.trainer import Trainer, finish_run, salvage, train
 from pushforward.training.options import (
     BUDGETS,
     HINTS,
@@ -48,10 +48,10 @@ from pushforward.training.recipe_argument import (
     RecipeLike,
     as_run,
     from_run,
+    initialise,
     name_of,
     recipe_from,
     settings_in,
-    started,
     with_frozen,
 )
 from pushforward.training.runs import log
@@ -72,11 +72,13 @@ def prepare(
     **options: Unpack[FitOptions],
 ) -> Trainer:
     """Build a `Trainer` for a new run; see `fit`. Without ``progress`` it is silent."""
-    own = settings_in(recipe, options, FitOptions.__annotations__.keys() - {"network"})
-    refuse_unknown(options.keys() - own.keys(), FitOptions, "pf.fit", HINTS)
+    recipe_settings = settings_in(recipe, options, FitOptions.__annotations__.keys() - {"network"})
+    refuse_unknown(options.keys() - recipe_settings.keys(), FitOptions, "pf.fit", HINTS)
     given = recipe
     device = device_named(options.get("device", "auto"))
-    processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
+    processes = join_group(
+        device, shard=options.get("shard", False), devices=options.get("devices")
+    )
     with processes.phase("the start of training"):
         plugins = [load_plugin(path).file for path in files_of(options.get("plugins", ()))]
         # swapped arguments are refused as a recipe
@@ -86,30 +88,34 @@ def prepare(
         size = options.get("size") or "small"
         name = name_of(given)
         rebuildable = isinstance(given, Recipe) or name is not None
-        recipe, from_seed = started(
-            lambda: recipe_from(given, dataset, size, own), given, rebuildable, seed
+        recipe, weights_from_seed = initialise(
+            lambda: recipe_from(given, dataset, size, recipe_settings), given, rebuildable, seed
         )
         if options.get("batch") is None:
             options["batch"] = batch_size_of(data)
-        changes = {}
+        training_changes = {}
         for setting, value in options.items():
             if setting in TrainingChanges.__annotations__ and value is not None:
-                changes[setting] = value
-        recipe = replace(recipe, training=recipe.training.changed(**changes))
+                training_changes[setting] = value
+        recipe = replace(recipe, training=recipe.training.changed(**training_changes))
         if asked is not None:
-            asked = {**changes, **asked}
-        elif name is not None and not isinstance(own.get("network"), nn.Module):
-            asked = {"size": size, **changes, **_as_options(own)}
+            asked = {**training_changes, **asked}
+        elif name is not None and not isinstance(recipe_settings.get("network"), nn.Module):
+            asked = {"size": size, **training_changes, **_as_options(recipe_settings)}
             others = [str(path) for path in plugins if str(path) != given]
             if others:
                 asked["plugin"] = others
-        start = {}
+        # given weights come last, because `initialise` redraws all of them
+        initial_weights = {}
         if options.get("init") is not None:
-            recipe, source = from_run(options["init"], recipe)
-            start = {"init": str(source.folder), "init_step": source.state["step"]}
+            recipe, initial_run = from_run(options["init"], recipe)
+            initial_weights = {
+                "init": str(initial_run.folder),
+                "init_step": initial_run.state["step"],
+            }
         elif recipe.first_weights is not None:
             recipe.first_weights(recipe.method)
-            from_seed = False
+            weights_from_seed = False
         if processes.rank == 0:
             _warn_of(recipe.method)
         settings = Settings(
@@ -119,9 +125,9 @@ def prepare(
             checkpoint_every=options.get("checkpoint_every"),
             plugins=plugins,
             asked=asked,
-            from_seed=from_seed,
+            from_seed=weights_from_seed,
             trackers=trackers_of(options.get("trackers")),
-            **start,
+            **initial_weights,
         )
         flops = options.get("flops")
         if flops is not None:
@@ -221,7 +227,7 @@ def fit(recipe: RecipeLike, data: DataLike, **options: Unpack[FitOptions]) -> Ru
     if isinstance(recipe, str):
         recipe = own_name(recipe)
     options["progress"] = watcher_of(options.get("progress"))
-    return trained(prepare(recipe, data, **options))
+    return train(prepare(recipe, data, **options))
 
 
 def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Trainer:
@@ -229,7 +235,9 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
     refuse_unknown(options, ResumeOptions, "pf.resume", RESUME_HINTS)
     device = device_named(options.get("device", "auto"))
     folder = folder.folder if isinstance(folder, Run) else Path(folder)
-    processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
+    processes = join_group(
+        device, shard=options.get("shard", False), devices=options.get("devices")
+    )
     with processes.phase("the start of training"):
         writes = processes.rank == 0
         checkpoint = options.get("checkpoint")
@@ -289,7 +297,7 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             )
             if start is not None:
                 trainer.restore(stored)
-            processes.agreed(False)  # all have read the spec
+            processes.any(False)  # all have read the spec
             extend(folder, content, budget, trainer.clock.step, writes)
         except BaseException:
             if lock is not None:
@@ -359,7 +367,7 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
         DataError: If the data has changed; also as for `pushforward.fit`.
         Diverged, OutOfMemory, KeyboardInterrupt: See `pushforward.fit`.
     """
-    return trained(reopen(folder, **options))
+    return train(reopen(folder, **options))
 
 
 def student(
@@ -376,7 +384,7 @@ def student(
     if not has_steps(flow) or has_jump(flow.denoiser):
         raise UsageError(
             f"{run.folder} is a {run.spec['recipe']}, which already samples in "
-            f"{counted(flow.calls, 'call')}. Distillation needs a model that samples in many "
+            f"{plural(flow.calls, 'call')}. Distillation needs a model that samples in many "
             "steps: flow, ddpm or edm."
         )
     if not 1 <= whole("calls", calls) <= flow.calls:
@@ -421,7 +429,7 @@ def distil(
     data: DataLike | None = None,
     settings: Mapping[str, Any] | None = None,
     finish_settings: Mapping[str, Any] | None = None,
-    train: Callable[[Trainer], Run] = trained,
+    train: Callable[[Trainer], Run] = train,
     **options: Unpack[FitOptions],
 ) -> Run:
     """Distil a run that samples in many network calls into one that samples in one call, or a few.
@@ -492,9 +500,9 @@ def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]
         runs = []
         for trainer in trainers:
             if trainer in fallen:
-                runs.append(salvaged(trainer, fallen[trainer]))
+                runs.append(salvage(trainer, fallen[trainer]))
             else:
-                runs.append(finished(trainer))
+                runs.append(finish_run(trainer))
         return runs
     except (CheckpointError, DataError):
         for trainer in trainers:

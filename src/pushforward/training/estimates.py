@@ -113,7 +113,7 @@ def _unwritten(
 
 
 def _of_second_step(trainer: Trainer) -> int | None:
-    if not trainer.store.whole:
+    if not trainer.trajectory_store.whole:
         return None
     _step(trainer)
     return added_peak(partial(_step, trainer), trainer.device)
@@ -174,7 +174,7 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
     counts: list[int] = []
     with tempfile.TemporaryDirectory() as empty, torch.random.fork_rng(devices=[]):
         trainer = _unwritten(twin, data, Budget(steps=PERIOD), Path(empty), settings)
-        if not trainer.store.whole:
+        if not trainer.trajectory_store.whole:
             raise UsageError(
                 f"{recipe.name} computes trajectories before its first step, which a budget in "
                 "`flops` cannot count. Use `steps`, `samples` or `seconds`."

@@ -25,7 +25,12 @@ from pushforward.registries import RECIPES
 from pushforward.runtime import device_named
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.loop.machine import seeded
-from pushforward.training.loop.model_setup import differing_units, examples_of, prepared, trainings
+from pushforward.training.loop.model_setup import (
+    differing_units,
+    examples_of,
+    prepare_inputs,
+    trainings,
+)
 from pushforward.training.runs.provenance import seen_by
 from pushforward.training.runs.run import Run, described_sampler, load
 from pushforward.transports import Autoencoder, Latent, inner_of
@@ -102,7 +107,7 @@ def settings_in(given: Any, options: Mapping[str, Any], known: Iterable[str]) ->
     return {}
 
 
-def started(
+def initialise(
     make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, seed: int
 ) -> tuple[Recipe, bool]:
     """Build a recipe, and return it and whether its weights can be redrawn from the seed."""
@@ -381,7 +386,7 @@ def in_latent(
             f"{examples_of(here)}. Train an autoencoder on this data, resize the images "
             "(`resize=N`), or train one without labels (`labelled=False`)."
         )
-    codes = prepared(_Alone(autoencoder.to(device)), data, device)["x"]
+    codes = prepare_inputs(_Alone(autoencoder.to(device)), data, device)["x"]
     space = code_space(codes, data.space)
     inner = recipes.named(recipe)(space, size, **options)
     if isinstance(run, Run):

@@ -18,14 +18,14 @@ from pushforward.denoisers.denoiser import (
     call,
     check_predictor,
     has_jump,
-    trained,
+    trained_denoiser,
 )
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Source, training_noise
 from pushforward.solvers import Solver, as_solver, name_of
-from pushforward.solvers.solver import State, grid_times, stepped
-from pushforward.solvers.table import NotAffine, SolverProgram, TableCache
+from pushforward.solvers.solver import State, grid_times, run_steps
+from pushforward.solvers.table import NotAffine, ProgramCache, SolverProgram
 from pushforward.transports.transport import (
     ConditionLike,
     Transport,
@@ -77,7 +77,7 @@ class Flow(Transport):
         self.noise_shape = denoiser.space.shape
         self._used_grid = self._choose_grid()
         self.times = grid_times(self._used_grid, denoiser.path, self.steps)
-        self._tables = TableCache(self.solver)
+        self._programs = ProgramCache(self.solver)
         self.width = float(self._edge(self.times[0]).sigma)
         self._check_solver()
 
@@ -101,7 +101,7 @@ class Flow(Transport):
         if self.grid:
             return self.grid
         if self.solver.jumps:
-            sampling = getattr(trained(self.denoiser), "sampling", None)
+            sampling = getattr(trained_denoiser(self.denoiser), "sampling", None)
             learned = getattr(sampling, "grid", None)
             if learned:
                 return learned
@@ -120,7 +120,7 @@ class Flow(Transport):
     @property
     def source(self) -> Source | None:
         """Return the noise source; None for standard normal noise."""
-        inner = trained(self.denoiser)
+        inner = trained_denoiser(self.denoiser)
         if inner is None:
             return None
         return inner.source
@@ -136,19 +136,19 @@ class Flow(Transport):
 
     @property
     def calls(self) -> int:
-        table = self._tables.table(self.denoiser, self.times)
-        if isinstance(table, NotAffine):
-            return self._counted()
-        return table.calls(self.denoiser)
+        program = self._programs.program(self.denoiser, self.times)
+        if isinstance(program, NotAffine):
+            return self._count_calls()
+        return program.calls(self.denoiser)
 
     @torch.no_grad()
-    def _counted(self) -> int:
-        counted = _Counted(self.denoiser)
+    def _count_calls(self) -> int:
+        counter = _CallCounter(self.denoiser)
         draws = ExampleDraws(0, 1, device=self.device)
         x = self._at_start(draws.normal(self.noise_shape))
         condition = self.conditions(1, None, 0)
-        self._last(stepped(self.solver, counted, x, self.times, condition, draws))
-        return counted.count
+        self._last(run_steps(self.solver, counter, x, self.times, condition, draws))
+        return counter.count
 
     def with_solver(
         self,
@@ -199,26 +199,26 @@ class Flow(Transport):
         draws: Draws | None = None,
     ) -> Iterator[State]:
         """Solve along times from x (model units), and yield (time, state) after each step."""
-        table = self._tables.table(self.denoiser, times)
-        if isinstance(table, NotAffine):
-            yield from stepped(self.solver, self.denoiser, x, times, condition, draws)
+        program = self._programs.program(self.denoiser, times)
+        if isinstance(program, NotAffine):
+            yield from run_steps(self.solver, self.denoiser, x, times, condition, draws)
         else:
-            yield from table.walk(self.denoiser, x, condition, draws)
+            yield from program.walk(self.denoiser, x, condition, draws)
 
     @property
-    def table(self) -> SolverProgram:
-        """Return the solver's steps on the flow's times as a table of numbers.
+    def program(self) -> SolverProgram:
+        """Return the solver's steps on the flow's times as numbers.
 
         Raises:
             UsageError: If a step is not affine.
         """
-        table = self._tables.table(self.denoiser, self.times)
-        if isinstance(table, NotAffine):
+        program = self._programs.program(self.denoiser, self.times)
+        if isinstance(program, NotAffine):
             raise UsageError(
-                f"The steps of {type(self.solver).__name__} cannot be written as a table: {table}. "
-                "Choose another solver."
+                f"The steps of {type(self.solver).__name__} cannot be written as a table: "
+                f"{program}. Choose another solver."
             )
-        return table
+        return program
 
     @torch.no_grad()
     def trajectory(
@@ -256,7 +256,7 @@ class Flow(Transport):
         return self._last(self.walk(start, times[::-1], given)) / self.width
 
 
-class _Counted:
+class _CallCounter:
     def __init__(self, denoiser: Predictor) -> None:
         self.denoiser = denoiser
         self.path = denoiser.path

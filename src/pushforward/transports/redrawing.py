@@ -58,7 +58,7 @@ def _pushed(stack: list[Any], value: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def counted() -> Iterator[Tally]:
+def counting_draws() -> Iterator[Tally]:
     """Context in which draws are counted if the data has constraints."""
     tally = Tally()
     with _pushed(_tallies, tally):

@@ -13,7 +13,7 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.hashes import Array, Integers, Pixels
 from pushforward.data.spaces.space import kinds
 from pushforward.errors import DataError
-from pushforward.numbers import counted
+from pushforward.numbers import plural
 
 MAX_CHANNELS = 4
 MAX_CLASSES = 10_000
@@ -173,7 +173,7 @@ def splits_of(
     shape = examples[0].shape[1:]
     if columns and (len(columns),) != shape:
         raise DataError(
-            f"`columns` has {counted(len(columns), 'name')}, but examples have shape {shape}. "
+            f"`columns` has {plural(len(columns), 'name')}, but examples have shape {shape}. "
             "Expected one name for each column."
         )
     labels: Any = [None, None]

@@ -21,7 +21,7 @@ from pushforward.data.readers.images import tars_in
 from pushforward.data.readers.reader import is_frame
 from pushforward.errors import DataError, UsageError
 from pushforward.files import plain_path, replacing
-from pushforward.numbers import counted
+from pushforward.numbers import plural
 from pushforward.registries import at
 
 _COPIES = {
@@ -161,7 +161,7 @@ def _of_data(data: Dataset) -> dict[str, Any]:
     several = _in_several_classes(data)
     if several:
         report["warnings"].append(
-            f"{counted(several, 'image')} found in more than one class. A class-conditional model "
+            f"{plural(several, 'image')} found in more than one class. A class-conditional model "
             "learns such an image in each of its classes. Remove the copies in the wrong class."
         )
     counts = class_counts(data)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pushforward.errors import DataError
-from pushforward.numbers import counted
+from pushforward.numbers import plural
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -190,7 +190,7 @@ def held_out_indices(
     n = len(hashes)
     if n < 2:
         raise DataError(
-            f"The data has {counted(n, 'example')}; expected at least 2: one for training, "
+            f"The data has {plural(n, 'example')}; expected at least 2: one for training, "
             "one held out."
         )
     if labels is None:

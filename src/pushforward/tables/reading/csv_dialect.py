@@ -22,7 +22,7 @@ import numpy as np
 from pushforward.data.core.hashes import Floats, Mask
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.files import plain_path
-from pushforward.numbers import counted, finite, some
+from pushforward.numbers import finite, plural, some
 from pushforward.tables.column import Column
 from pushforward.tables.reading.string_columns import (
     MISSING,
@@ -123,7 +123,7 @@ def text_table(content: bytes, faults: Faults) -> RawTable:
                 elif "".join(row).lstrip().startswith(COMMENTS):
                     comments.append(reader.line_num)
                 elif "".join(row).strip():
-                    others.append(f"line {reader.line_num} has {counted(len(row), 'cell')}")
+                    others.append(f"line {reader.line_num} has {plural(len(row), 'cell')}")
             for place, column in enumerate(zip(*usual, strict=True)):
                 numbers = map(texts[place].__getitem__, map(str.strip, column))
                 codes[place].extend(numbers)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pushforward.data.core.hashes import Floats, Mask
-from pushforward.numbers import counted
+from pushforward.numbers import plural
 from pushforward.tables.column import Column
 from pushforward.tables.columns import TWO, Category, Format, Number
 from pushforward.tables.reading.string_columns import Faults, RawColumn
@@ -335,7 +335,7 @@ def _of_texts(column: RawColumn, are: Mask, lines: Sequence[int], faults: Faults
     codes = codes and counts[~are].sum() >= CODES * n and not (identifier or several)
     cells = counts[are].sum()
     if cells > MIXED * n and are.sum() > min(FEW, cells / 2) and not codes:
-        others = counted(int(counts[~are].sum()), "cell")
+        others = plural(int(counts[~are].sum()), "cell")
         faults.add(
             f'The column "{name}" contains numbers and {others} with other text: '
             f"{column.where(odd, lines)}. Correct or remove these rows, treat a text as missing "

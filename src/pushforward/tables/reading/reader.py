@@ -16,7 +16,7 @@ from pushforward.data.core.hashes import Floats, Mask, numbered_copies
 from pushforward.data.readers.reader import MAX_BYTES, TABLE_OPTIONS, DataOptions, Examples, Reader
 from pushforward.data.spaces import TableSpace
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
-from pushforward.numbers import counted, finite, some
+from pushforward.numbers import finite, plural, some
 from pushforward.tables.column import Column
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.tables.reading.csv_dialect import (
@@ -420,6 +420,6 @@ def _check_constraints(
         if broken:
             raise DataError(
                 f"{where}: the constraint {quoted(constraint.text)} does not hold in "
-                f"{counted(len(broken), 'row')} (lines {some([lines[row] for row in broken])}). "
+                f"{plural(len(broken), 'row')} (lines {some([lines[row] for row in broken])}). "
                 "Correct or remove these rows, or change the constraint."
             )

@@ -34,7 +34,7 @@ import numpy as np
 from pushforward.data.core.hashes import Floats
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.files import replacing
-from pushforward.numbers import counted, some
+from pushforward.numbers import plural, some
 from pushforward.tables.column import Column
 from pushforward.tables.columns import Format, Number
 from pushforward.tables.constraints import Constraint
@@ -333,7 +333,7 @@ def decide(
             )
     odd = np.flatnonzero(~np.array(readable, dtype=bool)).tolist()
     if odd:
-        cells = counted(int(column.counts[odd].sum()), "cell")
+        cells = plural(int(column.counts[odd].sum()), "cell")
         faults.add(
             f'The column "{name}" has the kind {kind} in the schema, but {cells} cannot be read '
             f"as this kind: {column.where(odd, lines)}. Correct the schema or these rows."

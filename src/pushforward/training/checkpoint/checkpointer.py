@@ -165,7 +165,7 @@ class Checkpointer:
             self.clock.step,
             tensors,
             content,
-            after=self.step,
+            previous=self.step,
             held=kept,
         )
         if background:

@@ -131,24 +131,24 @@ def save(
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
     keep: int = 2,
-    after: int | None = None,
+    previous: int | None = None,
     held: Container[int] = (),
 ) -> None:
     """Write ``folder/step_NNNNNN``; prune older checkpoints, and those of given-up steps.
 
     Args:
         keep: Number of newest checkpoints that are kept.
-        after: Step of the checkpoint before; those of later steps are given up.
+        previous: Step of the previous checkpoint; those of later steps are given up.
         held: Steps whose checkpoints are kept.
     """
     final = folder / step_name(step)
     check_space(final, bytes_of(tensors.values()))
-    with staged(final) as temporary:
+    with staging(final) as temporary:
         fill(temporary, tensors, state)
         commit(temporary, final)
     remaining = []
     for path in all_in(folder):
-        if path != final and after is not None and step_of(path) > after:
+        if path != final and previous is not None and step_of(path) > previous:
             _remove(path)
         elif step_of(path) not in held:
             remaining.append(path)
@@ -158,7 +158,7 @@ def save(
 
 
 @contextlib.contextmanager
-def staged(final: Path) -> Iterator[Path]:
+def staging(final: Path) -> Iterator[Path]:
     """Context with a temporary checkpoint folder, removed unless `commit` publishes it."""
     folder = final.parent
     with disk(final):

@@ -27,7 +27,7 @@ from pushforward.training.loop.machine import cores
 _meshes: list[Any] = []  # what `shard` has laid weights out on
 
 
-def called(name: str, player: nn.Module) -> list[nn.Module]:
+def find_shardable(name: str, player: nn.Module) -> list[nn.Module]:
     """Return the modules of a network that have a forward pass and can be sharded."""
     network = player.network if isinstance(player, Denoiser) else player
     networks = _running(network)
@@ -79,14 +79,14 @@ class Processes:
         """Distribute a method's weights over the processes."""
         return method
 
-    def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Sum tensors over all processes, with equal shapes in each process."""
         return list(tensors)
 
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replace gradients by their sums over all processes."""
 
-    def gathered(self, value: Any) -> list[Any]:
+    def gather(self, value: Any) -> list[Any]:
         return [value]
 
     def rows(self, *numbers: float) -> Tensor:
@@ -100,17 +100,17 @@ class Processes:
         values = self.rows(seconds, stop, failed)
         return float(values[:, 0].mean()), int(values[:, 1].max()), bool(values[:, 2].any())
 
-    def agreed(self, wanted: bool) -> bool:
+    def any(self, wanted: bool) -> bool:
         return bool(self.rows(wanted).any())
 
     def first(self, value: Any) -> Any:
-        return self.gathered(value if self.rank == 0 else None)[0]
+        return self.gather(value if self.rank == 0 else None)[0]
 
     def failure(self, words: str | None) -> str | None:
         """Return the error that every process raises if one has failed, or None."""
-        if self.count == 1 or not self.agreed(words is not None):
+        if self.count == 1 or not self.any(words is not None):
             return words
-        said = self.gathered(words)
+        said = self.gather(words)
         rank = next(rank for rank, text in enumerate(said) if text is not None)
         first = str(said[rank])
         if first.startswith("In process "):
@@ -119,7 +119,7 @@ class Processes:
 
     def compare(self, what: Mapping[str, Any]) -> None:
         """Raise an error if processes have different data, versions or settings."""
-        first, *others = self.gathered(json.loads(json.dumps(what, default=str)))
+        first, *others = self.gather(json.loads(json.dumps(what, default=str)))
         for other in others:
             differing = [name for name in first if other[name] != first[name]]
             if differing:
@@ -173,7 +173,7 @@ class Group(Processes):
         _meshes.append(mesh)
         networks: list[Any] = []
         for name, player in method.players.items():
-            networks += called(name, player)
+            networks += find_shardable(name, player)
         for network in networks:
             fully_shard(network, mesh=mesh, reshard_after_forward=True)
             # losses are shares of the whole batch's mean, so that gradients add up
@@ -184,7 +184,7 @@ class Group(Processes):
         self._networks += networks
         return method
 
-    def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         sums = [tensor.detach().clone() for tensor in tensors]
         for dtype in dict.fromkeys(tensor.dtype for tensor in sums):
             _add([tensor for tensor in sums if tensor.dtype == dtype])
@@ -219,7 +219,7 @@ class Group(Processes):
                 "intact. Restart all processes with pushforward resume."
             ) from error
 
-    def gathered(self, value: Any) -> list[Any]:
+    def gather(self, value: Any) -> list[Any]:
         values = [None] * self.count
         torch.distributed.all_gather_object(values, value, group=self.control)
         return values
@@ -235,7 +235,7 @@ def _add(tensors: Sequence[Tensor]) -> None:
         tensor.copy_(total.view(tensor.shape))
 
 
-def joined(
+def join_group(
     device: torch.device | str = "cpu", *, shard: bool = False, devices: int | None = None
 ) -> Processes:
     """Join the process group in which this process was started, if any."""
@@ -307,7 +307,7 @@ def _form(launch: Launch, place: torch.device) -> None:
 
 
 def leave() -> None:
-    """Leave the group formed by `joined`, so that none of its threads outlives the interpreter."""
+    """Leave the group of `join_group`, so that none of its threads outlives the interpreter."""
     global _formed_here
     if _formed_here and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -95,7 +95,7 @@ class Observer:
         """Return whether to observe after this step, depending only on step and budget."""
         return False
 
-    def look(self, view: StateView) -> Mapping[str, Any]:
+    def observe(self, view: StateView) -> Mapping[str, Any]:
         """Return measures by name for the log; called after the steps that are `due`."""
         return {}
 
@@ -177,7 +177,7 @@ def measures(
     device = next(view.method.parameters()).device
     with generators_kept(device), torch.no_grad():
         for observer in observers:
-            measured |= observer.look(view)
+            measured |= observer.observe(view)
     if processes is None:
         return measured
     return processes.first(measured)

@@ -110,7 +110,7 @@ _last: tuple[tuple[Any, str], dict[str, Tensor]] | None = None
 """Inputs last prepared in this process: first for the latents' units, then for the trainer."""
 
 
-def prepared(
+def prepare_inputs(
     method: PrecomputesInputs,
     data: Dataset,
     device: torch.device | str = "cpu",
@@ -223,7 +223,7 @@ def sampler_of(
             fields = read_tensors(path)
     if fields is None:
         started = time.perf_counter()
-        fields = prepared(method, data, settings.device, key)
+        fields = prepare_inputs(method, data, settings.device, key)
         if keep:
             with appearing(path) as temporary:
                 write_tensors(temporary, fields)
@@ -237,7 +237,7 @@ def sampler_of(
     return Sampler(data, batch, seed=settings.seed, conditions=names, prepared=fields)
 
 
-class Store:
+class TrajectoryStore:
     """Teacher trajectories of a method, kept in the run folder and computed part by part.
 
     Attributes:
@@ -263,7 +263,7 @@ class Store:
         self._count: int | None = None
         if self.trajectories is not None and not self.trajectories.ready:
             self._read(self.trajectories)
-            parts = min((processes or Processes()).gathered(len(self._hashes)))
+            parts = min((processes or Processes()).gather(len(self._hashes)))
             if parts < len(self._hashes):
                 del self._hashes[parts:]
                 self.trajectories.ready = self._ends[parts]
@@ -310,7 +310,7 @@ class Store:
             return self.trajectories.ready >= self._count
         return self._finished or self.trajectories.ready == self.trajectories.count
 
-    def completed(
+    def complete(
         self, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]
     ) -> Budget:
         """Compute missing parts within a quarter of the budget, and return the rest of it."""

@@ -211,13 +211,15 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
             x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=B, alpha=C), x, beta=A)
     else:
         for count in ROUNDS:
-            x = _iterated(x @ x.mT, count) @ x
+            x = _factor(x @ x.mT, count) @ x
     if tall:
         return x.mT
     return x
 
 
-def _iterated(gram: Tensor, count: int) -> Tensor:
+def _factor(gram: Tensor, count: int) -> Tensor:
+    # A Newton-Schulz iteration (Jordan et al., Muon, 2024) multiplies X from the left by A I + P,
+    # P = B G + C G^2, so G = X X^T becomes (A I + P) G (A I + P). Q is the product of these factors
     q = None
     for left in reversed(range(count)):
         p = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)  # P without its A

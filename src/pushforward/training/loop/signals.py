@@ -43,12 +43,12 @@ def interruptible(trainers: Sequence[Any], ending: bool = True) -> Iterator[list
             numbers = [signal.SIGINT]
         else:
             numbers = []
-    with handled(numbers, stop):
+    with handling(numbers, stop):
         yield got
 
 
 @contextmanager
-def handled(numbers: Iterable[int], handler: Callable[[int, Any], None]) -> Iterator[None]:
+def handling(numbers: Iterable[int], handler: Callable[[int, Any], None]) -> Iterator[None]:
     """Context with a handler of signals; without effect outside of the main thread."""
     before = {}
     if threading.current_thread() is threading.main_thread():

@@ -79,7 +79,7 @@ class TrainState:
 def check_weights(state: TrainState, processes: Processes, step: int) -> None:
     """Raise `Diverged` if weights or averages are not finite in any process."""
     name = state.not_finite()
-    if processes.agreed(name is not None):
+    if processes.any(name is not None):
         what = f"The {name or 'weights'} are not finite after step {step}"
         raise Diverged(f"{what}. {ADVICE}", step, what)
 

@@ -101,7 +101,7 @@ class Rounds:
         if self.processes.count == 1:
             return notes
         share = (self.index.stop - self.index.start) / self.training.batch
-        totals = self.processes.added([note * share for note in notes.values()])
+        totals = self.processes.sum([note * share for note in notes.values()])
         return dict(zip(notes, totals, strict=True))
 
     def _micro_batch(self, index: slice, batch: Batch, step: int, progress: float) -> _MicroBatch:
@@ -135,7 +135,7 @@ class Rounds:
         if losses:
             return losses[0][0], _total([loss for _, loss in losses])
         if sums:
-            return self._added(sums)
+            return self._combine(sums)
         return None
 
     def _set_generator(self, micro: _MicroBatch) -> None:
@@ -159,7 +159,7 @@ class Rounds:
                 parameter.grad = None  # sharded weights take gradients whatever they require
         return network, share.detach()
 
-    def _added(self, sums: Sequence[Sums]) -> Sums:
+    def _combine(self, sums: Sequence[Sums]) -> Sums:
         values = {}
         for name in sums[0].values:
             values[name] = _total([part.values[name] for part in sums])
@@ -173,7 +173,7 @@ class Rounds:
             everything = own.new_zeros(self.training.batch, *own.shape[1:])
             everything[self.index] = own
             examples[name] = everything
-        totals = iter(self.processes.added([*values.values(), *examples.values()]))
+        totals = iter(self.processes.sum([*values.values(), *examples.values()]))
         values = {name: next(totals) for name in values}
         examples = {name: next(totals) for name in examples}
         return Sums(self.training.batch, values, examples, sums[0].then).settled()

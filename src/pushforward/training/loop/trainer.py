@@ -39,12 +39,12 @@ from pushforward.training.loop.callbacks import (
 )
 from pushforward.training.loop.display import Silent, Watcher
 from pushforward.training.loop.machine import generators_kept, lacks_memory, version
-from pushforward.training.loop.model_setup import Store, check_fit, sampler_of
+from pushforward.training.loop.model_setup import TrajectoryStore, check_fit, sampler_of
 from pushforward.training.loop.optimizers import Average, PlayerOptimizer
 from pushforward.training.loop.signals import interruptible
 from pushforward.training.loop.state import Clock, TrainState, check_weights
 from pushforward.training.loop.step import Rounds, Statistics, StepResult
-from pushforward.training.monitor.health import FixedNoise, Variety
+from pushforward.training.monitor.health import Diversity, FixedNoise
 from pushforward.training.monitor.standard_callbacks import Alarms, Pictures, Tracked
 from pushforward.training.monitor.threads import Threads
 from pushforward.training.runs.folder import RunLock
@@ -135,8 +135,10 @@ class Trainer:
             folder=self.folder,
             keep=writes,
         )
-        self.store = Store(self.method, self.folder, writes, self.precision, self.processes)
-        self.clock.budget = budget.after(self.store.seconds)
+        self.trajectory_store = TrajectoryStore(
+            self.method, self.folder, writes, self.precision, self.processes
+        )
+        self.clock.budget = budget.after(self.trajectory_store.seconds)
         self._compare(described)
         if content is None:
             content = begin(self.holding, self.recipe, data, budget, self.settings, described)
@@ -147,7 +149,7 @@ class Trainer:
             "spec_sha256": digest(content),
             "precision": self.precision,
             "batch": self.training.batch,
-            **self.store.state(),
+            **self.trajectory_store.state(),
         }
         self.checkpointer = Checkpointer(
             self.folder / "checkpoints",
@@ -182,7 +184,7 @@ class Trainer:
                     torch.set_num_threads(number)
                 batch = self.next_batch()
                 result = self.train_step(batch)
-                elapsed = self._exchanged(time.perf_counter() - started)
+                elapsed = self._synchronise(time.perf_counter() - started)
                 self.state.advance(elapsed)
                 view = self._view(progress, elapsed)
                 saving = self.checkpointer.due()
@@ -207,7 +209,7 @@ class Trainer:
             norms = {}
             updated = []
             for name, loss in self.rounds.backward():
-                losses[name] = self.processes.added([loss])[0]
+                losses[name] = self.processes.sum([loss])[0]
                 optimizer = self.state.optimizers[name]
                 self.processes.add_gradients(optimizer.parameters)
                 norm, finite = optimizer.update(rate, losses[name])
@@ -294,7 +296,7 @@ class Trainer:
         batch = self.training.batch
         observers = [
             FixedNoise(self.data, batch),
-            Variety(self.data),
+            Diversity(self.data),
             Alarms(self.folder, watcher),
             Pictures(watcher),
         ]
@@ -365,9 +367,9 @@ class Trainer:
             return StopReason.TURN
         return None
 
-    def _exchanged(self, elapsed: float) -> float:
-        elapsed, stop, failed = self.processes.together(
-            elapsed, self.stop, self.checkpointer.write_failed
+    def _synchronise(self, elapsed: float) -> float:
+        elapsed, stop, refused = self.processes.together(
+            elapsed, self.stop, self.checkpointer.failed
         )
         self._agreed_stop = stop
         self.stop = stop or self.stop
@@ -378,14 +380,14 @@ class Trainer:
         self.holding.reopen()
         if self.checkpointer.step < 0:
             self.save()  # a kill before the first step loses nothing
-        self.clock.budget = self.store.completed(
+        self.clock.budget = self.trajectory_store.complete(
             self.folder.name, self.budget, self.progress, self._stopping
         )
-        self.checkpointer.facts |= self.store.state()
+        self.checkpointer.facts |= self.trajectory_store.state()
         self._agreed_stop = int(self._stopping())
 
     def _stopping(self) -> bool:
-        return self.processes.agreed(bool(self.stop))
+        return self.processes.any(bool(self.stop))
 
     @contextlib.contextmanager
     def _environment(self) -> Iterator[None]:
@@ -452,8 +454,8 @@ class Trainer:
         """Restore a checkpoint, which becomes the newest."""
         with self.processes.phase("reading a checkpoint"):
             self.checkpointer.restore(self.state, stored)
-            self.clock.budget = self.store.restore(stored.state, self.budget)
-            self.checkpointer.facts |= self.store.state()
+            self.clock.budget = self.trajectory_store.restore(stored.state, self.budget)
+            self.checkpointer.facts |= self.trajectory_store.state()
             self._keep_finished(stored.state)
             self.threads.resume(self.state.step)
             self.journal.cut(self.state.step)
@@ -468,7 +470,7 @@ class Trainer:
             self.state.seconds = max(self.state.seconds, limit)
 
 
-def trained(trainer: Trainer) -> Run:
+def train(trainer: Trainer) -> Run:
     """Train to the end of the budget, and close the progress display."""
     if trainer.processes.words:
         trainer.progress.say(f"{trainer.folder.name}: {trainer.processes.words}")
@@ -482,11 +484,11 @@ def trained(trainer: Trainer) -> Run:
             f"saved at step {trainer.clock.step:,}; resume with "
             f"pf.resume({str(trainer.folder)!r}), and data=data if it was passed in Python"
         )
-    return finished(trainer)
+    return finish_run(trainer)
 
 
-def finished(trainer: Trainer) -> Run:
-    """Return the run of a trainer that has ended, with averaged weights."""
+def finish_run(trainer: Trainer) -> Run:
+    """Close a trainer that has ended, and return its run with averaged weights."""
     trainer.progress.close()
     trainer.close()
     where = pick(trainer.folder, step_name(trainer.clock.step))
@@ -494,8 +496,8 @@ def finished(trainer: Trainer) -> Run:
     return Run(trainer.folder, trainer.content, trainer.average.method, state, weights_of(where))
 
 
-def salvaged(trainer: Trainer, error: Diverged) -> Run:
-    """Return the run of a diverged trainer at its last checkpoint, with a warning."""
+def salvage(trainer: Trainer, error: Diverged) -> Run:
+    """Close a diverged trainer, and return its run at the last checkpoint, with a warning."""
     trainer.progress.close()
     trainer.close()
     stored = load(pick(trainer.folder, None), trainer.device)

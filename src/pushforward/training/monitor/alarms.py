@@ -66,7 +66,7 @@ class Alarm:
         return self.sentence
 
 
-class Look(NamedTuple):
+class RuleResult(NamedTuple):
     """Result of a rule for one row, with the sentences of a fault and of its end."""
 
     wrong: bool
@@ -77,7 +77,7 @@ class Look(NamedTuple):
     over: str
 
 
-def _collapse(step: int, health: Health, past: Past) -> Look | None:
+def _collapse(step: int, health: Health, past: Past) -> RuleResult | None:
     modes = health.get("modes")
     if modes is None:
         reached = health.get("coverage")
@@ -101,7 +101,7 @@ def _collapse(step: int, health: Health, past: Past) -> Look | None:
     lost = "held" in past and reached < threshold - SLACK
     sentence = f"the generator {said}, down from {best:.3g}"
     over = f"the collapse is over: the generator {said}"
-    return Look(lost, reached, threshold, sentence, _against_collapse(health), over)
+    return RuleResult(lost, reached, threshold, sentence, _against_collapse(health), over)
 
 
 def _against_collapse(health: Health) -> str:
@@ -115,7 +115,7 @@ def _against_collapse(health: Health) -> str:
     return "raise gamma, or set pack to 2"
 
 
-def _missing(step: int, health: Health, past: Past) -> Look | None:
+def _missing(step: int, health: Health, past: Past) -> RuleResult | None:
     modes = health.get("modes")
     held = health.get("modes_held")
     if modes is None or held is None:
@@ -129,7 +129,7 @@ def _missing(step: int, health: Health, past: Past) -> Look | None:
     advice = "train longer, or use a larger size"
     if "logit_gap" in health:
         advice = _against_collapse(health)
-    return Look(missing, best, HELD * modes, f"{said}, and no more since", advice, said)
+    return RuleResult(missing, best, HELD * modes, f"{said}, and no more since", advice, said)
 
 
 def _window(step: int, past: Past, *measures: float | None) -> Iterable[Any] | None:
@@ -144,7 +144,7 @@ def _window(step: int, past: Past, *measures: float | None) -> Iterable[Any] | N
     return zip(*rows, strict=True)
 
 
-def _critic(step: int, health: Health, past: Past) -> Look | None:
+def _critic(step: int, health: Health, past: Past) -> RuleResult | None:
     columns = _window(step, past, health.get("critic_accuracy"), health.get("logit_gap"))
     if columns is None:
         return None
@@ -158,20 +158,20 @@ def _critic(step: int, health: Health, past: Past) -> Look | None:
     )
     advice = "raise gamma, lower the critic's learning rate, or augment"
     over = f"the critic no longer wins: {said}"
-    return Look(wins, accuracy, RIGHT, f"the critic wins: {said}", advice, over)
+    return RuleResult(wins, accuracy, RIGHT, f"the critic wins: {said}", advice, over)
 
 
-def _divergence(step: int, health: Health, past: Past) -> Look | None:
+def _divergence(step: int, health: Health, past: Past) -> RuleResult | None:
     if "logit_gap" not in health:
         return None
     gap = health["logit_gap"]
     said = "the logit gap is not finite" if gap is None else f"the logit gap is {gap:.3g}"
     away = gap is None or abs(gap) > GAP
     sentence = f"{said}, after steps above {GAP:,.0f}"
-    return Look(away, gap, GAP, sentence, "raise gamma, or lower lr", said)
+    return RuleResult(away, gap, GAP, sentence, "raise gamma, or lower lr", said)
 
 
-def _posterior(step: int, health: Health, past: Past) -> Look | None:
+def _posterior(step: int, health: Health, past: Past) -> RuleResult | None:
     active = health.get("active_units")
     units = health.get("units")
     if active is None or not units:
@@ -190,10 +190,10 @@ def _posterior(step: int, health: Health, past: Past) -> Look | None:
     said = f"{active:.0f} of {units:.0f} latent units are active"
     sentence = f"the latent is hardly used: {said}, so the decoder ignores most of it"
     over = f"the latent is used again: {said}"
-    return Look(active <= threshold + SLACK, active, threshold, sentence, advice, over)
+    return RuleResult(active <= threshold + SLACK, active, threshold, sentence, advice, over)
 
 
-def _book(step: int, health: Health, past: Past) -> Look | None:
+def _book(step: int, health: Health, past: Past) -> RuleResult | None:
     used = health.get("perplexity")
     size = health.get("book")
     if used is None or not size:
@@ -202,10 +202,10 @@ def _book(step: int, health: Health, past: Past) -> Look | None:
     said = f"{used:.0f} of {size:.0f} codebook entries are used"
     sentence = f"the codebook is hardly used: about {said}"
     over = f"the codebook is used again: {said}"
-    return Look(not used > threshold, used, threshold, sentence, "lower codes or lr", over)
+    return RuleResult(not used > threshold, used, threshold, sentence, "lower codes or lr", over)
 
 
-def _disagreement(step: int, health: Health, past: Past) -> Look | None:
+def _disagreement(step: int, health: Health, past: Past) -> RuleResult | None:
     apart = health.get("disagreement")
     if apart is None:
         return None
@@ -216,10 +216,10 @@ def _disagreement(step: int, health: Health, past: Past) -> Look | None:
     advice = "sample it in more calls, or distil a flow instead"
     sentence = f"the map is inconsistent: {said}"
     over = f"the map is consistent again: {said}"
-    return Look(not apart < APART, apart, APART, sentence, advice, over)
+    return RuleResult(not apart < APART, apart, APART, sentence, advice, over)
 
 
-def _off_diagonal(step: int, health: Health, past: Past) -> Look | None:
+def _off_diagonal(step: int, health: Health, past: Past) -> RuleResult | None:
     columns = _window(step, past, health.get("diagonal_loss"), health.get("off_diagonal_loss"))
     if columns is None:
         return None
@@ -231,10 +231,10 @@ def _off_diagonal(step: int, health: Health, past: Past) -> Look | None:
     )
     chases = not ratio < TIMES_DIAGONAL
     sentence = f"the map chases its own targets: {said}"
-    return Look(chases, ratio, TIMES_DIAGONAL, sentence, "lower lr, or raise diagonal", said)
+    return RuleResult(chases, ratio, TIMES_DIAGONAL, sentence, "lower lr, or raise diagonal", said)
 
 
-def _targets(step: int, health: Health, past: Past) -> Look | None:
+def _targets(step: int, health: Health, past: Past) -> RuleResult | None:
     sizes = []
     for name, value in health.items():
         if name.startswith("target_size_") and value is not None:
@@ -246,12 +246,12 @@ def _targets(step: int, health: Health, past: Past) -> Look | None:
     over = f"targets are of normal size again: {said}"
     if most < SMALL:
         sentence = f"the network has died: {said} at all times"
-        return Look(True, most, SMALL, sentence, "start again with a lower lr", over)
+        return RuleResult(True, most, SMALL, sentence, "start again with a lower lr", over)
     advice = "lower lr, or leave exact derivatives out"
-    return Look(most > LARGE, most, LARGE, f"targets diverge: {said}", advice, over)
+    return RuleResult(most > LARGE, most, LARGE, f"targets diverge: {said}", advice, over)
 
 
-def _skipped(step: int, health: Health, past: Past) -> Look | None:
+def _skipped(step: int, health: Health, past: Past) -> RuleResult | None:
     players = players_in(health)
     if players:
         past["last"] = step
@@ -263,10 +263,10 @@ def _skipped(step: int, health: Health, past: Past) -> Look | None:
     )
     advice = "if this happens again, lower lr or train in float32"
     over = f"steps skipped so far: {past['count']}"
-    return Look(bool(players), past["count"], 0.0, sentence, advice, over)
+    return RuleResult(bool(players), past["count"], 0.0, sentence, advice, over)
 
 
-def _variety(step: int, health: Health, past: Past) -> Look | None:
+def _diversity(step: int, health: Health, past: Past) -> RuleResult | None:
     known = []
     for name in ("coverage", "recall"):
         ratio = health.get(f"{name}_ratio")
@@ -293,10 +293,10 @@ def _variety(step: int, health: Health, past: Past) -> Look | None:
         "rate"
     )
     over = f"{name} is {ratio:.3f} of its initial value"
-    return Look(lost, ratio, limit, sentence, advice, over)
+    return RuleResult(lost, ratio, limit, sentence, advice, over)
 
 
-RULES: dict[str, tuple[Callable[[int, Health, Past], Look | None], int]] = {
+RULES: dict[str, tuple[Callable[[int, Health, Past], RuleResult | None], int]] = {
     "collapse": (_collapse, 200),
     "missing": (_missing, 0),
     "critic": (_critic, 0),
@@ -306,13 +306,13 @@ RULES: dict[str, tuple[Callable[[int, Health, Past], Look | None], int]] = {
     "off_diagonal": (_off_diagonal, 0),
     "targets": (_targets, 500),
     "skipped": (_skipped, 0),
-    "variety": (_variety, 0),
+    "variety": (_diversity, 0),  # the name in stored logs
     "divergence": (_divergence, 49),
 }
 """Rules by kind of alarm, and for how many steps a fault must persist to raise it."""
 
 
-class Watch:
+class AlarmMonitor:
     """Monitor that applies all rules, and reports when an alarm begins and ends.
 
     Attributes:
@@ -340,32 +340,34 @@ class Watch:
         if not health:
             return news
         for kind, (rule, lasting) in RULES.items():
-            look = rule(step, health, self._past[kind])
-            if look is None:
+            result = rule(step, health, self._past[kind])
+            if result is None:
                 continue
             stands = False
-            if look.wrong:
+            if result.wrong:
                 stands = step - self._since.setdefault(kind, step) >= lasting
             else:
                 self._since.pop(kind, None)
             if kind == "variety" and stands:
-                self.ended = look.sentence
+                self.ended = result.sentence
             if stands == (kind in self._standing):
                 continue
             self._standing ^= {kind}
-            sentence = look.sentence if stands else look.over
-            advice = look.advice if stands else ""
-            news.append(Alarm(kind, step, look.value, look.threshold, sentence, advice, not stands))
+            sentence = result.sentence if stands else result.over
+            advice = result.advice if stands else ""
+            news.append(
+                Alarm(kind, step, result.value, result.threshold, sentence, advice, not stands)
+            )
         return news
 
 
 def alarms(history: Iterable[Mapping[str, Any]]) -> list[Alarm]:
     """Return all alarms that begin or end in the rows of a log."""
-    watch = Watch()
-    return [alarm for row in history for alarm in watch.read(row)]
+    monitor = AlarmMonitor()
+    return [alarm for row in history for alarm in monitor.read(row)]
 
 
-def lost(rows: Sequence[Mapping[str, Any]]) -> str:
+def ending_alarm(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the sentence of the alarm that ended training, or an empty string."""
     last = rows[-1].get("alarm", ()) if rows else ()
     return next(

@@ -132,7 +132,7 @@ def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
     return noise, transport.conditions(len(noise), None, 0)
 
 
-def sampled(transport: Transport, noise: Tensor, condition: Condition) -> Tensor:
+def sample_in_batches(transport: Transport, noise: Tensor, condition: Condition) -> Tensor:
     """Compute samples from given noise in data units, on the CPU, (n, *shape)."""
     parts = []
     for start in range(0, len(noise), BATCH):
@@ -170,7 +170,7 @@ def principal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 CHANCE = 2.0  # standard errors up to which a fall is laid to chance
 
 
-class Variety(Observer):
+class Diversity(Observer):
     """Observer of diversity at fixed points of training, for methods with a guard."""
 
     decides = True
@@ -187,7 +187,7 @@ class Variety(Observer):
         now = int(guard.checks * view.progress + 1e-9)
         return now > before
 
-    def look(self, view: StateView) -> Mapping[str, float]:
+    def observe(self, view: StateView) -> Mapping[str, float]:
         """Measure coverage and recall relative to the reference, and the limits that end training.
 
         A limit is lower if few examples are compared: two standard errors below 1. Samples that
@@ -223,7 +223,7 @@ class Variety(Observer):
 
     def _reached(self, transport: Transport) -> dict[str, np.ndarray]:
         with without_rejection(), torch.no_grad():
-            x = finite(sampled(transport, *self._noise))
+            x = finite(sample_in_batches(transport, *self._noise))
         return self.reference.reached(x)
 
 
@@ -267,7 +267,7 @@ class FixedNoise(Observer):
         known = self._reference is not None or not self._prepared
         return known and view.step % self.every == 0
 
-    def look(self, view: StateView) -> dict[str, float]:
+    def observe(self, view: StateView) -> dict[str, float]:
         self._prepare(view.method)
         if not self._jumps:
             return self.of(view.method)
@@ -356,7 +356,7 @@ class FixedNoise(Observer):
             flow = inner_of(transport)
             if isinstance(flow, Flow):
                 transport = with_inner(transport, flow.with_solver(flow.solver, count))
-            return sampled(transport, *self._starts)
+            return sample_in_batches(transport, *self._starts)
 
 
 def disagreement(once: Tensor, twice: Tensor) -> float:

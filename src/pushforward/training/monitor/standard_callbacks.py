@@ -23,7 +23,7 @@ from pushforward.trackers.tracker import FOLDER, Tracker
 from pushforward.training.checkpoint.storage import step_name, write_json
 from pushforward.training.loop.callbacks import Action, CallbackRequest, Observer, StateView
 from pushforward.training.loop.display import Silent, Watcher
-from pushforward.training.monitor.alarms import Watch, lost
+from pushforward.training.monitor.alarms import AlarmMonitor, ending_alarm
 from pushforward.training.monitor.health import SAMPLES, as_sampled, measured_in_words
 from pushforward.training.runs import log
 from pushforward.training.runs.log import players_in
@@ -71,12 +71,12 @@ def drawn_at(view: StateView) -> bool:
 
 
 class Alarms(Observer):
-    """Observer that reports alarms, and ends training if variety is lost."""
+    """Observer that reports alarms, and ends training if diversity is lost."""
 
     def __init__(self, folder: Path, progress: Watcher) -> None:
         self.folder = folder
         self.progress = progress
-        self.watch = Watch()
+        self.monitor = AlarmMonitor()
         self._skipped = 0
         self._words = ""
         self._logged = ""
@@ -84,23 +84,23 @@ class Alarms(Observer):
 
     def requests(self, view: StateView) -> list[CallbackRequest]:
         requests = []
-        passed = self.watch.passed
+        passed = self.monitor.passed
         if view.method.guard is not None:
             requests.append(CallbackRequest(Action.CHECKPOINT, "the samples are diverse", passed))
-        if self.watch.suspect:
+        if self.monitor.suspect:
             requests.append(CallbackRequest(Action.WITHHOLD, "the logit gap is running away"))
-        if self.watch.ended is not None:
-            reason = self._logged or self.watch.ended
+        if self.monitor.ended is not None:
+            reason = self._logged or self.monitor.ended
             requests.append(CallbackRequest(Action.STOP, reason))
             requests.append(CallbackRequest(Action.RETURN, reason, passed))
         return requests
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
-        news = self.watch.read(row)
+        news = self.monitor.read(row)
         skipped = bool(players_in(row.get("health")))
         self._skipped += skipped
         if again:
-            self._logged = lost([row])
+            self._logged = ending_alarm([row])
             return {}
         for alarm in news:
             line = f"{self.folder.name}: step {alarm.step:,}: {alarm.text}"
@@ -136,7 +136,7 @@ class Pictures(Observer):
     def due(self, view: StateView) -> bool:
         return drawn_at(view)
 
-    def look(self, view: StateView) -> Mapping[str, Any]:
+    def observe(self, view: StateView) -> Mapping[str, Any]:
         space = view.data.space
         try:
             with without_rejection():
@@ -226,7 +226,7 @@ class Tracked(Observer):
         self._rates[view.step] = self.rates()
         return drawn_at(view)
 
-    def look(self, view: StateView) -> Mapping[str, Any]:
+    def observe(self, view: StateView) -> Mapping[str, Any]:
         path = view.folder / "samples" / f"{step_name(view.step)}.png"
         for follower in list(self._followers):
             if path.is_file() and view.step >= follower.logged:

@@ -46,7 +46,7 @@ from pushforward.training.checkpoint.storage import (
     write_json,
 )
 from pushforward.training.checkpoint.tensors import load as load_checkpoint, restore
-from pushforward.training.monitor.alarms import lost
+from pushforward.training.monitor.alarms import ending_alarm
 from pushforward.training.runs import log
 from pushforward.training.runs.folder import checkpoint_in
 from pushforward.training.runs.log import best_of
@@ -134,7 +134,11 @@ class Run:
         """Return a sentence if the budget is not used up; empty otherwise."""
         newest = latest(self.folder / "checkpoints")
         words = None if newest is None else unfinished(newest, self.spec.get("budget") or {})
-        if not words or any("broke off" in text for text in self.warnings) or lost(self.losses()):
+        if (
+            not words
+            or any("broke off" in text for text in self.warnings)
+            or ending_alarm(self.losses())
+        ):
             return ()
         return (
             f"training is unfinished: {words}. Resume it first: "

@@ -95,6 +95,8 @@ def _blocks(table: SolverProgram) -> list[Block]:
 
 def _held(blocks: list[Block]) -> list[list[int]]:
     """Return the registers in slots after each block; after the last one, the last state."""
+    # Two steps of Euler's method, x1 = x0 + e0 and x2 = x1 + e1 with the estimates e0 and e1, hold
+    # [x0], [x1], [x2]. If the second step also reads e0, they hold [x0], [e0, x1], [x2]
     last = [row.state for _, rows in blocks for row in rows if row.state is not None][-1]
     needed = {last}
     held = []
@@ -114,6 +116,7 @@ def _matrix(
     block: Block, before: Sequence[int], after: Sequence[int], width: int, most: int
 ) -> Tensor:
     """Compute registers after a block from the slots before, the estimate and the noises."""
+    # The row of x1 = x0 - 0.5 e0 + 0.1 noise is [1, -0.5, 0.1]: one slot, estimate, one noise
     call, rows = block
     units = torch.eye(width + 1 + most, dtype=torch.float64)
     values = dict(zip(before, units, strict=False))
