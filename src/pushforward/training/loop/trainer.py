@@ -368,8 +368,8 @@ class Trainer:
         return None
 
     def _synchronise(self, elapsed: float) -> float:
-        elapsed, stop, refused = self.processes.together(
-            elapsed, self.stop, self.checkpointer.failed
+        elapsed, stop, failed = self.processes.together(
+            elapsed, self.stop, self.checkpointer.write_failed
         )
         self._agreed_stop = stop
         self.stop = stop or self.stop
