@@ -393,8 +393,9 @@ RENAMED = {
 # Arguments of earlier versions, by class, with the value that changes nothing
 RETIRED: dict[str, dict[str, Any]] = {
     "AnchorPenalty": {"end": None},
-    "MiddleTarget": {"random": False},
+    "Flow": {"learned": None},
     "Format": {"bare": False, "levels": ()},
+    "MiddleTarget": {"random": False},
     "OptimalTransport": {"reuse": 1},
     "Penalties": {"ramp": None},
     "PerceptualAutoencoder": {"feature_extractor": None},

@@ -32,6 +32,8 @@ class Label(ConditionKind):
     target: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "frequencies", tuple(self.frequencies))
         if len(self.frequencies) not in (0, len(self.names)) or not self.names:
             raise DataError(
                 f"A label needs at least one class and one frequency for each; got "

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ from pushforward.methods.method import parameters
 from pushforward.metrics import MetricInfo, describe
 from pushforward.metrics.score import Scores, chosen
 from pushforward.registries import METRICS, at
+from pushforward.training.checkpoint.storage import sha256
 from pushforward.training.estimates import training_memory
 from pushforward.training.loop.machine import machine
 from pushforward.training.runs.run import Run, transport_of
@@ -523,8 +525,11 @@ def _versions(metrics: Sequence[str]) -> dict[str, str]:
     # importing the package would point up
     versions = {"pushforward": str(sys.modules["pushforward"].__version__)}
     for metric in METRICS.values():
+        own = sorted(set(metric.scores) & set(metrics))
         definition = getattr(metric, "definition", None)
+        file = getattr(sys.modules[metric.__module__], "__file__", None)
         if definition:
-            own = sorted(set(metric.scores) & set(metrics))
             versions |= dict.fromkeys(own, f"definition {definition}")
+        elif own and file and not metric.__module__.startswith("pushforward."):
+            versions |= dict.fromkeys(own, sha256(Path(file))[:12])
     return versions

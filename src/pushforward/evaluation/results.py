@@ -61,7 +61,8 @@ class Protocol(Record):
         reference: SHA-256 of the quantised held-out examples.
         k: Number of neighbours for precision, recall, density and coverage.
         labels: Rule by which classes are drawn.
-        versions: Version of this package and, by score, the number of a changed definition.
+        versions: Version of this package and, by score, the number of a changed definition,
+            or the hash of the file of a user's metric.
     """
 
     data: str = ""

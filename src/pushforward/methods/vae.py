@@ -399,6 +399,10 @@ class HierarchicalVAE(BoundedVAE):
         super().__init__(encoder, decoder, space, likelihood, bound)
         self.upper_encoder = upper_encoder
         self.upper_decoder = upper_decoder
+        # stored optimiser states number the parameters, those of the likelihood last
+        likelihood = self.likelihood
+        del self.likelihood
+        self.likelihood = likelihood
         lower, upper = map(int, latent)
         self.latent = (lower, upper)
 

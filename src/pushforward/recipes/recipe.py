@@ -128,7 +128,8 @@ class Training:
         for name in self.players.get(player, ()):
             one_of("setting", name, PER_PLAYER, of)
         one_of("optimizer", self.of(player, "optimizer"), OPTIMIZERS, of)
-        weight(f"lr{of}", self.of(player, "lr"))
+        if weight(f"lr{of}", self.of(player, "lr")) == 0:
+            raise UsageError(f"`lr{of}` must be positive, got 0.")
         weight(f"weight_decay{of}", self.of(player, "weight_decay"))
         for beta in self.of(player, "betas"):
             share("Each of betas", number("betas", beta), of)

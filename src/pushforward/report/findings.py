@@ -149,16 +149,20 @@ BIASED = 0.25  # fraction of a score that is bias
 
 
 def biased_scores(comparison: Comparison) -> Findings:
-    """Report ranking scores that consist largely of bias."""
+    """Report scores of quality and diversity that consist largely of bias."""
     n = comparison.settings.n
     if n is None or n >= FEW:
         return
-    for metric in main_metrics(comparison):
-        bias = real_data_score_of(comparison, metric)[0] or 0.0
+    for metric, info in comparison.metrics.items():
+        bias = real_data_score_of(comparison, metric)[0]
         names = []
         for model in comparison.models:
             score = model.scores.get(metric, Score())
-            if score.bias is not None and score.value and bias > BIASED * score.value:
+            if info.role is None or score.bias is None or not score.value:
+                continue
+            if bias is None:
+                bias = score.bias
+            if bias > BIASED * score.value:
                 names.append(model.name)
         if names:
             label = label_in_sentence(comparison, metric)

@@ -24,6 +24,7 @@ from pushforward.files import (
     replacing,
     sweep,
 )
+from pushforward.training.loop.budget import Budget
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -271,7 +272,7 @@ def write_latest(folder: Path, name: str) -> None:
 
 
 def fault(folder: Path) -> str | None:
-    """Return the name of a missing or changed file of a checkpoint, or None."""
+    """Return what is wrong with a checkpoint, or None."""
     try:
         manifest = read_json(folder / MANIFEST)
         files = dict(manifest["files"])
@@ -279,15 +280,19 @@ def fault(folder: Path) -> str | None:
     except (LookupError, TypeError, ValueError) as error:
         if isinstance(error.__cause__, PermissionError):
             raise
-        return MANIFEST
+        return _changed(MANIFEST)
     if version != FORMAT or not files.keys() >= WHOLE:
-        return MANIFEST
+        return f"it was written by another version or with sharded weights (format {version})"
     with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
         found = pool.map(lambda name: _is_whole(folder / name, files[name]), files)
     for name, whole in zip(files, found, strict=True):
         if not whole:
-            return str(name)
+            return _changed(name)
     return None
+
+
+def _changed(name: str) -> str:
+    return f"{name} is missing or has changed (its size or sha256)"
 
 
 def _is_whole(path: Path, entry: Mapping[str, Any]) -> bool:
@@ -307,8 +312,8 @@ def next_good(folder: Path) -> Path | None:
     return None
 
 
-def damaged(folder: Path, name: str) -> CheckpointError:
-    """Build the error for a damaged checkpoint, recommending only a verified checkpoint."""
+def damaged(folder: Path, wrong: str) -> CheckpointError:
+    """Build the error for an unreadable checkpoint, recommending only a verified checkpoint."""
     good = next_good(folder)
     remedy = "This run has no other undamaged checkpoint."
     before = None
@@ -316,8 +321,7 @@ def damaged(folder: Path, name: str) -> CheckpointError:
         before = good.name
         remedy = f"Newest undamaged checkpoint: {before}. Resume from it with `fallback=True`."
     return CheckpointError(
-        f"Checkpoint {folder} is damaged: {name} is missing or has changed (its size or sha256). "
-        f"{remedy}",
+        f"Checkpoint {folder} cannot be read: {wrong}. {remedy}",
         before,
     )
 
@@ -329,7 +333,7 @@ def read_state(folder: Path) -> dict[str, Any]:
         raise damaged(folder, wrong)
     state = read_json(folder / "state.json")
     if is_checkpoint(folder.name) and state["step"] != step_of(folder):
-        raise damaged(folder, "state.json")
+        raise damaged(folder, _changed("state.json"))
     return state
 
 
@@ -340,7 +344,9 @@ def unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
     total = state.get("total")
     if total:
         return f"{step:,} of {total:,} steps" if step < total else None
-    seconds = budget.get("seconds") or 0.0
-    if state.get("seconds", seconds) < seconds:
+    if budget.get("seconds") is None:
+        return None
+    seconds = Budget(seconds=budget["seconds"]).after(state.get("store_seconds", 0.0)).seconds
+    if seconds is not None and state.get("seconds", seconds) < seconds:
         return f"{state['seconds']:.0f} of {seconds:.0f} s"
     return None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.denoisers.denoiser import has_bfloat16
-from pushforward.errors import UsageError
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods.method import Method
 from pushforward.recipes.recipe import Training
 from pushforward.training.checkpoint.tensors import by_place, gradient_norm, local, placed
@@ -128,6 +128,11 @@ class PlayerOptimizer:
             parameter = self.parameters[int(index)]
             if value.shape == parameter.shape:
                 value = torch.empty_like(parameter).copy_(placed(value, parameter))
+            elif value.numel() > 1:
+                raise CheckpointError(
+                    f"The optimiser state {path} has the shape {tuple(value.shape)}; expected "
+                    f"{tuple(parameter.shape)}."
+                )
             stored.setdefault(parameter, {})[kind] = value
         for optimizer, parameters in self._optimizers:
             state = {at: stored[p] for at, p in enumerate(parameters) if p in stored}

@@ -480,10 +480,11 @@ def train(trainer: Trainer) -> Run:
     finally:
         trainer.progress.close()
     if got:
-        raise KeyboardInterrupt(
-            f"saved at step {trainer.clock.step:,}; resume with "
-            f"pf.resume({str(trainer.folder)!r}), and data=data if it was passed in Python"
-        )
+        folder = repr(str(trainer.folder))
+        advice = f"resume with pf.resume({folder}), and data=data if it was passed in Python"
+        if trainer.done:
+            advice = f"training is finished, so read the run with pf.load({folder})"
+        raise KeyboardInterrupt(f"saved at step {trainer.clock.step:,}; {advice}")
     return finish_run(trainer)
 
 

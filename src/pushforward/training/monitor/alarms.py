@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ HOLDING = 200
 CHANCE = 0.55  # accuracy up to which a critic has learned nothing
 RIGHT = 0.99  # mean accuracy from which the critic wins
 WIDE = 20.0  # mean logit gap from which the critic wins
+IMPROVED = 0.95  # share of the least Fréchet distance so far, below which samples have improved
 GAP = 1e4  # logit gap above which a training run diverges
 SILENT = 0.1  # fraction of active latent units up to which a posterior has collapsed
 HELD_DOWN = 0.5  # fraction of active latent units below which beta > 1 is too large
@@ -145,20 +147,26 @@ def _window(step: int, past: Past, *measures: float | None) -> Iterable[Any] | N
 
 
 def _critic(step: int, health: Health, past: Past) -> RuleResult | None:
+    distance = health.get("frechet")
+    if distance is not None and distance < IMPROVED * past.get("distance", math.inf):
+        past["distance"] = distance
+        past["improved"] = step
     columns = _window(step, past, health.get("critic_accuracy"), health.get("logit_gap"))
     if columns is None:
         return None
     _, accuracies, gaps = columns
     accuracy = statistics.fmean(accuracies)
     mean_gap = statistics.fmean(gaps)
-    wins = accuracy >= RIGHT - SLACK and mean_gap >= WIDE
+    improving = step - past.get("improved", -math.inf) < WINDOW
+    wins = accuracy >= RIGHT - SLACK and mean_gap >= WIDE and not improving
     said = (
         f"over {WINDOW} steps the critic ranked {accuracy:.1%} of the examples correctly, with a "
         f"mean logit gap of {mean_gap:.3g}"
     )
     advice = "raise gamma, lower the critic's learning rate, or augment"
     over = f"the critic no longer wins: {said}"
-    return RuleResult(wins, accuracy, RIGHT, f"the critic wins: {said}", advice, over)
+    wrong = f"the critic wins: {said}, and the samples did not improve"
+    return RuleResult(wins, accuracy, RIGHT, wrong, advice, over)
 
 
 def _divergence(step: int, health: Health, past: Past) -> RuleResult | None:
