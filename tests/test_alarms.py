@@ -142,6 +142,13 @@ def test_a_critic_that_wins_is_told_until_it_does_no_more():
     assert "ranked 100.0%" in begin.sentence
 
 
+def test_a_critic_does_not_win_while_samples_improve():
+    history = history_of(
+        critic_accuracy="1500x1.0", logit_gap="1500x30.0", frechet="500x9.0 1x8.0 999x7.7"
+    )
+    assert alarms_of(history) == "1050 critic", "from 8 to 7.7 is no improvement"
+
+
 @cases("""
     accuracy    gap       raised
     900x0.99    900x20.0  500 critic

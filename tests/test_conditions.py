@@ -52,6 +52,10 @@ def test_one_value_stands_for_all_samples_and_names_may_be_mixed():
     assert rows["label"].tolist() == [2, 0]
 
 
+def test_a_label_of_lists_equals_one_of_tuples():
+    assert Label(["a", "b"], [0.5, 0.5]) == Label(("a", "b"), (0.5, 0.5))
+
+
 def test_what_is_not_asked_for_is_drawn_for_each_seed_alone():
     request = Request(BOTH)
     rows = request.values(6, None, 10)

@@ -1,5 +1,6 @@
 """Runs of earlier versions load and resume (``golden/folders.py``)."""
 
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from golden.folders import RECIPES, STEPS, STOPPED, data
 
 import pushforward as pf
+from pushforward.registries import PARTS, RENAMED, RETIRED
+from pushforward.testing import recipe_for, space_data
 from pushforward.training.runs.spec_file import FORMAT
 
 FOLDERS = sorted(
@@ -21,6 +24,26 @@ def test_the_present_format_is_recorded():
     before.
     """
     assert {f"{name}-format-{FORMAT}" for name in RECIPES} <= {folder.name for folder in FOLDERS}
+
+
+ARGUMENTS = json.loads((Path(__file__).parent / "golden" / "arguments.json").read_text())
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_arguments_of_version_0_2_are_known_or_retired(name):
+    """Specs store the arguments of classes, which have changed since."""
+    name_now = RENAMED.get(name, name)
+    parameters = inspect.signature(PARTS[name_now]).parameters
+    retired = RETIRED.get(name_now, {})
+    assert set(ARGUMENTS[name].split()) <= {*parameters, *retired}
+
+
+def test_parameters_of_a_likelihood_keep_their_numbers():
+    """Stored optimiser states number the parameters in their order."""
+    method = recipe_for("hvae", space_data((2,), labels=False)).method
+    names = [name.partition(".")[0] for name, _ in method.named_parameters()]
+    parts = list(dict.fromkeys(names))
+    assert parts == ["encoder", "decoder", "upper_encoder", "upper_decoder", "likelihood"]
 
 
 @pytest.mark.parametrize("golden", FOLDERS, ids=lambda folder: folder.name)

@@ -10,6 +10,7 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.methods.vae import VAE
 from pushforward.training.api import prepare
+from pushforward.training.checkpoint.storage import unfinished
 
 
 def runs(place, *names):
@@ -65,6 +66,13 @@ def test_samples_of_a_run_whose_training_has_not_ended_say_of_which_step_they_ar
     trainer.advance()
     assert main(words) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(3.0, None), (2.0, "2 of 3 s")])
+def test_seconds_of_trajectories_count_towards_a_budget(seconds, words, tmp_path):
+    state = {"step": 5, "total": None, "seconds": seconds, "store_seconds": 1.0}
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    assert unfinished(tmp_path, {"seconds": 4.0}) == words
 
 
 WORDS = ["--data", "moons", "--size", "tiny", "--steps", "4", "--batch", "64"]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.recipes import Training
 from pushforward.training.loop.optimizers import PlayerOptimizer
 
@@ -127,6 +128,21 @@ def test_a_restored_player_goes_on_bit_for_bit(optimizer):
     update(again, third, 7)
     for expected, actual in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(actual, expected)
+
+
+def test_a_state_of_another_parameter_is_refused():
+    module = network()
+    player = PlayerOptimizer(module, "one", Training(lr=1e-2))
+    update(module, player, 0)
+    state = player.state()
+    swapped = {**state, "one/0/exp_avg": torch.ones(3, 1, 7)}
+    with pytest.raises(CheckpointError, match=r"one/0/exp_avg.*3, 1, 7"):
+        player.restore(swapped)
+
+
+def test_a_learning_rate_of_zero_is_refused():
+    with pytest.raises(UsageError, match="`lr` must be positive"):
+        Training(lr=0)
 
 
 def test_a_parameter_without_a_gradient_stays():

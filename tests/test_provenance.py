@@ -3,6 +3,9 @@ with it.
 """
 
 import dataclasses
+import hashlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -156,6 +159,36 @@ def test_unlike_protocols_are_refused_with_the_field_and_both_values(first, fiel
     with pytest.raises(UsageError, match="cannot be compared") as error:
         pf.compare([first, other])
     assert words in str(error.value)
+
+
+MINE = """
+from pushforward.metrics import MetricInfo, Score
+
+class Mine:
+    scores = {"mine": MetricInfo("Mine", "lower", "The distance of means.")}
+    def applies(self, samples):
+        return True
+    def __call__(self, samples):
+        return {"mine": Score(float(abs(samples.generated.mean() - samples.reference.mean())))}
+"""
+SCORING = """
+import pushforward as pf
+from pushforward import plugins
+from pushforward.evaluation.baselines import GaussianBaseline
+
+plugins.load("mine.py")
+data = pf.data.load("moons")
+result = pf.compare({"it": GaussianBaseline.fit(data)}, data, n=40, repeats=1, curve=False)
+print(result.protocol.versions["mine"])
+"""
+
+
+def test_a_users_metric_is_known_by_its_file(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    words = [sys.executable, "-c", SCORING]
+    printed = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert printed.split() == [hashlib.sha256(file.read_bytes()).hexdigest()[:12]]
 
 
 def mean_frechet_distance(d, n, repeats):

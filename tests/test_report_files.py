@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from programs import command_line
 from programs.report_pages import check_page
-from programs.reporting import comparison, report
+from programs.reporting import comparison, model, report
 
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.evaluation.joined import aggregated
@@ -136,6 +136,17 @@ def test_the_csv_file_holds_each_training_run_and_all_differences(twice, tmp_pat
         if pair["margin"] is not None:
             width = float(line["interval_high"]) - float(line["interval_low"])
             assert width == pytest.approx(2 * pair["margin"])
+
+
+def test_the_csv_file_holds_intervals_from_low_to_high(content, tmp_path):
+    model(content, "flow")["scores"]["frechet"]["interval"] = [0.25, 0.75]
+    path = Report(comparison(content)).save(tmp_path / "scores.csv")
+    lines = csv.DictReader(path.read_text().splitlines())
+    intervals = []
+    for line in lines:
+        if line["model"] == "flow" and line["metric"] == "frechet" and not line["other"]:
+            intervals.append((line["interval_low"], line["interval_high"]))
+    assert intervals == [("0.25", "0.75")]
 
 
 def latex_tables(whole, tmp_path):

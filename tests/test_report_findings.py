@@ -399,6 +399,17 @@ def test_planted_faults_are_told(content, name, scores, finding):
         assert re.search(finding, text)
 
 
+def test_the_bias_of_every_score_of_quality_is_told(content):
+    content["settings"]["n"] = 500
+    for row in content["models"]:
+        row["scores"]["frechet"] |= {"value": 0.02, "bias": 0.01}
+    told = [text for text in said(content, "warning") if "is bias" in text]
+    assert len(told) == 1
+    content["real_data_scores"].pop("frechet")
+    (text,) = [text for text in said(content, "warning") if "is bias" in text]
+    assert "about 0.01" in text
+
+
 def distinct_samples(count, of, real):
     """The plain score of a count of distinct samples."""
     return {"value": count, "ratio": count / real, "extra": {"of": of}}

@@ -13,7 +13,7 @@ from pushforward.errors import DataError
 from pushforward.evaluation.evaluator import Evaluator
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.samples import given_samples
-from pushforward.evaluation.scores import real_data_scores
+from pushforward.evaluation.scores import real_data_scores, score
 
 FOREIGN = "start,end,flag\n3.5,4,no\n-1000000,5,no\n1000000,2000000,no\n,6,yes\n9,2,yes\n"
 
@@ -64,6 +64,14 @@ def test_floors_compare_rows_as_the_file_holds_them(data):
     for samples in seen.samples:
         assert rows_of(samples.table.generated) <= rows_of(data.train.table_values)
         assert rows_of(samples.table.reference) <= rows_of(data.held_out.table_values)
+
+
+def test_a_predictor_learns_from_given_values_by_default(data):
+    seen = Seen()
+    rows = data.train.table_values[:40]
+    x = data.train.x[:40]
+    score(x, data, fit_features(data), n=20, metrics=[seen], values=rows)
+    np.testing.assert_array_equal(seen.samples[0].table.learned, rows)
 
 
 def rows_of(values):
