@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from programs import command_line
 from programs.report_pages import check_page
-from programs.reporting import comparison, model, report
+from programs.reporting import comparison, put_interval, report
 
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.evaluation.joined import aggregated
@@ -139,7 +139,7 @@ def test_the_csv_file_holds_each_training_run_and_all_differences(twice, tmp_pat
 
 
 def test_the_csv_file_holds_intervals_from_low_to_high(content, tmp_path):
-    model(content, "flow")["scores"]["frechet"]["interval"] = [0.25, 0.75]
+    put_interval(content, "flow", "frechet", [0.25, 0.75])
     path = Report(comparison(content)).save(tmp_path / "scores.csv")
     lines = csv.DictReader(path.read_text().splitlines())
     intervals = []

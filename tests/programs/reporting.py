@@ -272,6 +272,11 @@ def put(content, name, metric, mean):
     row["scores"][metric] |= {"value": mean, "ratio": mean / real_data_score}
 
 
+def put_interval(content, name, metric, ends):
+    """An interval of a score."""
+    model(content, name)["scores"][metric]["interval"] = ends
+
+
 def said(content, kind=None):
     """The findings on a comparison, or on its plain data."""
     if isinstance(content, dict):

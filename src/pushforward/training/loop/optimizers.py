@@ -128,7 +128,7 @@ class PlayerOptimizer:
             parameter = self.parameters[int(index)]
             if value.shape == parameter.shape:
                 value = torch.empty_like(parameter).copy_(placed(value, parameter))
-            elif value.numel() > 1:
+            elif value.numel() not in (1, parameter.numel()):
                 raise CheckpointError(
                     f"The optimiser state {path} has the shape {tuple(value.shape)}; expected "
                     f"{tuple(parameter.shape)}."
