@@ -37,6 +37,8 @@ class Dense:
         keep: Coefficients from slots to slots, (N, W, W).
         fresh: Coefficients from the estimate to slots, (N, W).
         spread: Coefficients from noise to slots, (N, W, M).
+        start: Coefficients from the noise to the slots before the first row, (W,).
+        first: Coefficients from noise tensors to these slots, (W, M).
         kind: Estimate, if the denoiser cannot be called with columns.
         noises: Number of noise tensors drawn before the first row and after each row.
     """

@@ -68,6 +68,8 @@ class Checkpointer:
         journal: Log, which is flushed to disk before each checkpoint.
 
     Attributes:
+        background: Whether regular checkpoints are written during the next steps.
+        failed_anywhere: Whether a pending write has failed in any process.
         step: Step of the newest checkpoint; -1 if there is none.
         weights_step: Step of the weights after a return to earlier ones; otherwise None.
     """
