@@ -39,7 +39,7 @@ QUICK = {
     },
     "evaluation.comparison": {"CURVE_STEPS": (1, 4)},
     "evaluation.evaluator": {"LEAST": 1e6, "FEWEST": 20, "PROBED": 20},
-    "evaluation.costs": {"TURNS": 1, "TURN_SECONDS": 0.01},
+    "evaluation.costs": {"TIMED_ROUNDS": 1, "TURN_SECONDS": 0.01},
     "evaluation.trajectories": {"TRACED_SECONDS": 0.01, "TRACED": TRACED, "LEVELS": 5},
 }
 """What is drawn of a model, how long a classifier of features learns, how long a model is timed and

@@ -35,7 +35,7 @@ def test_measuring_changes_no_bit(tmp_path, monkeypatch):
     for name in ("with", "without"):
         if name == "without":
             monkeypatch.setattr(FixedNoise, "observe", lambda self, moment: {})
-            monkeypatch.setattr(steps, "NORMS", 10**9)
+            monkeypatch.setattr(steps, "NORM_STEPS", 10**9)
             monkeypatch.setattr(observers, "landscape", lambda method, data: {})
         torch.manual_seed(1)
         recipe = Recipe(Game(data.space), Training(batch=64))

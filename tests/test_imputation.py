@@ -198,7 +198,7 @@ def whole_numbers(*names):
 
 @pytest.mark.filterwarnings("ignore:Values outside the training range")
 def test_rows_that_break_a_constraint_are_drawn_again_or_named(monkeypatch):
-    monkeypatch.setattr(imputation, "TURNS", 12)
+    monkeypatch.setattr(imputation, "REDRAWS", 12)
     fields = whole_numbers("start", "end", "x")
     rules = (Constraint("end >= start"), Constraint("x < 90"))
     plain = flow_of(TableSpace.of(fields))

@@ -208,7 +208,7 @@ def test_a_constraint_may_multiply_columns(tmp_path):
 
 
 def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypatch, hopeless):
-    monkeypatch.setattr(f"{REDRAWING}.TURNS", 2)
+    monkeypatch.setattr(f"{REDRAWING}.REDRAWS", 2)
     says = r'0 of 9 samples satisfy the constraint "a == b"\. .* compute it'
     with pytest.raises(Diverged, match=says):
         pf.samples.draw_to(tmp_path / "x.csv", hopeless, 9)
@@ -228,7 +228,7 @@ def test_drawing_ends_where_there_is_no_hope(monkeypatch, hopeless):
 
 def test_samples_that_break_a_constraint_may_be_kept(monkeypatch, hopeless):
     monkeypatch.setattr(f"{REDRAWING}.HOPELESS", 60)
-    monkeypatch.setattr(f"{REDRAWING}.TURNS", 2)
+    monkeypatch.setattr(f"{REDRAWING}.REDRAWS", 2)
     with counting_draws() as tally, unmet_kept():
         x = hopeless.sample(70, batch=20)
     broken = int((~hopeless.space.valid(x)).sum())
@@ -268,7 +268,7 @@ class Seldom(Map):
     "sampled", [lambda t: t.sample(12, batch=3), lambda t: t.part(0, 12, None, 0)]
 )
 def test_rows_that_meet_no_constraint_are_counted_over_all_batches(tmp_path, monkeypatch, sampled):
-    monkeypatch.setattr(f"{REDRAWING}.TURNS", 4)
+    monkeypatch.setattr(f"{REDRAWING}.REDRAWS", 4)
     monkeypatch.setattr(f"{REDRAWING}.HOPELESS", 6)
     space = space_of(tmp_path, "end >= start", "end >= 0 * start")
     model = Seldom(Noise(), space, space.shape)
@@ -319,7 +319,7 @@ def at_least(least):
 
 
 def test_which_samples_are_drawn_again_is_the_same_in_batches_of_any_size(monkeypatch):
-    monkeypatch.setattr(f"{REDRAWING}.TURNS", 6)
+    monkeypatch.setattr(f"{REDRAWING}.REDRAWS", 6)
     transport = at_least(980)
     samples = []
     drawn = []

@@ -19,7 +19,7 @@ from pushforward.training.loop.machine import added_peak, held_bytes
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 from pushforward.transports.redrawing import unmet_kept, without_rejection
 
-TURNS = 7  # Timed rounds
+TIMED_ROUNDS = 7  # Timed rounds
 TURN_SECONDS = 1.0  # Approximate time of one model in one round; longer if one sample takes longer
 SHORTEST = 0.02  # Seconds; shorter calls are repeated
 MOST_CALLS = 100  # Largest number of repeated calls
@@ -55,7 +55,7 @@ def speed(sample: Sampler, most: int) -> tuple[int, float]:
 
 
 def time_in_turns(
-    samplers: Mapping[str, Sampler], most: int, turns: int = TURNS
+    samplers: Mapping[str, Sampler], most: int, turns: int = TIMED_ROUNDS
 ) -> dict[str, SampleTime]:
     """Time models in alternating rounds, so that other load slows all of them alike."""
     batches = {}

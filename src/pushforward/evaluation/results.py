@@ -348,7 +348,7 @@ class Comparison(Record):
                 most = max(most, over_samples(run.scores[metric], pooled).variance)
         return Variation(most)
 
-    def comparisons(self, metric: str) -> int:
+    def tested_differences(self, metric: str) -> int:
         """Return the number of differences of a score that are tested at once."""
         models = sum(metric in model.scores for model in self.models)
         return max(models, models * (models - 1) // 2)
@@ -378,7 +378,7 @@ class Comparison(Record):
             variations[row.name] = self.variations(metric, row)
         pairs = []
         for first, other in combinations(losses, 2):
-            margin = variations[first].margin(variations[other], self.comparisons(metric))
+            margin = variations[first].margin(variations[other], self.tested_differences(metric))
             difference = losses[first] - losses[other]
             ahead = None
             if abs(difference) > margin:

@@ -10,7 +10,7 @@ from pushforward.metrics import Score
 from pushforward.metrics.score import MODEL_SCORES
 from pushforward.numbers import count, duration, listing, plain
 from pushforward.report import model_findings, steps_curves
-from pushforward.report.model_findings import Finding, Findings, Report, listed
+from pushforward.report.model_findings import Finding, FindingFunction, Findings, listed
 from pushforward.report.statistics import (
     Statistic,
     blind,
@@ -248,7 +248,7 @@ def _texts(comparison: Comparison, metric: str, scores: list[Statistic]) -> dict
 
 
 # All findings in the order of a report
-FINDINGS: tuple[Report, ...] = (
+FINDINGS: tuple[FindingFunction, ...] = (
     trained_with_features,
     blind_scores,
     few_samples,

@@ -45,7 +45,7 @@ class Finding:
 
 
 Findings = Iterator[Finding]
-Report = Callable[[Comparison], Findings]
+FindingFunction = Callable[[Comparison], Findings]
 Describe = Callable[[Comparison, ModelResult], str]
 
 
@@ -62,14 +62,16 @@ def listed(values: Mapping[str, str]) -> str:
     return listing(words)
 
 
-def concerning(text: str, problem: str = "", kind: str = "warning") -> Callable[[Describe], Report]:
+def concerning(
+    text: str, problem: str = "", kind: str = "warning"
+) -> Callable[[Describe], FindingFunction]:
     """Decorate a function that describes a model with a problem, and returns "" for others.
 
     The result reports all models with the problem, which replace ``{}`` in the text. In the noun
     phrase for the problem, ``{}`` is the description without the value of real data.
     """
 
-    def reporting(describe: Describe) -> Report:
+    def reporting(describe: Describe) -> FindingFunction:
         @functools.wraps(describe)
         def report(comparison: Comparison) -> Findings:
             models = {}

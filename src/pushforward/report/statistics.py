@@ -93,7 +93,7 @@ def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> S
         comparison.loss(metric, score.value),
         interval,
         comparison.variations(metric, row),
-        comparison.comparisons(metric),
+        comparison.tested_differences(metric),
     )
 
 

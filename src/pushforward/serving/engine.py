@@ -36,7 +36,7 @@ from pushforward.errors import Diverged, PushforwardError, UsageError
 from pushforward.export.dense_program import RowLayout, dense
 from pushforward.export.program import mixed
 from pushforward.transports import Flow, Latent, Transport, inner_of
-from pushforward.transports.redrawing import HOPELESS, TURNS, named_constraints
+from pushforward.transports.redrawing import HOPELESS, REDRAWS, named_constraints
 from pushforward.transports.transport import finite
 
 AGEING = 8  # network calls of waiting that count as one call less left
@@ -147,7 +147,7 @@ class Request:
         """Return whether the request is hopeless after another violated constraint."""
         self._refused += 1
         none_met = not self._samples and self._refused >= HOPELESS
-        return none_met or turn >= TURNS
+        return none_met or turn >= REDRAWS
 
 
 class _Row:

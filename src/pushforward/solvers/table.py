@@ -184,7 +184,7 @@ def _number(value: Any) -> Number:
 class LinearExpression:
     """Linear combination of registers that replaces a batch of one example.
 
-    Additions, and products with single numbers, give another symbol; anything else raises
+    Additions, and products with single numbers, give another expression; anything else raises
     `NotAffine`.
     """
 

@@ -35,7 +35,7 @@ from pushforward.tables.reading.frames import (
 )
 from pushforward.tables.reading.string_columns import RawTable
 from pushforward.transports import BATCH, Transport
-from pushforward.transports.redrawing import TURNS, Tally
+from pushforward.transports.redrawing import REDRAWS, Tally
 from pushforward.transports.transport import finite
 
 # Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next
@@ -53,7 +53,7 @@ class Imputed:
         source: Text of the source file, or source data frame; None for values.
         drawn_again: Fraction of drawn rows that violated a constraint of the table and were drawn
             again.
-        unmet: Filled rows, counted from 0, that violate a constraint in some draw: after `TURNS`
+        unmet: Filled rows, counted from 0, that violate a constraint in some draw: after `REDRAWS`
             further attempts, or because their given values already do.
         absent: Columns of the model that the file or data frame does not have.
     """
@@ -147,9 +147,9 @@ def impute(
 
     All missing values are filled in. If a gap means that a value does not exist, name the columns
     to fill: gaps in other columns stay, and the model takes them as missing, if it has learned such
-    gaps. A row that violates a constraint of the table is drawn again, at most `TURNS` times. For a
-    given number outside the range of the training rows, the model takes the nearest value in the
-    range, with a warning.
+    gaps. A row that violates a constraint of the table is drawn again, `REDRAWS` times at most. For a given
+    number outside the range of the training rows, the model takes the nearest value in the range,
+    with a warning.
 
     Args:
         run: Run of a table model trained with flow, ddpm or edm, or its transport.
@@ -198,7 +198,7 @@ def impute(
     unmet = np.zeros(len(rows), dtype=bool)
     for draw in range(draws):
         waiting = np.arange(len(rows))
-        for turn in range(1 + TURNS):
+        for turn in range(1 + REDRAWS):
             for start in range(0, len(waiting), batch):
                 part = waiting[start : start + batch]
                 index = rows[part]

@@ -81,7 +81,7 @@ def prepare(
     )
     with processes.phase("the start of training"):
         plugins = [load_plugin(path).file for path in files_of(options.get("plugins", ()))]
-        # swapped arguments are refused as a recipe
+        # `name_of` refuses a data set in the place of the recipe
         dataset = given if isinstance(given, Dataset) else dataset_of(data)
         budget = budget_in(options, lambda: dataset)
         seed = whole("seed", options.get("seed", 0))

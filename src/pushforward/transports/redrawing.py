@@ -20,7 +20,7 @@ from pushforward.numbers import listing
 Chunk = tuple[Tensor, Condition]  # some samples and their conditions
 Draw = Callable[[Condition, ExampleDraws], Tensor]
 
-TURNS = 100  # further draws of a sample at most
+REDRAWS = 100  # further draws of a sample at most
 MEASURED = 20  # further draws at most if a model is measured, so that bad models cost bounded time
 HOPELESS = 1000  # draws after which a request stops if none satisfies the constraints
 ADVICE = (
@@ -112,7 +112,7 @@ class RejectionSampler:
             return x
         waiting = np.flatnonzero(~valid)
         self._count(drawn=len(x), refused=len(waiting))
-        turns = min(TURNS, MEASURED) if _unmet_allowed else TURNS
+        turns = min(REDRAWS, MEASURED) if _unmet_allowed else REDRAWS
         for turn in range(1, turns + 1):
             if self.hopeless or not len(waiting):
                 break

@@ -55,7 +55,7 @@ def in_background(work: Callable[[], Any]) -> Future[None]:
 
 @dataclass(eq=False)
 class Checkpointer:
-    """Policy of checkpoints: decides when to save, and saves, prunes and restores.
+    """Policy of checkpoints: decides when to save, and saves and restores; `storage.save` prunes.
 
     Regular checkpoints are copied and written during the next steps; the first, the last and
     requested ones are waited for.

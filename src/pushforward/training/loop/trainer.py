@@ -53,7 +53,7 @@ from pushforward.training.runs.provenance import with_ancestors
 from pushforward.training.runs.run import Run, pick
 from pushforward.training.runs.spec_file import begin, digest, read_parts
 
-NORMS = 10  # steps between gradient norms
+NORM_STEPS = 10  # steps between gradient norms
 
 
 class StopReason(Enum):
@@ -66,7 +66,7 @@ class StopReason(Enum):
 
 
 class Trainer:
-    """Training run that can be advanced in rounds, stopped between steps and resumed.
+    """Training run that can be advanced for some seconds, stopped between steps and resumed.
 
     Args:
         recipe: Method with its training settings.
@@ -139,7 +139,7 @@ class Trainer:
             self.method, self.folder, writes, self.precision, self.processes
         )
         self.clock.budget = budget.after(self.trajectory_store.seconds)
-        self._compare(described)
+        self._check_processes(described)
         if content is None:
             content = begin(self.holding, self.recipe, data, budget, self.settings, described)
             content = self.processes.first(content)
@@ -216,19 +216,19 @@ class Trainer:
                 norms[f"gradient_norm/{name}"] = norm
                 updated.append((name, finite))
             health = self.rounds.notes()
-            if self.state.step % NORMS == 0:
+            if self.state.step % NORM_STEPS == 0:
                 health |= norms
-            health |= self._settle(updated)
+            health |= self._finish_update(updated)
             if self.device.type == "cuda":
                 torch.cuda.synchronize()
         return StepResult(losses, health)
 
-    def _settle(self, updated: list[tuple[str, Any]]) -> dict[str, Any]:
+    def _finish_update(self, updated: list[tuple[str, Any]]) -> dict[str, Any]:
         made = torch.stack([finite for _, finite in updated]).tolist()
         if not all(made):
             self.statistics.restore()
         if any(made):
-            self._check_norms()
+            self._check_weight_norms()
             batch = self.training.batch
             self.state.average.update(self.clock.samples + batch, batch)
         marks = {}
@@ -237,7 +237,7 @@ class Trainer:
                 marks[f"{MARK}{name}"] = 1
         return marks
 
-    def _check_norms(self) -> None:
+    def _check_weight_norms(self) -> None:
         # a sum of norms is fast; several processes look when they save, together
         if not self._moving or self.processes.count > 1:
             return
@@ -307,7 +307,7 @@ class Trainer:
     def _rates(self) -> dict[str, float]:
         return {name: optimizer.rate for name, optimizer in self.state.optimizers.items()}
 
-    def _compare(self, described: Any) -> None:
+    def _check_processes(self, described: Any) -> None:
         facts: dict[str, Any] = {"data": self.data.fingerprint}
         for package in ("torch", "pushforward", "numpy"):
             facts[package] = version(package)
