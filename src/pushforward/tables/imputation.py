@@ -147,9 +147,9 @@ def impute(
 
     All missing values are filled in. If a gap means that a value does not exist, name the columns
     to fill: gaps in other columns stay, and the model takes them as missing, if it has learned such
-    gaps. A row that violates a constraint of the table is drawn again, `REDRAWS` times at most. For a given
-    number outside the range of the training rows, the model takes the nearest value in the range,
-    with a warning.
+    gaps. A row that violates a constraint of the table is drawn again, `REDRAWS` times at most.
+    For a given number outside the range of the training rows, the model takes the nearest value in
+    the range, with a warning.
 
     Args:
         run: Run of a table model trained with flow, ddpm or edm, or its transport.
