@@ -127,9 +127,14 @@ def served(folder, work, *words):
     assert actual == 0
 
 
-def test_half_sent_requests_keep_nobody_out(folder, capsys):
+@pytest.mark.parametrize("part", ["header", "body"])
+def test_half_sent_requests_keep_nobody_out(part, folder, capsys):
+    sent = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
+    if part == "body":
+        sent = head() + b"{"
+
     def work(client, port):
-        idle = [opened(port, b"POST / HTTP/1.1\r\nHost: localhost\r\n") for _ in range(60)]
+        idle = [opened(port, sent) for _ in range(60)]
         for _ in range(20):
             answer = httpx.post(
                 f"http://127.0.0.1:{port}{ROWS}", json={"n": 1, "steps": 1}, timeout=60

@@ -88,14 +88,17 @@ def wait_for(client):
 
 def until_told(words, port, work=lambda client: None):
     """The exit code of the verb, which a thread ends by SIGTERM once it answers and
-    ``work(client)`` is done.
+    ``work(client)`` is done; raises what this raised.
     """
+    raised = []
 
     def use():
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
                 wait_for(client)
                 work(client)
+        except Exception as error:
+            raised.append(error)
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -103,6 +106,8 @@ def until_told(words, port, work=lambda client: None):
     thread.start()
     code = main(words)
     thread.join()
+    if raised:
+        raise raised[0]
     return code
 
 
