@@ -239,10 +239,25 @@ def test_rows_that_break_a_constraint_are_drawn_again(tmp_path):
     assert model.engine.made == 26 < model.engine.moved / 2.5
 
 
-def test_a_request_that_no_draw_meets_ends_with_an_error(tmp_path):
-    space = constrained(tmp_path).space
+def run_without_valid_rows(folder):
+    space = constrained(folder).space
     never = dataclasses.replace(space, constraints=(Constraint("start >= 1000"),))
-    run = run_with(tmp_path, pf.Map(Noise(), never, never.shape))
+    return run_with(folder, pf.Map(Noise(), never, never.shape))
+
+
+def test_rows_are_drawn_again_after_the_first_draws_of_others(tmp_path):
+    model = Model(run_without_valid_rows(tmp_path), batch=2)
+    requests = [model.request(4), model.request(2)]
+    for request in requests:
+        model.engine.submit(request)
+    for _ in range(3):
+        model.engine.tick()
+    for request in requests:
+        assert [row.turn for row in request.rows] == [1] * len(request.rows)
+
+
+def test_a_request_that_no_draw_meets_ends_with_an_error(tmp_path):
+    run = run_without_valid_rows(tmp_path)
     for n, draws in ((1, 101), (100, 1100)):
         model = Model(run)
         request = model.request(n)
