@@ -179,8 +179,8 @@ def commit(temporary: Path, final: Path) -> None:
     wrong = fault(temporary)
     if wrong is not None:
         raise CheckpointError(
-            f"{final} could not be written correctly: {wrong} has changed when read back. Check "
-            "the disk. Earlier checkpoints are intact."
+            f"{final} was not written correctly: read back, it {wrong}. Check the disk. Earlier "
+            "checkpoints are intact."
         )
     if final.exists():  # of the same step, by a training that was given up
         _remove(final)
@@ -272,7 +272,7 @@ def write_latest(folder: Path, name: str) -> None:
 
 
 def fault(folder: Path) -> str | None:
-    """Return what is wrong with a checkpoint, or None."""
+    """Return what is wrong with a checkpoint, as a predicate, or None."""
     try:
         manifest = read_json(folder / MANIFEST)
         files = dict(manifest["files"])
@@ -282,7 +282,7 @@ def fault(folder: Path) -> str | None:
             raise
         return _changed(MANIFEST)
     if version != FORMAT or not files.keys() >= WHOLE:
-        return f"it was written by another version or with sharded weights (format {version})"
+        return f"was written by another version or with sharded weights (format {version})"
     with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
         found = pool.map(lambda name: _is_whole(folder / name, files[name]), files)
     for name, whole in zip(files, found, strict=True):
@@ -292,7 +292,7 @@ def fault(folder: Path) -> str | None:
 
 
 def _changed(name: str) -> str:
-    return f"{name} is missing or has changed (its size or sha256)"
+    return f"is damaged: {name} is missing or has changed (its size or sha256)"
 
 
 def _is_whole(path: Path, entry: Mapping[str, Any]) -> bool:
@@ -321,7 +321,7 @@ def damaged(folder: Path, wrong: str) -> CheckpointError:
         before = good.name
         remedy = f"Newest undamaged checkpoint: {before}. Resume from it with `fallback=True`."
     return CheckpointError(
-        f"Checkpoint {folder} cannot be read: {wrong}. {remedy}",
+        f"Checkpoint {folder} {wrong}. {remedy}",
         before,
     )
 
