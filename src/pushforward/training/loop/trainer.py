@@ -258,7 +258,7 @@ class Trainer:
             words = self.processes.failure(words)
         if words is None and batch is not None:
             return batch
-        self.finish()
+        self._finish()
         raise DataError(
             f"{words} Step {self.checkpointer.step:,} is saved. Restore the data, then resume: "
             f"{resume_command(self.folder, self.content)}"
