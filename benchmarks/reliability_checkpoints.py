@@ -240,7 +240,7 @@ class Blocks(Silent):
         past = clock.step - self.warm
         beside = self.WAYS[past // self.steps % len(self.WAYS)]
         if past >= 0 and past % self.steps == 0 and beside is not None:
-            self.trainer.save(beside=beside)
+            self.trainer.save(background=beside)
 
     def seconds(self, way: int) -> list[float]:
         """Of every block of a way."""
