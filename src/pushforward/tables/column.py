@@ -24,7 +24,7 @@ class Column(ABC):
 
     A *value* is a float64: a number, a date as seconds since 1970, or the number of a category; NaN
     if it is missing. *Coordinates* are what a model learns: at most one score, then a block of
-    indicators of which exactly one is 1. A *cell* is text as the file writes it.
+    indicators, exactly one being 1. A *cell* is text as the file writes it.
 
     Attributes:
         name: The column's name.
