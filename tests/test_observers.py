@@ -88,12 +88,20 @@ def final(folder):
 
 
 def test_measures_are_logged_and_nothing_changes(tmp_path):
-    """Though an observer draws numbers and computes with gradients."""
+    """Though an observer draws numbers and computes with gradients.
+
+    Both looks at a step begin with the same state of torch's generator, and without gradients.
+    """
+    gradients = []
+    drawn = {}
 
     def measure(moment):
+        gradients.append(torch.is_grad_enabled())
         with torch.enable_grad():
             moment.average.transport().sample(2)
-        return {"drawn": float(torch.rand(1)), "step": moment.step}
+        number = float(torch.rand(1))
+        drawn.setdefault(moment.step, []).append(number)
+        return {"drawn": number, "step": moment.step}
 
     early = Looks(measure)
     late = Looks(measure, late=True)
@@ -107,6 +115,9 @@ def test_measures_are_logged_and_nothing_changes(tmp_path):
         )
     rows = pf.load(tmp_path / "with").losses()
     assert [row["step"] for row in rows if "drawn" in row.get("health", {})] == [2, 4]
+    assert gradients == [False] * 4
+    for first, second in drawn.values():
+        assert first == second
     assert early.steps == late.steps == [2, 4]
     assert [row.get("noticed") for row in rows] == [None, None, 3, None, None]
     assert early.rows == [(step, False) for step in range(1, 6)]
