@@ -135,6 +135,12 @@ def test_kinds_of_cells_that_are_written_in_another_way(kind, text, written):
     check_column(nine_times(text), kind, nine_times(written))
 
 
+def test_codes_are_in_the_order_of_their_numbers():
+    decided, _ = finding(["010", "07", "9"] * 9)
+    assert decided.kind == "category"
+    assert decided.names == ("07", "9", "010")
+
+
 def generated_columns():
     """The kind and the cells of longer columns."""
     yield "whole", [str(v) for v in range(3, 90, 3)]
