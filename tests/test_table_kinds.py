@@ -135,10 +135,13 @@ def test_kinds_of_cells_that_are_written_in_another_way(kind, text, written):
     check_column(nine_times(text), kind, nine_times(written))
 
 
-def test_codes_are_in_the_order_of_their_numbers():
-    decided, _ = finding(["010", "07", "9"] * 9)
-    assert decided.kind == "category"
-    assert decided.names == ("07", "9", "010")
+def test_numbers_that_a_schema_names_categories_are_in_order(tmp_path):
+    path = tmp_path / "sizes.csv"
+    sizes = ["10", "9", "100"] * 20
+    rows = [f"{size},{number}.5" for number, size in enumerate(sizes)]
+    path.write_text("\n".join(["size,weight", *rows]))
+    data = load(path, schema={"columns": {"size": {"kind": "category"}}})
+    assert data.space.fields[0].names == ("9", "10", "100")
 
 
 def generated_columns():
