@@ -7,7 +7,7 @@ ones. `gan:lazy` has a penalty in every fourth step, `flow:accumulate` batches o
 The bar of recipes of one player is a relative distance of 1e-5 of each loss. In games rounding
 grows: the first gradients are to agree to 1e-5, and later losses within three times the drift of a
 control, whose weights are scaled by 1 + 1.2e-7. Then one of two processes is killed, after a random
-step or inside of a save, and both are started again as torchrun does: the end is to equal the
+step or inside of a save, and training is resumed with two new ones: the end is to equal the
 undisturbed one bit for bit. `gan` and `vqvae`, which amplify a rounding, are trained in float64 as
 well, and beside twenty controls in which each weight is moved by one rounding, up or down. If only
 the order of sums differs, distances begin at the rounding of float64 and grow as those of its own
@@ -337,7 +337,7 @@ def killed(kills: list[dict[str, Any]]) -> str:
     return (
         f"\n\nOf {len(kills)} trainings of two processes, one of which was to be killed, {ended} "
         "ended in both, "
-        f"the slowest {slowest:.1f} s after its start; {equal} ended, started again, in the "
+        f"the slowest {slowest:.1f} s after its start; {equal} ended, when resumed, in the "
         "undisturbed run's state bit for bit."
     )
 

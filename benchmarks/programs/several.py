@@ -190,7 +190,7 @@ def train(count: int, kind: str, steps: int, cases: list[str]) -> dict[str, Any]
 
 
 def kill(times: int) -> list[dict[str, Any]]:
-    """Kill one of two processes after a step, let them be started again, and compare with the
+    """Kill one of two processes after a step, resume with two new ones, and compare with the
     undisturbed run.
     """
     drawn = random.Random(0)
@@ -221,21 +221,19 @@ def kill(times: int) -> list[dict[str, Any]]:
             step = drawn.randrange(1, STEPS)
             inside = drawn.random() < 0.5
             out = Path(folder, str(number))
-            launch = {"TORCHELASTIC_RUN_ID": str(number)}
 
             def work(own, at=(rank, step, inside), out=out):
                 return _killed(own, at, [*words, str(out)])
 
-            codes, _, seconds = together(
-                2, work, Path(folder, "printed"), TORCHELASTIC_RESTART_COUNT="0", **launch
-            )
+            # in a folder of its own: the store in it names processes that are killed
+            before = Path(folder, f"{number}-before")
+            codes, _, seconds = together(2, work, before)
 
-            def same(own, out=out):
-                return command_line([*words, str(out)])
+            def resume(own, out=out):
+                return command_line(["resume", str(out)])
 
-            again, _, _ = together(
-                2, same, Path(folder, "printed"), TORCHELASTIC_RESTART_COUNT="1", **launch
-            )
+            after = Path(folder, f"{number}-after")
+            again, _, _ = together(2, resume, after)
             try:
                 assert_same(final_state(undisturbed), final_state(out))
                 equal = True
