@@ -152,6 +152,24 @@ def test_a_disk_that_refuses_one_model_leaves_the_others_saved_and_free(tmp_path
     assert pf.load(tmp_path / "vae").state["step"] == 1
 
 
+def test_a_diverged_model_is_not_saved_when_another_one_fails(tmp_path, monkeypatch):
+    trainers = prepared(tmp_path, "vae", "flow", steps=9, checkpoint_every=2)
+    diverging, failing = trainers
+    advance_to(diverging, 3)
+
+    def explode(batch):
+        raise Diverged("The loss is not finite.")
+
+    def full(batch):
+        raise CheckpointError("disk full")
+
+    monkeypatch.setattr(diverging, "train_step", explode)
+    monkeypatch.setattr(failing, "train_step", full)
+    with pytest.raises(CheckpointError, match="disk full"):
+        train_in_turns(trainers, turn=1e-9)
+    assert pf.load(tmp_path / "vae").state["step"] == 2
+
+
 def test_if_all_models_fall_the_comparison_does(tmp_path):
     trainers = prepared(tmp_path, "vae", "flow", steps=3)
     for trainer in trainers:

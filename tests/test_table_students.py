@@ -243,6 +243,24 @@ def test_a_distilled_table_has_the_kinds_of_its_file(tmp_path, monkeypatch, caps
     capsys.readouterr()
 
 
+@pytest.mark.parametrize("recipe", ["ddpm", "edm"])
+def test_a_denoiser_with_column_factors_is_distilled(mixed, tmp_path, recipe):
+    """A resumed student has the teacher's samples, and its budget includes the trajectories."""
+    method = method_of(mixed, recipe)
+    teacher = pf.fit(method, mixed, steps=2, out=tmp_path / "teacher", progress=False)
+    assert teacher.transport.space != mixed.space
+    settings = {"trajectories": 64, "teacher_steps": 4}
+    options = {"settings": settings, "data": mixed, "progress": False}
+    student = distil(teacher, steps=2, out=tmp_path / "student", **options)
+    rebuilt = pf.load(student.folder).method.trajectories.teacher
+    same_steps = Flow(teacher.transport.denoiser, rebuilt.solver, rebuilt.steps, rebuilt.grid)
+    assert torch.equal(rebuilt.sample(8, seed=1), same_steps.sample(8, seed=1))
+    trained = student.state["seconds"]
+    less = trained + min(student.state["store_seconds"] / 2, trained)
+    with pytest.raises(UsageError, match="leaves nothing to do"):
+        pf.resume(student, seconds=less, data=mixed, progress=False)
+
+
 def columns_of(text):
     """The cells of a table below its header, by column."""
     return np.loadtxt(io.StringIO(text), dtype=str, delimiter=",", skiprows=1, unpack=True)

@@ -75,9 +75,7 @@ def rising(name: str, pair: Sequence[float]) -> tuple[float, float]:
 def neutral(scales: Sequence[float]) -> float:
     """Return the guidance scale 1 if it is within a range, else the lowest of the range."""
     low, high = scales
-    if low <= 1 <= high:
-        return 1.0
-    return float(low)
+    return 1.0 if low <= 1 <= high else float(low)
 
 
 # Coefficients by name: numbers or tensors; a dict for those of a wrapped predictor
@@ -114,7 +112,10 @@ class Predictor(Protocol):
     """Protocol for solvers: estimates of data, noise, score or velocity at x_t."""
 
     path: Path
-    space: Space
+
+    @property
+    def space(self) -> Space:
+        """Return the shape and units of the data."""
 
     def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         """Predict ``kind`` at x_t (n, *shape) and times t (n,), in model units."""
@@ -272,7 +273,10 @@ class Wrapped(Predicting):
         check_predictor(denoiser)
         self.denoiser = denoiser
         self.path = denoiser.path
-        self.space = denoiser.space
+
+    @property
+    def space(self) -> Space:  # type: ignore[override]
+        return self.denoiser.space  # type: ignore[no-any-return]
 
     @property
     def jumps(self) -> bool:
@@ -552,13 +556,10 @@ def network_precision(name: str) -> Iterator[None]:
 def call(network: Callable[..., Any], *inputs: Any) -> Any:
     """Call ``network(*inputs)`` in the active precision; results have the dtype of the first."""
     # exported programs are float32; code that reads the context variable cannot be exported
-    if torch.compiler.is_exporting():
-        return network(*inputs)
-    dtype = _ACTIVE.get()
-    if dtype is None:
+    if torch.compiler.is_exporting() or _ACTIVE.get() is None:
         return network(*inputs)
     first = inputs[0]
-    with torch.autocast(first.device.type, dtype=dtype):
+    with torch.autocast(first.device.type, dtype=_ACTIVE.get()):
         output = network(*inputs)
         if isinstance(output, list):
             return [part.to(first.dtype) for part in output]
@@ -588,9 +589,7 @@ def resolve_precision(name: str, device: torch.device | str) -> str:
             return name
     cuda = torch.device(device).type == "cuda"
     fast = torch.cuda.is_bf16_supported() if cuda else has_bfloat16()
-    if fast:
-        return "bfloat16"
-    return "float32"
+    return "bfloat16" if fast else "float32"
 
 
 def has_bfloat16() -> bool:

@@ -268,12 +268,8 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
                 stored = load_checkpoint(start, device)
                 check_spec(folder, content, stored.state)
                 if given and asdict(budget) != content["budget"]:
-                    budget.check_beyond(
-                        folder,
-                        stored.state["seconds"],
-                        stored.state["step"],
-                        content["training"]["batch"],
-                    )
+                    batch = content["training"]["batch"]
+                    budget.check_beyond(folder, stored.state, batch)
             complete = spec.with_network(content, options.get("network"))
             if start is None:
                 recipe = _started_over(folder, complete, method)
@@ -506,8 +502,9 @@ def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]
         return runs
     except (CheckpointError, DataError):
         for trainer in trainers:
-            with suppress(CheckpointError, Diverged):
-                trainer.finish()
+            if trainer not in fallen:
+                with suppress(CheckpointError, Diverged):
+                    trainer.finish()
         raise
     finally:
         for trainer in trainers:

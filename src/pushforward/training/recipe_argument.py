@@ -261,8 +261,10 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         trained = run.method.space
     else:
         transport = run.transport
-        if differing_units(transport.space, space):
-            transport = inner_of(transport)  # codes may have the shape of data
+        units = run.space
+        if differing_units(units, space):  # codes may have the shape of data
+            transport = inner_of(transport)
+            units = transport.space
         trained = transport.space
         if trained.names and "FlowMap" in kinds:
             raise UsageError(
@@ -274,7 +276,7 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
             part = getattr(transport, "denoiser", None)
     same = trained.shape == space.shape
     if "Autoencoder" not in kinds:
-        same = not differing_units(trained, space)
+        same = not differing_units(units, space)
     expected = sorted(kinds & recipes.MODELS)
     suits = any(base.__name__ in expected for base in type(part).__mro__)
     if not (same and suits and met(trained.conditions, space.conditions)):

@@ -73,7 +73,6 @@ class Flow(Transport):
         if grid is not None and not isinstance(grid, str):
             grid = [float(t) for t in grid]
         self.grid = grid
-        self.space = denoiser.space
         self.noise_shape = denoiser.space.shape
         self._used_grid = self._choose_grid()
         self.times = grid_times(self._used_grid, denoiser.path, self.steps)
@@ -109,6 +108,11 @@ class Flow(Transport):
         if self.source is not None and getattr(self.solver, "of", None) == "data":
             return "time"
         return self.solver.grid
+
+    @property
+    def space(self) -> Space:  # type: ignore[override]
+        """Return the space of the denoiser, whose units may be learned."""
+        return self.denoiser.space
 
     def facts(self) -> dict[str, str]:
         grid = self._used_grid if isinstance(self._used_grid, str) else "given times"

@@ -86,12 +86,15 @@ class Budget:
             return Budget(samples=LONGER * self.samples)
         return Budget(steps=LONGER * max(STEPS, step))
 
-    def check_beyond(self, folder: object, seconds: float, step: int, batch: int) -> None:
-        """Raise an error if a run is already trained for more than a budget."""
-        if self.seconds is None:
+    def check_beyond(self, folder: object, state: Mapping[str, Any], batch: int) -> None:
+        """Raise an error if a run with this state is already trained for more than a budget."""
+        step = state["step"]
+        seconds = state["seconds"]
+        left = self.after(state.get("store_seconds", 0.0)).seconds
+        if left is None:
             less = (self.total_steps(batch) or 0) < step
         else:
-            less = self.seconds < seconds
+            less = left < seconds
         if less:
             raise UsageError(
                 f"{folder} is already trained for {step:,} steps ({seconds:,.1f} seconds), so the "
