@@ -51,6 +51,7 @@ class Sampler(nn.Module):
     def __init__(self, transport: Transport) -> None:
         super().__init__()
         self.transport = transport
+        self.space = transport.space  # units as constants of the program
         for part in transport.modules():
             if isinstance(part, Flow):
                 _ = part.program  # compiled before tensors are stand-ins
@@ -74,7 +75,7 @@ class Sampler(nn.Module):
         if noise is not None or decoder_noise is not None:
             draws = GivenNoise(noise, decoder_noise)
         x = self.transport(z, condition, draws)
-        return self.transport.space.to_data(x)
+        return self.space.to_data(x)
 
 
 class TableRow(nn.Module):
@@ -117,6 +118,7 @@ class End(nn.Module):
     def __init__(self, transport: Transport) -> None:
         super().__init__()
         self.transport = transport
+        self.space = transport.space  # units as constants of the program
 
     def forward(
         self, states: Tensor, condition: Condition = None, decoder_noise: Tensor | None = None
@@ -132,7 +134,7 @@ class End(nn.Module):
         x = states.flatten(0, 1)
         if isinstance(self.transport, Latent):
             x = self.transport.decoded(x, condition, draws)
-        return self.transport.space.to_data(x).unflatten(0, (k, n))
+        return self.space.to_data(x).unflatten(0, (k, n))
 
 
 def _repeated(part: Tensor, k: int) -> Tensor:
