@@ -1,7 +1,7 @@
 """How often is one of equal models called clearly ahead, and how often is a true difference found?
 
     python benchmarks/paired_comparisons.py [--comparisons 2000] [--of-trees 200] [--workers 2]
-    [--metrics coverage]
+    [--metrics coverage] [--every 1]
 
 Results of metrics that are not asked for are kept.
 
@@ -222,13 +222,15 @@ def rows_of(
     ]
 
 
-def found(metric: str, moved: float, shared: bool, trainings: int, seed: int) -> list[list[float]]:
-    """For each step of `FURTHER` the difference of two models, and whether the better is called
-    ahead among 2, 4 and 8.
+def found(
+    metric: str, moved: float, shared: bool, trainings: int, steps: np.ndarray, seed: int
+) -> list[list[float]]:
+    """For each step the difference of two models, and whether the better is called ahead among 2,
+    4 and 8.
     """
     axis = np.eye(DIMENSIONS)[0]
     rows = []
-    for further in FURTHER_OF_TREES if metric == "detection" else FURTHER:
+    for further in steps:
         first, other = results_of(
             metric, np.stack([moved * axis, (moved + further) * axis]), seed, shared, trainings, 1
         )
@@ -275,9 +277,12 @@ def main(words: list[str]) -> None:
     parser.add_argument(
         "--of-trees", type=int, default=200, help="comparisons of the two-sample score"
     )
+    parser.add_argument(
+        "--every", type=int, default=1, help="use every k-th step by which a model is moved"
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--metrics", default=",".join(SCORES))
-    given = parsed(parser, words, comparisons=3, of_trees=2, workers=1)
+    given = parsed(parser, words, comparisons=2, of_trees=1, every=6, workers=1)
     check_coverage()
     stored = results() / "paired_comparisons.json"
     before = json.loads(stored.read_text())["rows"] if stored.exists() else []
@@ -288,6 +293,7 @@ def main(words: list[str]) -> None:
             trees = metric == "detection"
             count = given.of_trees if trees else given.comparisons
             noise = "shared" if shared else "own"
+            steps = (FURTHER_OF_TREES if trees else FURTHER)[:: given.every]
             for most in GRIDS_OF_TREES if trees else GRIDS:
                 work = partial(told_apart, metric, MOVED, shared, most)
                 equal += rows_of(metric, noise, most, pool.map(work, range(count), chunksize=5))
@@ -305,7 +311,7 @@ def main(words: list[str]) -> None:
                 else:
                     divisor = 10 if trees else 20
                 few = max(2, count // divisor)
-                work = partial(found, metric, MOVED, shared, trainings)
+                work = partial(found, metric, MOVED, shared, trainings, steps)
                 ratio, seen = power(
                     np.array(pool.map(work, range(10**6, 10**6 + few), chunksize=5))
                 )
