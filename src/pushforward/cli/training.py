@@ -328,7 +328,7 @@ def resume(
     if trainer.ended is not None:
         say(f"{folder} ended at {step}: {trainer.ended}")
     elif trainer.done:
-        say(f"{folder} is finished at {step} ({trainer.budget}). To train longer, give more")
+        say(f"{folder} is finished at {step} ({trainer.budget}). To train longer, raise the budget")
     else:
         say(f"resuming {folder} at {step}")
     report_run(_train(trainer), json)
